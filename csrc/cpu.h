@@ -1,0 +1,16 @@
+/* Which instruction sets this machine has, and which one is in use. */
+#ifndef ZERODL_CPU_H
+#define ZERODL_CPU_H
+
+#if defined __GNUC__ && defined __x86_64__
+#define HAVE_X86_LEVELS 1
+#else
+#define HAVE_X86_LEVELS 0
+#endif
+
+enum isa { ISA_BASELINE, ISA_AVX2, ISA_AVX512 };
+
+/* The level in use. */
+extern enum isa zdl_isa;
+
+#endif

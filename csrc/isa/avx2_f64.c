@@ -1,0 +1,3 @@
+/* float64 kernels for x86-64 with AVX2 and FMA. */
+#define REAL_BITS 64
+#include "avx2.h"

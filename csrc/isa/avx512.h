@@ -1,0 +1,23 @@
+#include "../cpu.h"
+#if HAVE_X86_LEVELS
+
+/* Before the target changes: the headers' own functions keep theirs. */
+#include <immintrin.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef __clang__
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"))), apply_to = function)
+#else
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")
+#endif
+
+#define VECTOR_AVX512
+#define ISA_TABLE ZDL(avx512)
+#include "../kernels/all.h"
+
+#ifdef __clang__
+#pragma clang attribute pop
+#endif
+#endif

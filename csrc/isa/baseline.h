@@ -1,0 +1,2 @@
+#define ISA_TABLE ZDL(baseline)
+#include "../kernels/all.h"

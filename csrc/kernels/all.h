@@ -1,0 +1,36 @@
+/* Every kernel for the ISA and element type that the including file has set, and the table of them. */
+
+#include "table.h"
+
+#include "../vector.h"
+
+#include "exp.h"
+
+#include "activation.h"
+#include "loss.h"
+#include "matmul.h"
+#include "optimizer.h"
+#include "softmax.h"
+
+const struct ZDL(kernels) ISA_TABLE = {
+    .exp = exp_all,
+    .log = log_all,
+    .tanh = tanh_all,
+    .sigmoid = sigmoid,
+    .sigmoid_grad = sigmoid_grad,
+    .relu = relu,
+    .relu_grad = relu_grad,
+    .sigmoid_backward = sigmoid_backward,
+    .tanh_backward = tanh_backward,
+    .relu_backward = relu_backward,
+    .step = step,
+    .softmax = softmax,
+    .log_softmax = log_softmax,
+    .softmax_backward = softmax_backward,
+    .sum_of_squares = sum_of_squares,
+    .subtract_divide = subtract_divide,
+    .subtract_label_divide = subtract_label_divide,
+    .sum_rows = sum_rows,
+    .matmul = matmul,
+    .sgd = sgd,
+};

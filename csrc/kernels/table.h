@@ -1,0 +1,45 @@
+/* The table of one ISA's kernels for one element type: what zerodl.c calls, a range of the output at a time. */
+#ifndef ZERODL_TABLE_H
+#define ZERODL_TABLE_H
+
+#include <stdbool.h>
+
+#include "../real.h"
+#include "../zerodl.h"
+
+/* Element (i, j) is at[i * row + j * col]. */
+typedef struct {
+    const real *at;
+    ptrdiff_t row, col;
+} matrix;
+
+static inline matrix submatrix(matrix a, ptrdiff_t i, ptrdiff_t j)
+{
+    a.at += i * a.row + j * a.col;
+    return a;
+}
+
+typedef void unary_kernel(real *out, const real *x, ptrdiff_t n);
+typedef void binary_kernel(real *out, const real *x, const real *y, ptrdiff_t n);
+typedef void rows_kernel(real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols);
+
+struct ZDL(kernels) {
+    unary_kernel *exp, *log, *tanh, *sigmoid, *sigmoid_grad, *relu, *relu_grad;
+    binary_kernel *sigmoid_backward, *tanh_backward, *relu_backward;
+    void (*step)(int64_t *out, const real *x, ptrdiff_t n);
+    rows_kernel *softmax, *log_softmax;
+    void (*softmax_backward)(real *dx, const real *dout, const real *y, ptrdiff_t rows, ptrdiff_t cols);
+    double (*sum_of_squares)(const real *y, const real *t, ptrdiff_t n);
+    void (*subtract_divide)(real *dx, const real *y, const real *t, real divisor, ptrdiff_t n);
+    void (*subtract_label_divide)(real *dx, const real *y, const int64_t *label, real divisor, ptrdiff_t rows,
+                                  ptrdiff_t cols);
+    void (*sum_rows)(real *sum, const real *x, ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t stride);
+    bool (*matmul)(real *c, ptrdiff_t c_row, matrix a, matrix b, ptrdiff_t m, ptrdiff_t k, ptrdiff_t n,
+                   const real *bias, enum zdl_activation activation);
+    void (*sgd)(real *param, const real *grad, real lr, ptrdiff_t n);
+};
+
+/* One per ISA: isa/<name>_f32.c and isa/<name>_f64.c. */
+extern const struct ZDL(kernels) ZDL(baseline), ZDL(avx2), ZDL(avx512);
+
+#endif

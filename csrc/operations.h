@@ -1,0 +1,341 @@
+/* The public functions of one element type: each cuts its output into a piece per thread, and every thread runs
+   the kernel of this machine's ISA on its piece. */
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "cpu.h"
+#include "kernels/table.h"
+#include "parallel.h"
+
+static const struct ZDL(kernels) *const tables[] = {
+    &ZDL(baseline),
+#if HAVE_X86_LEVELS
+    &ZDL(avx2),
+    &ZDL(avx512),
+#endif
+};
+
+static const struct ZDL(kernels) *kernels(void) { return tables[zdl_isa]; }
+
+/* The least work for a thread, in elements or flops: about 10 microseconds, twice what starting it costs. */
+static const double GRAIN_ARITHMETIC = 32768, GRAIN_EXP = 8192, GRAIN_FLOPS = 5e5;
+
+/* ---- Elementwise ---- */
+
+struct elementwise {
+    unary_kernel *unary;
+    binary_kernel *binary;
+    real *out;
+    const real *x, *y;
+};
+
+static void unary_range(void *task, ptrdiff_t begin, ptrdiff_t end)
+{
+    const struct elementwise *t = task;
+    t->unary(t->out + begin, t->x + begin, end - begin);
+}
+
+static void binary_range(void *task, ptrdiff_t begin, ptrdiff_t end)
+{
+    const struct elementwise *t = task;
+    t->binary(t->out + begin, t->x + begin, t->y + begin, end - begin);
+}
+
+static void unary(unary_kernel *kernel, real *out, const real *x, ptrdiff_t n, double grain)
+{
+    struct elementwise task = {.unary = kernel, .out = out, .x = x};
+    zdl_parallel_for(n, zdl_threads_for((double)n, grain), unary_range, &task);
+}
+
+static void binary(binary_kernel *kernel, real *out, const real *x, const real *y, ptrdiff_t n)
+{
+    struct elementwise task = {.binary = kernel, .out = out, .x = x, .y = y};
+    zdl_parallel_for(n, zdl_threads_for((double)n, GRAIN_ARITHMETIC), binary_range, &task);
+}
+
+void ZDL(exp)(real *out, const real *x, ptrdiff_t n) { unary(kernels()->exp, out, x, n, GRAIN_EXP); }
+void ZDL(log)(real *out, const real *x, ptrdiff_t n) { unary(kernels()->log, out, x, n, GRAIN_EXP); }
+void ZDL(tanh)(real *out, const real *x, ptrdiff_t n) { unary(kernels()->tanh, out, x, n, GRAIN_EXP); }
+void ZDL(sigmoid)(real *out, const real *x, ptrdiff_t n) { unary(kernels()->sigmoid, out, x, n, GRAIN_EXP); }
+void ZDL(sigmoid_grad)(real *out, const real *x, ptrdiff_t n) { unary(kernels()->sigmoid_grad, out, x, n, GRAIN_EXP); }
+void ZDL(relu)(real *out, const real *x, ptrdiff_t n) { unary(kernels()->relu, out, x, n, GRAIN_ARITHMETIC); }
+void ZDL(relu_grad)(real *out, const real *x, ptrdiff_t n) { unary(kernels()->relu_grad, out, x, n, GRAIN_ARITHMETIC); }
+
+void ZDL(sigmoid_backward)(real *dx, const real *dout, const real *y, ptrdiff_t n)
+{
+    binary(kernels()->sigmoid_backward, dx, dout, y, n);
+}
+
+void ZDL(tanh_backward)(real *dx, const real *dout, const real *y, ptrdiff_t n)
+{
+    binary(kernels()->tanh_backward, dx, dout, y, n);
+}
+
+void ZDL(relu_backward)(real *dx, const real *dout, const real *y, ptrdiff_t n)
+{
+    binary(kernels()->relu_backward, dx, dout, y, n);
+}
+
+void ZDL(step)(int64_t *out, const real *x, ptrdiff_t n) { kernels()->step(out, x, n); }
+
+/* ---- Rows: softmax and the gradients of its loss ---- */
+
+struct by_rows {
+    real *out;
+    const real *x, *y;
+    const int64_t *label;
+    ptrdiff_t rows, cols;
+};
+
+static void softmax_range(void *task, ptrdiff_t begin, ptrdiff_t end)
+{
+    const struct by_rows *t = task;
+    kernels()->softmax(t->out + begin * t->cols, t->x + begin * t->cols, end - begin, t->cols);
+}
+
+static void log_softmax_range(void *task, ptrdiff_t begin, ptrdiff_t end)
+{
+    const struct by_rows *t = task;
+    kernels()->log_softmax(t->out + begin * t->cols, t->x + begin * t->cols, end - begin, t->cols);
+}
+
+static void softmax_backward_range(void *task, ptrdiff_t begin, ptrdiff_t end)
+{
+    const struct by_rows *t = task;
+    ptrdiff_t at = begin * t->cols;
+    kernels()->softmax_backward(t->out + at, t->x + at, t->y + at, end - begin, t->cols);
+}
+
+static void label_range(void *task, ptrdiff_t begin, ptrdiff_t end)
+{
+    const struct by_rows *t = task;
+    ptrdiff_t at = begin * t->cols;
+    kernels()->subtract_label_divide(t->out + at, t->y + at, t->label + begin, (real)t->rows, end - begin, t->cols);
+}
+
+static void dense_range(void *task, ptrdiff_t begin, ptrdiff_t end)
+{
+    const struct by_rows *t = task;
+    ptrdiff_t at = begin * t->cols;
+    kernels()->subtract_divide(t->out + at, t->y + at, t->x + at, (real)t->rows, (end - begin) * t->cols);
+}
+
+static void by_rows(range_function *f, struct by_rows task, double grain)
+{
+    if (task.rows > 0 && task.cols > 0)
+        zdl_parallel_for(task.rows, zdl_threads_for((double)task.rows * (double)task.cols, grain), f, &task);
+}
+
+void ZDL(softmax)(real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols)
+{
+    by_rows(softmax_range, (struct by_rows){.out = out, .x = x, .rows = rows, .cols = cols}, GRAIN_EXP);
+}
+
+void ZDL(log_softmax)(real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols)
+{
+    by_rows(log_softmax_range, (struct by_rows){.out = out, .x = x, .rows = rows, .cols = cols}, GRAIN_EXP);
+}
+
+void ZDL(softmax_backward)(real *dx, const real *dout, const real *y, ptrdiff_t rows, ptrdiff_t cols)
+{
+    by_rows(softmax_backward_range, (struct by_rows){.out = dx, .x = dout, .y = y, .rows = rows, .cols = cols},
+            GRAIN_ARITHMETIC);
+}
+
+void ZDL(softmax_cross_entropy_backward)(real *dx, const real *y, const int64_t *label, ptrdiff_t rows, ptrdiff_t cols)
+{
+    by_rows(label_range, (struct by_rows){.out = dx, .y = y, .label = label, .rows = rows, .cols = cols},
+            GRAIN_ARITHMETIC);
+}
+
+void ZDL(softmax_cross_entropy_backward_dense)(real *dx, const real *y, const real *t, ptrdiff_t rows, ptrdiff_t cols)
+{
+    by_rows(dense_range, (struct by_rows){.out = dx, .y = y, .x = t, .rows = rows, .cols = cols}, GRAIN_ARITHMETIC);
+}
+
+/* ---- Losses ---- */
+
+/* The sum is cut into pieces by n alone, and the pieces are added in order: the same for any number of threads. */
+enum { PIECES = 64 };
+
+struct pieces {
+    double sum[PIECES];
+    const real *y, *t;
+    ptrdiff_t n, piece;
+};
+
+static void pieces_range(void *task, ptrdiff_t begin, ptrdiff_t end)
+{
+    struct pieces *p = task;
+    for (ptrdiff_t i = begin; i < end; i++) {
+        ptrdiff_t from = i * p->piece, left = p->n - from;
+        p->sum[i] = kernels()->sum_of_squares(p->y + from, p->t + from, left < p->piece ? left : p->piece);
+    }
+}
+
+double ZDL(sum_of_squares)(const real *y, const real *t, ptrdiff_t n)
+{
+    struct pieces task = {.y = y, .t = t, .n = n, .piece = n / PIECES < 16384 ? 16384 : n / PIECES + 1};
+    ptrdiff_t count = (n + task.piece - 1) / task.piece;
+    zdl_parallel_for(count, zdl_threads_for((double)n, GRAIN_ARITHMETIC), pieces_range, &task);
+    double sum = 0;
+    for (ptrdiff_t i = 0; i < count; i++)
+        sum += task.sum[i];
+    return sum;
+}
+
+/* log(y + 1e-7), with what rounding drops from y + 1e-7 put back: near y = 1 it is most of the result. */
+static double log_of_probability(double y)
+{
+    double sum = y + 1e-7, part = sum - y;
+    double error = (y - (sum - part)) + (1e-7 - part);
+    return log(sum) + error / sum;
+}
+
+double ZDL(cross_entropy)(const real *y, const int64_t *label, ptrdiff_t rows, ptrdiff_t cols)
+{
+    double sum = 0, error = 0;
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        double term = log_of_probability((double)y[i * cols + label[i]]);
+        double next = sum + term, part = next - sum;
+        error += (sum - (next - part)) + (term - part);
+        sum = next;
+    }
+    return -(isfinite(sum) ? sum + error : sum) / (double)rows;
+}
+
+double ZDL(softmax_cross_entropy)(real *y, const real *x, const int64_t *label, ptrdiff_t rows, ptrdiff_t cols)
+{
+    ZDL(softmax)(y, x, rows, cols);
+    return ZDL(cross_entropy)(y, label, rows, cols);
+}
+
+/* ---- Matrix products ---- */
+
+struct product {
+    real *out;
+    ptrdiff_t out_row;
+    matrix a, b;
+    ptrdiff_t m, k, n;
+    const real *bias;
+    enum zdl_activation activation;
+    ptrdiff_t row_pieces, col_pieces;
+    int failed;
+};
+
+static void product_range(void *task, ptrdiff_t begin, ptrdiff_t end)
+{
+    struct product *t = task;
+    for (ptrdiff_t piece = begin; piece < end; piece++) {
+        ptrdiff_t r = piece / t->col_pieces, c = piece % t->col_pieces;
+        ptrdiff_t i = t->m * r / t->row_pieces, rows = t->m * (r + 1) / t->row_pieces - i;
+        ptrdiff_t j = t->n * c / t->col_pieces, cols = t->n * (c + 1) / t->col_pieces - j;
+        if (!kernels()->matmul(t->out + i * t->out_row + j, t->out_row, submatrix(t->a, i, 0), submatrix(t->b, 0, j),
+                               rows, t->k, cols, t->bias ? t->bias + j : NULL, t->activation))
+            t->failed = 1; /* all threads write the same value */
+    }
+}
+
+/* As many pieces of out as threads, as square as may be: each reads its rows of a and its columns of b. */
+static int product(struct product *t)
+{
+    int threads = zdl_threads_for(2. * (double)t->m * (double)t->n * (double)t->k, GRAIN_FLOPS);
+    double least_reads = INFINITY;
+    for (int rows = 1; rows <= threads; rows++) {
+        double reads = (double)t->m / rows + (double)t->n / (threads / rows);
+        if (threads % rows == 0 && reads < least_reads) {
+            least_reads = reads;
+            t->row_pieces = rows;
+            t->col_pieces = threads / rows;
+        }
+    }
+    zdl_parallel_for(t->row_pieces * t->col_pieces, threads, product_range, t);
+    return t->failed ? ZDL_NO_MEMORY : ZDL_OK;
+}
+
+int ZDL(affine)(real *out, const real *x, ptrdiff_t x_row, ptrdiff_t x_col, const real *w, ptrdiff_t w_row,
+                ptrdiff_t w_col, const real *b, ptrdiff_t m, ptrdiff_t k, ptrdiff_t n, enum zdl_activation activation)
+{
+    return product(&(struct product){out, n, {x, x_row, x_col}, {w, w_row, w_col}, m, k, n, b, activation, 1, 1, 0});
+}
+
+int ZDL(matmul)(real *out, ptrdiff_t out_row, const real *a, ptrdiff_t a_row, ptrdiff_t a_col, const real *b,
+                ptrdiff_t b_row, ptrdiff_t b_col, ptrdiff_t m, ptrdiff_t k, ptrdiff_t n)
+{
+    return product(&(struct product){out, out_row, {a, a_row, a_col}, {b, b_row, b_col}, m, k, n, NULL, ZDL_IDENTITY,
+                                     1, 1, 0});
+}
+
+struct stack {
+    struct product each;
+    const int64_t *a_offset, *b_offset;
+};
+
+static void stack_range(void *task, ptrdiff_t begin, ptrdiff_t end)
+{
+    struct stack *t = task;
+    for (ptrdiff_t s = begin; s < end; s++) {
+        struct product one = t->each;
+        one.out += s * one.m * one.n;
+        one.a.at += t->a_offset[s];
+        one.b.at += t->b_offset[s];
+        product_range(&one, 0, 1);
+        if (one.failed)
+            t->each.failed = 1;
+    }
+}
+
+int ZDL(matmul_stack)(real *out, const real *a, const int64_t *a_offset, ptrdiff_t a_row, ptrdiff_t a_col,
+                      const real *b, const int64_t *b_offset, ptrdiff_t b_row, ptrdiff_t b_col, ptrdiff_t stack,
+                      ptrdiff_t m, ptrdiff_t k, ptrdiff_t n)
+{
+    struct stack task = {{out, n, {a, a_row, a_col}, {b, b_row, b_col}, m, k, n, NULL, ZDL_IDENTITY, 1, 1, 0},
+                         a_offset, b_offset};
+    double flops = 2. * (double)stack * (double)m * (double)n * (double)k;
+    zdl_parallel_for(stack, zdl_threads_for(flops, GRAIN_FLOPS), stack_range, &task);
+    return task.each.failed ? ZDL_NO_MEMORY : ZDL_OK;
+}
+
+struct column_sums {
+    real *sum;
+    const real *x;
+    ptrdiff_t rows, cols;
+};
+
+static void column_sums_range(void *task, ptrdiff_t begin, ptrdiff_t end)
+{
+    const struct column_sums *t = task;
+    kernels()->sum_rows(t->sum + begin, t->x + begin, t->rows, end - begin, t->cols);
+}
+
+int ZDL(affine_backward)(real *dx, real *dw, real *db, const real *dout, const real *x, ptrdiff_t x_row,
+                         ptrdiff_t x_col, const real *w, ptrdiff_t w_row, ptrdiff_t w_col, ptrdiff_t m, ptrdiff_t k,
+                         ptrdiff_t n)
+{
+    struct column_sums sums = {db, dout, m, n};
+    zdl_parallel_for(n, zdl_threads_for((double)m * (double)n, GRAIN_ARITHMETIC), column_sums_range, &sums);
+    if (dx && ZDL(matmul)(dx, k, dout, n, 1, w, w_col, w_row, m, n, k) != ZDL_OK)
+        return ZDL_NO_MEMORY;
+    return ZDL(matmul)(dw, n, x, x_col, x_row, dout, n, 1, k, m, n);
+}
+
+/* ---- Optimizers ---- */
+
+struct sgd {
+    real *param;
+    const real *grad;
+    real lr;
+};
+
+static void sgd_range(void *task, ptrdiff_t begin, ptrdiff_t end)
+{
+    const struct sgd *t = task;
+    kernels()->sgd(t->param + begin, t->grad + begin, t->lr, end - begin);
+}
+
+void ZDL(sgd)(real *param, const real *grad, double lr, ptrdiff_t n)
+{
+    struct sgd task = {param, grad, (real)lr};
+    zdl_parallel_for(n, zdl_threads_for((double)n, GRAIN_ARITHMETIC), sgd_range, &task);
+}

@@ -1,0 +1,21 @@
+/* The element type that a file is compiled for: it defines REAL_BITS as 32 or 64 first.
+   Code that includes this is written once over `real`; only names that the linker sees carry the type. */
+#ifndef ZERODL_REAL_H
+#define ZERODL_REAL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if REAL_BITS == 64
+typedef double real;
+typedef int64_t integer;
+#define ZDL(name) zdl_##name##_f64
+enum { MANTISSA_BITS = 52, EXPONENT_BIAS = 1023 };
+#else
+typedef float real;
+typedef int32_t integer;
+#define ZDL(name) zdl_##name##_f32
+enum { MANTISSA_BITS = 23, EXPONENT_BIAS = 127 };
+#endif
+
+#endif

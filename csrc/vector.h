@@ -1,0 +1,239 @@
+/* One SIMD vector of `real`, for every ISA: LANES elements in VECTOR_BYTES bytes.
+   Arithmetic is the compiler's vector extension (a + b, a * 2); what has no operator is a function here.
+   A file that includes this defines REAL_BITS and, for AVX, VECTOR_AVX2 or VECTOR_AVX512.
+   Compilers without the extension (MSVC) get a vector of one element, from the same kernels. */
+#ifndef ZERODL_VECTOR_H
+#define ZERODL_VECTOR_H
+
+#include "real.h"
+
+#include <math.h>
+#include <string.h>
+#if defined __aarch64__ && defined __GNUC__
+#include <arm_neon.h>
+#endif
+
+#if defined VECTOR_AVX512
+#define VECTOR_BYTES 64
+#elif defined VECTOR_AVX2
+#define VECTOR_BYTES 32
+#elif defined __GNUC__
+#define VECTOR_BYTES 16
+#else
+#define VECTOR_BYTES (REAL_BITS / 8)
+#endif
+
+enum { LANES = VECTOR_BYTES * 8 / REAL_BITS };
+
+#if defined __GNUC__
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+#ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+typedef real vec __attribute__((vector_size(VECTOR_BYTES)));
+typedef integer ivec __attribute__((vector_size(VECTOR_BYTES)));
+ALWAYS_INLINE ivec as_integer(vec v) { return (ivec)v; }
+ALWAYS_INLINE vec as_real(ivec v) { return (vec)v; }
+/* x - 0 is x for every x, also for -0.0; x + 0 is not. */
+ALWAYS_INLINE vec broadcast(real x) { return x - (vec){0}; }
+#else
+#define ALWAYS_INLINE static __forceinline
+#define UNROLL
+typedef real vec;
+typedef integer ivec;
+ALWAYS_INLINE ivec as_integer(vec v) { ivec i; memcpy(&i, &v, sizeof i); return i; }
+ALWAYS_INLINE vec as_real(ivec i) { vec v; memcpy(&v, &i, sizeof v); return v; }
+ALWAYS_INLINE vec broadcast(real x) { return x; }
+#endif
+
+/* Adding 1.5 * 2^MANTISSA_BITS rounds to an integer and leaves it in the low bits. */
+#define ROUNDER ((real)1.5 * (real)((int64_t)1 << MANTISSA_BITS))
+
+ALWAYS_INLINE vec load(const real *p) { vec v; memcpy(&v, p, sizeof v); return v; }
+ALWAYS_INLINE void store(real *p, vec v) { memcpy(p, &v, sizeof v); }
+
+/* less(a, b), less_equal(a, b) per lane, false for nan; choose(mask, a, b) takes a where the mask is set.
+   multiply_add(a, b, c) is a * b + c, rounded once where the machine can (HAVE_FMA).
+   maximum(a, b) is a > b ? a : b per lane: it returns b where either is nan. minimum likewise.
+   scale(v, n) is v * 2^n for integral n, right also where 2^n alone would overflow or underflow.
+   load_part, store_part: the first n < LANES elements; the others read as 0 and are not written.
+   load_up_to, store_up_to: the first min(n, LANES). */
+
+#if defined VECTOR_AVX512
+
+#define HAVE_FMA 1
+#if REAL_BITS == 64
+#define SIMD(op) _mm512_##op##_pd
+#define SIMD_COMPARE _mm512_cmp_pd_mask
+typedef __mmask8 mask;
+#else
+#define SIMD(op) _mm512_##op##_ps
+#define SIMD_COMPARE _mm512_cmp_ps_mask
+typedef __mmask16 mask;
+#endif
+ALWAYS_INLINE mask less(vec a, vec b) { return SIMD_COMPARE(a, b, _CMP_LT_OQ); }
+ALWAYS_INLINE mask less_equal(vec a, vec b) { return SIMD_COMPARE(a, b, _CMP_LE_OQ); }
+ALWAYS_INLINE vec choose(mask m, vec a, vec b) { return SIMD(mask_blend)(m, b, a); }
+ALWAYS_INLINE vec multiply_add(vec a, vec b, vec c) { return SIMD(fmadd)(a, b, c); }
+ALWAYS_INLINE vec maximum(vec a, vec b) { return SIMD(max)(a, b); }
+ALWAYS_INLINE vec minimum(vec a, vec b) { return SIMD(min)(a, b); }
+ALWAYS_INLINE vec scale(vec v, vec n) { return SIMD(scalef)(v, n); }
+ALWAYS_INLINE mask first(ptrdiff_t n) { return (mask)((1u << n) - 1); }
+ALWAYS_INLINE vec load_part(const real *p, ptrdiff_t n) { return SIMD(maskz_loadu)(first(n), p); }
+ALWAYS_INLINE void store_part(real *p, vec v, ptrdiff_t n) { SIMD(mask_storeu)(p, first(n), v); }
+
+#else
+
+#if defined __GNUC__
+typedef ivec mask;
+ALWAYS_INLINE mask less(vec a, vec b) { return a < b; }
+ALWAYS_INLINE mask less_equal(vec a, vec b) { return a <= b; }
+ALWAYS_INLINE vec choose(mask m, vec a, vec b)
+{
+    return as_real((m & as_integer(a)) | (~m & as_integer(b)));
+}
+#else
+typedef int mask;
+ALWAYS_INLINE mask less(vec a, vec b) { return a < b; }
+ALWAYS_INLINE mask less_equal(vec a, vec b) { return a <= b; }
+ALWAYS_INLINE vec choose(mask m, vec a, vec b) { return m ? a : b; }
+#endif
+
+#if defined VECTOR_AVX2
+#define HAVE_FMA 1
+#if REAL_BITS == 64
+#define SIMD(op) _mm256_##op##_pd
+typedef long long mask_word;
+#else
+#define SIMD(op) _mm256_##op##_ps
+typedef int mask_word;
+#endif
+ALWAYS_INLINE vec multiply_add(vec a, vec b, vec c) { return SIMD(fmadd)(a, b, c); }
+ALWAYS_INLINE vec maximum(vec a, vec b) { return SIMD(max)(a, b); }
+ALWAYS_INLINE vec minimum(vec a, vec b) { return SIMD(min)(a, b); }
+ALWAYS_INLINE __m256i first(ptrdiff_t n)
+{
+    static const integer ones_then_zeros[2 * LANES] = {[0 ... LANES - 1] = -1};
+    return _mm256_loadu_si256((const __m256i *)(ones_then_zeros + LANES - n));
+}
+ALWAYS_INLINE vec load_part(const real *p, ptrdiff_t n) { return SIMD(maskload)(p, first(n)); }
+ALWAYS_INLINE void store_part(real *p, vec v, ptrdiff_t n) { SIMD(maskstore)(p, first(n), v); }
+
+#else
+
+#if defined __aarch64__ && defined __GNUC__
+#define HAVE_FMA 1
+#if REAL_BITS == 64
+ALWAYS_INLINE vec multiply_add(vec a, vec b, vec c) { return (vec)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b); }
+#else
+ALWAYS_INLINE vec multiply_add(vec a, vec b, vec c) { return (vec)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
+#endif
+#else
+#define HAVE_FMA 0
+ALWAYS_INLINE vec multiply_add(vec a, vec b, vec c) { return a * b + c; }
+#endif
+ALWAYS_INLINE vec maximum(vec a, vec b) { return choose(less(b, a), a, b); }
+ALWAYS_INLINE vec minimum(vec a, vec b) { return choose(less(a, b), a, b); }
+ALWAYS_INLINE vec load_part(const real *p, ptrdiff_t n)
+{
+    real lane[LANES] = {0};
+    for (ptrdiff_t i = 0; i < n; i++)
+        lane[i] = p[i];
+    return load(lane);
+}
+ALWAYS_INLINE void store_part(real *p, vec v, ptrdiff_t n)
+{
+    real lane[LANES];
+    store(lane, v);
+    for (ptrdiff_t i = 0; i < n; i++)
+        p[i] = lane[i];
+}
+#endif
+
+ALWAYS_INLINE vec power_of_two(vec n)
+{
+    ivec exponent = as_integer(n + broadcast(ROUNDER)) - as_integer(broadcast(ROUNDER));
+    return as_real((exponent + EXPONENT_BIAS) << MANTISSA_BITS);
+}
+
+ALWAYS_INLINE vec scale(vec v, vec n)
+{
+    vec half = (n * (real)0.5 + ROUNDER) - ROUNDER;
+    return v * power_of_two(half) * power_of_two(n - half);
+}
+
+#endif
+
+ALWAYS_INLINE vec load_up_to(const real *p, ptrdiff_t n) { return n < LANES ? load_part(p, n) : load(p); }
+
+ALWAYS_INLINE void store_up_to(real *p, vec v, ptrdiff_t n)
+{
+    if (n < LANES)
+        store_part(p, v, n);
+    else
+        store(p, v);
+}
+
+ALWAYS_INLINE vec round_to_integer(vec v) { return (v + ROUNDER) - ROUNDER; }
+
+ALWAYS_INLINE vec absolute(vec v)
+{
+    return as_real(as_integer(v) & ~as_integer(broadcast((real)-0.0)));
+}
+
+ALWAYS_INLINE vec copy_sign(vec magnitude, vec sign)
+{
+    ivec sign_bit = as_integer(broadcast((real)-0.0));
+    return as_real((as_integer(magnitude) & ~sign_bit) | (as_integer(sign) & sign_bit));
+}
+
+/* The rounding error of sum = a + b, exactly (Knuth's TwoSum). */
+ALWAYS_INLINE vec sum_error(vec a, vec b, vec sum)
+{
+    vec b_virtual = sum - a;
+    return (a - (sum - b_virtual)) + (b - b_virtual);
+}
+
+/* A running sum per lane that keeps what rounding drops: sum + error is exact to twice the precision. */
+typedef struct {
+    vec sum, error;
+} vec_sum;
+
+ALWAYS_INLINE void add_to(vec_sum *total, vec v)
+{
+    vec sum = total->sum + v;
+    total->error += sum_error(total->sum, v, sum);
+    total->sum = sum;
+}
+
+/* The lanes of `total`, summed as the result + error. */
+ALWAYS_INLINE real sum_lanes(vec_sum total, real *error)
+{
+    real sums[LANES], errors[LANES], sum = 0;
+    store(sums, total.sum);
+    store(errors, total.error);
+    *error = 0;
+    for (int i = 0; i < LANES; i++) {
+        real next = sum + sums[i], part = next - sum;
+        *error += (sum - (next - part)) + (sums[i] - part) + errors[i];
+        sum = next;
+    }
+    return sum;
+}
+
+/* sum + error; an infinite sum has nan for its error and stays infinite. */
+ALWAYS_INLINE real with_error(real sum, real error) { return isfinite(sum) ? sum + error : sum; }
+
+ALWAYS_INLINE real largest(vec v)
+{
+    real lane[LANES], best;
+    store(lane, v);
+    best = lane[0];
+    for (int i = 1; i < LANES; i++)
+        best = lane[i] > best ? lane[i] : best;
+    return best;
+}
+
+#endif

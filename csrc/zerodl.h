@@ -1,0 +1,149 @@
+/* zerodl: the kernels of a small neural-network engine, for float32 and float64, on the CPU.
+ *
+ * Arrays are row-major and contiguous, unless strides are given (in elements; any sign). Outputs come first, then
+ * inputs, then sizes. An elementwise output may be one of its inputs; other overlaps are not allowed.
+ * Every function may be called from many threads at once. Results do not depend on the number of threads.
+ * Functions that return int return 0, or ZDL_NO_MEMORY with the outputs undefined.
+ * This header is plain C: Python's cffi reads the same lines. */
+#ifndef ZERODL_H
+#define ZERODL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum zdl_status { ZDL_OK, ZDL_NO_MEMORY };
+enum zdl_activation { ZDL_IDENTITY, ZDL_SIGMOID, ZDL_RELU, ZDL_TANH };
+
+/* ---- This machine ---- */
+
+/* Level i = 0, 1, ... of the instruction sets that this machine has, slowest first; NULL past the last. */
+const char *zdl_isa_level(int i);
+/* The level in use: the highest, or what the environment variable ZERODL_ISA names. */
+const char *zdl_get_isa(void);
+/* Use another level; -1 if this machine lacks it. Not while other threads compute. */
+int zdl_set_isa(const char *level);
+/* 1 if ZERODL_ISA names a level that this machine lacks (the highest is then in use), else 0. */
+int zdl_isa_refused(void);
+const char *zdl_compiler(void);
+/* The OpenMP version's date, as _OPENMP has it, or 0 if built without. */
+int zdl_openmp(void);
+/* The most threads that a call uses, for all threads of the process; at first OpenMP's default. */
+void zdl_set_num_threads(int n);
+int zdl_get_num_threads(void);
+
+/* ---- Elementwise, n elements ---- */
+
+void zdl_exp_f32(float *out, const float *x, ptrdiff_t n);
+void zdl_exp_f64(double *out, const double *x, ptrdiff_t n);
+void zdl_log_f32(float *out, const float *x, ptrdiff_t n);
+void zdl_log_f64(double *out, const double *x, ptrdiff_t n);
+void zdl_tanh_f32(float *out, const float *x, ptrdiff_t n);
+void zdl_tanh_f64(double *out, const double *x, ptrdiff_t n);
+/* dx = dout (1 - y^2), with y = tanh(x) */
+void zdl_tanh_backward_f32(float *dx, const float *dout, const float *y, ptrdiff_t n);
+void zdl_tanh_backward_f64(double *dx, const double *dout, const double *y, ptrdiff_t n);
+/* 1 / (1 + exp(-x)) */
+void zdl_sigmoid_f32(float *out, const float *x, ptrdiff_t n);
+void zdl_sigmoid_f64(double *out, const double *x, ptrdiff_t n);
+/* (1 - s) s with s = sigmoid(x), of the input x */
+void zdl_sigmoid_grad_f32(float *out, const float *x, ptrdiff_t n);
+void zdl_sigmoid_grad_f64(double *out, const double *x, ptrdiff_t n);
+/* dx = dout (1 - y) y, with y = sigmoid(x) */
+void zdl_sigmoid_backward_f32(float *dx, const float *dout, const float *y, ptrdiff_t n);
+void zdl_sigmoid_backward_f64(double *dx, const double *dout, const double *y, ptrdiff_t n);
+/* 0 where x <= 0, else x */
+void zdl_relu_f32(float *out, const float *x, ptrdiff_t n);
+void zdl_relu_f64(double *out, const double *x, ptrdiff_t n);
+/* 1 where x >= 0, else 0 */
+void zdl_relu_grad_f32(float *out, const float *x, ptrdiff_t n);
+void zdl_relu_grad_f64(double *out, const double *x, ptrdiff_t n);
+/* dx = 0 where y <= 0, else dout, with y = relu(x) */
+void zdl_relu_backward_f32(float *dx, const float *dout, const float *y, ptrdiff_t n);
+void zdl_relu_backward_f64(double *dx, const double *dout, const double *y, ptrdiff_t n);
+/* 1 where x > 0, else 0 */
+void zdl_step_f32(int64_t *out, const float *x, ptrdiff_t n);
+void zdl_step_f64(int64_t *out, const double *x, ptrdiff_t n);
+
+/* ---- Softmax over each row of a (rows, cols) matrix ---- */
+
+void zdl_softmax_f32(float *out, const float *x, ptrdiff_t rows, ptrdiff_t cols);
+void zdl_softmax_f64(double *out, const double *x, ptrdiff_t rows, ptrdiff_t cols);
+void zdl_log_softmax_f32(float *out, const float *x, ptrdiff_t rows, ptrdiff_t cols);
+void zdl_log_softmax_f64(double *out, const double *x, ptrdiff_t rows, ptrdiff_t cols);
+/* dx = y (dout - sum(dout y) over the row), with y = softmax(x) */
+void zdl_softmax_backward_f32(float *dx, const float *dout, const float *y, ptrdiff_t rows, ptrdiff_t cols);
+void zdl_softmax_backward_f64(double *dx, const double *dout, const double *y, ptrdiff_t rows, ptrdiff_t cols);
+
+/* ---- Losses ---- */
+
+/* Sum of (y - t)^2 over n elements. */
+double zdl_sum_of_squares_f32(const float *y, const float *t, ptrdiff_t n);
+double zdl_sum_of_squares_f64(const double *y, const double *t, ptrdiff_t n);
+/* -sum(log(y[i, label[i]] + 1e-7)) / rows; every label is in [0, cols). */
+double zdl_cross_entropy_f32(const float *y, const int64_t *label, ptrdiff_t rows, ptrdiff_t cols);
+double zdl_cross_entropy_f64(const double *y, const int64_t *label, ptrdiff_t rows, ptrdiff_t cols);
+/* y = softmax(x) by rows; returns the cross-entropy of y. */
+double zdl_softmax_cross_entropy_f32(float *y, const float *x, const int64_t *label, ptrdiff_t rows, ptrdiff_t cols);
+double zdl_softmax_cross_entropy_f64(double *y, const double *x, const int64_t *label, ptrdiff_t rows, ptrdiff_t cols);
+/* dx = (y - one_hot(label)) / rows */
+void zdl_softmax_cross_entropy_backward_f32(float *dx, const float *y, const int64_t *label, ptrdiff_t rows,
+                                            ptrdiff_t cols);
+void zdl_softmax_cross_entropy_backward_f64(double *dx, const double *y, const int64_t *label, ptrdiff_t rows,
+                                            ptrdiff_t cols);
+/* dx = (y - t) / rows, for targets t[rows, cols] that need not be one-hot */
+void zdl_softmax_cross_entropy_backward_dense_f32(float *dx, const float *y, const float *t, ptrdiff_t rows,
+                                                  ptrdiff_t cols);
+void zdl_softmax_cross_entropy_backward_dense_f64(double *dx, const double *y, const double *t, ptrdiff_t rows,
+                                                  ptrdiff_t cols);
+
+/* ---- Matrix products: element (i, j) of a is a[i * a_row + j * a_col] ---- */
+
+/* out[m, n] = a[m, k] @ b[k, n]; the rows of out are out_row apart. */
+int zdl_matmul_f32(float *out, ptrdiff_t out_row, const float *a, ptrdiff_t a_row, ptrdiff_t a_col, const float *b,
+                   ptrdiff_t b_row, ptrdiff_t b_col, ptrdiff_t m, ptrdiff_t k, ptrdiff_t n);
+int zdl_matmul_f64(double *out, ptrdiff_t out_row, const double *a, ptrdiff_t a_row, ptrdiff_t a_col, const double *b,
+                   ptrdiff_t b_row, ptrdiff_t b_col, ptrdiff_t m, ptrdiff_t k, ptrdiff_t n);
+/* out[s] = a[s] @ b[s] for s in [0, stack): out[s] is contiguous, a[s] begins at a[a_offset[s]], b[s] likewise. */
+int zdl_matmul_stack_f32(float *out, const float *a, const int64_t *a_offset, ptrdiff_t a_row, ptrdiff_t a_col,
+                         const float *b, const int64_t *b_offset, ptrdiff_t b_row, ptrdiff_t b_col, ptrdiff_t stack,
+                         ptrdiff_t m, ptrdiff_t k, ptrdiff_t n);
+int zdl_matmul_stack_f64(double *out, const double *a, const int64_t *a_offset, ptrdiff_t a_row, ptrdiff_t a_col,
+                         const double *b, const int64_t *b_offset, ptrdiff_t b_row, ptrdiff_t b_col, ptrdiff_t stack,
+                         ptrdiff_t m, ptrdiff_t k, ptrdiff_t n);
+/* out[m, n] = activation(x[m, k] @ w[k, n] + b[n]) */
+int zdl_affine_f32(float *out, const float *x, ptrdiff_t x_row, ptrdiff_t x_col, const float *w, ptrdiff_t w_row,
+                   ptrdiff_t w_col, const float *b, ptrdiff_t m, ptrdiff_t k, ptrdiff_t n,
+                   enum zdl_activation activation);
+int zdl_affine_f64(double *out, const double *x, ptrdiff_t x_row, ptrdiff_t x_col, const double *w, ptrdiff_t w_row,
+                   ptrdiff_t w_col, const double *b, ptrdiff_t m, ptrdiff_t k, ptrdiff_t n,
+                   enum zdl_activation activation);
+/* dx[m, k] = dout @ w.T, unless dx is NULL; dw[k, n] = x.T @ dout; db[n] = dout summed over its rows */
+int zdl_affine_backward_f32(float *dx, float *dw, float *db, const float *dout, const float *x, ptrdiff_t x_row,
+                            ptrdiff_t x_col, const float *w, ptrdiff_t w_row, ptrdiff_t w_col, ptrdiff_t m,
+                            ptrdiff_t k, ptrdiff_t n);
+int zdl_affine_backward_f64(double *dx, double *dw, double *db, const double *dout, const double *x, ptrdiff_t x_row,
+                            ptrdiff_t x_col, const double *w, ptrdiff_t w_row, ptrdiff_t w_col, ptrdiff_t m,
+                            ptrdiff_t k, ptrdiff_t n);
+
+/* ---- Optimizers: n parameters in place ---- */
+
+/* param -= lr * grad */
+void zdl_sgd_f32(float *param, const float *grad, double lr, ptrdiff_t n);
+void zdl_sgd_f64(double *param, const double *grad, double lr, ptrdiff_t n);
+
+/* ---- Central differences ---- */
+
+/* grad[i] = (f(x + h e_i) - f(x - h e_i)) / 2h for n variables. f(x, n, data) is called from several threads at
+   once, each with its own copy of x; x itself is not changed. */
+int zdl_numerical_gradient(double *grad, double (*f)(const double *x, ptrdiff_t n, void *data), const double *x,
+                           ptrdiff_t n, double h, void *data);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,74 @@
+"""Derive the polynomial coefficients of csrc/kernels/{exp,log}.h.
+
+Each polynomial q is the Remez minimax solution of |weight(t) * (f(t) - q(t))| on an interval;
+the weight turns the error of q into the relative error of the whole function.
+Run `python tools/minimax.py` (needs mpmath); paste what it prints.
+"""
+
+from collections.abc import Callable
+
+import mpmath as mp
+
+mp.mp.prec = 300
+Function = Callable[[mp.mpf], mp.mpf]
+
+
+def remez(
+    f: Function, weight: Function, low: mp.mpf, high: mp.mpf, degree: int
+) -> tuple[list[mp.mpf], mp.mpf]:
+    """Coefficients (constant term first) and the weighted error that they leave."""
+    count = degree + 2
+    middle, radius = (low + high) / 2, (high - low) / 2
+    nodes = [middle - radius * mp.cos(mp.pi * (i + mp.mpf(1) / 2) / count) for i in range(count)]
+    for _ in range(12):
+        rows = [[t**j for j in range(degree + 1)] + [(-1) ** i / weight(t)]
+                for i, t in enumerate(nodes)]
+        solution = list(mp.lu_solve(mp.matrix(rows), mp.matrix([f(t) for t in nodes])))
+        coefficients = solution[:-1]
+
+        def error(t, coefficients=coefficients):
+            return weight(t) * (f(t) - mp.polyval(coefficients[::-1], t))
+
+        nodes = extrema(error, low, high, count)
+    return coefficients, max(abs(error(t)) for t in nodes)
+
+
+def extrema(error: Function, low: mp.mpf, high: mp.mpf, count: int) -> list[mp.mpf]:
+    """The extremum of each of the `count` stretches in which the error keeps its sign."""
+    grid = [low + (high - low) * i / 1200 for i in range(1201)]
+    stretches: list[tuple[mp.mpf, mp.mpf]] = []
+    for t in grid:
+        value = error(t)
+        if stretches and (value > 0) == (stretches[-1][1] > 0):
+            stretches[-1] = max(stretches[-1], (t, value), key=lambda pair: abs(pair[1]))
+        else:
+            stretches.append((t, value))
+    return [t for t, _ in stretches[:count]]
+
+
+def exp_tail(r: mp.mpf) -> mp.mpf:
+    """(exp(r) - 1 - r) / r^2, by its series: the closed form cancels at 0."""
+    return mp.nsum(lambda k: r**k / mp.factorial(k + 2), [0, 40])
+
+
+def log_tail(z: mp.mpf) -> mp.mpf:
+    """(log((1+s)/(1-s)) - 2s) / s^3 with z = s^2."""
+    return mp.fsum(2 * z**k / (2 * k + 3) for k in range(90))
+
+
+def main() -> None:
+    half = mp.log(2) / 2 * mp.mpf("1.002")
+    s_max = (mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)
+    cases = [
+        ("exp", exp_tail, lambda r: r**2 / mp.exp(r) + mp.mpf(10) ** -30, -half, half, {32: 4, 64: 9}),
+        ("log", log_tail, lambda z: z + mp.mpf(10) ** -30, mp.mpf(0), s_max**2 * 1.001, {32: 3, 64: 6}),
+    ]
+    for name, f, weight, low, high, degrees in cases:
+        for bits, degree in degrees.items():
+            coefficients, error = remez(f, weight, low, high, degree)
+            print(f"{name} f{bits}: relative error 2^{mp.nstr(mp.log(error, 2), 4)}")
+            print(",\n".join("    " + mp.nstr(c, 18) for c in coefficients))
+
+
+if __name__ == "__main__":
+    main()
