@@ -1,26 +1,26 @@
-"""Build the extension: the cffi builder, which setup.py names and `python build.py` runs in place.
+"""What the extension is made of: the cffi builder, which setup.py compiles.
 
-csrc/zerodl.h is the one source of truth for the C API: cffi reads the prototypes that C programs include.
-Environment: CC chooses the compiler; ZERODL_OPENMP=0 builds without threads; CFLAGS and LDFLAGS are added.
+csrc/zerodl.h is the one source of truth for the C API: cffi reads the prototypes that C programs
+include. `python build.py` builds the extension in place, for working on it.
 """
 
-import os
 import subprocess
 import sys
-import sysconfig
-import tempfile
+from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 
 PYPA_BUILD = """\
-build.py: `python -m build` found this project's own build.py, by Python's rules, and not PyPA's builder.
+build.py: by Python's rules `python -m build` found this file and not PyPA's builder.
 Type one of these instead:
     pip wheel .         a wheel
     pyproject-build     an sdist and a wheel (pip install build)
     python build.py     the extension alone, in place"""
 
-OPENMP_PROBE = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
+NEEDED = """\
+build.py: building in place needs what pip would install for itself first:
+    pip install 'setuptools>=77' 'cffi>=1.16'"""
 
 
 def declarations() -> str:
@@ -34,53 +34,46 @@ def declarations() -> str:
     return "\n".join(lines)
 
 
-def openmp_flags() -> list[str]:
-    """The flags for OpenMP, or none where the compiler cannot link it: the kernels then run serially."""
-    if os.environ.get("ZERODL_OPENMP") == "0":
-        return []
-    if sys.platform == "win32":
-        return ["/openmp"]
-    compiler = os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"
-    with tempfile.TemporaryDirectory() as folder:
-        probe = Path(folder) / "probe.c"
-        probe.write_text(OPENMP_PROBE)
-        command = [*compiler.split(), *os.environ.get("CFLAGS", "").split(), "-fopenmp", str(probe),
-                   *os.environ.get("LDFLAGS", "").split(), "-o", str(probe.with_suffix(""))]
-        try:
-            linked = subprocess.run(command, capture_output=True, cwd=folder).returncode == 0
-        except OSError:
-            linked = False
-    if not linked:
-        print(f"build.py: {compiler} cannot link OpenMP (-fopenmp); building without threads", flush=True)
-    return ["-fopenmp"] if linked else []
-
-
-def make_ffibuilder():
+def ffibuilder():
+    """The cffi builder; cffi calls it, and setup.py adds the compiler's flags."""
     from cffi import FFI
 
-    openmp = openmp_flags()
-    windows = sys.platform == "win32"
-    flags = ["/O2", "/D_CRT_SECURE_NO_WARNINGS"] if windows else ["-std=gnu11", "-O2", "-fvisibility=hidden"]
-    sources = sorted((ROOT / "csrc").glob("*.c")) + sorted((ROOT / "csrc" / "isa").glob("*.c"))
-    headers = sorted((ROOT / "csrc").rglob("*.h"))
     builder = FFI()
     builder.cdef(declarations())
     builder.set_source(
         "zerodl_c._zerodl",
         '#include "zerodl.h"',
-        sources=[path.relative_to(ROOT).as_posix() for path in sources],
-        depends=[path.relative_to(ROOT).as_posix() for path in headers],
+        sources=[*files("*.c"), *files("isa/*.c")],
+        depends=files("**/*.h"),
         include_dirs=["csrc"],
-        extra_compile_args=flags + openmp,
-        extra_link_args=[] if windows else openmp,
-        libraries=[] if windows else ["m"],
     )
     return builder
 
 
+def files(pattern: str) -> list[str]:
+    """The files of csrc/ that match, relative to this one's folder, as setuptools wants them."""
+    return sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "csrc").glob(pattern))
+
+
+def has_needed() -> bool:
+    """Whether setuptools and cffi are here; a fresh environment's setuptools is often too old."""
+    try:
+        metadata.version("cffi")
+        return int(metadata.version("setuptools").split(".")[0]) >= 77
+    except metadata.PackageNotFoundError:
+        return False
+
+
+def main() -> int:
+    """Build in place; 2 if something else must be typed first."""
+    run_as_module = __spec__ is not None
+    if run_as_module or not has_needed():
+        print(PYPA_BUILD if run_as_module else NEEDED, file=sys.stderr)
+        return 2
+    # egg_info for importlib.metadata, which knows the version
+    command = [sys.executable, "setup.py", "egg_info", "build_ext", "--inplace"]
+    return subprocess.call(command, cwd=ROOT)
+
+
 if __name__ == "__main__":
-    if __spec__ is not None:
-        sys.exit(print(PYPA_BUILD, file=sys.stderr) or 2)
-    sys.exit(subprocess.call([sys.executable, "setup.py", "build_ext", "--inplace"], cwd=ROOT))
-else:
-    ffibuilder = make_ffibuilder()
+    sys.exit(main())

@@ -1,32 +1,107 @@
-"""What pyproject.toml cannot say: the cffi extension, and the abi3 tag of the wheel."""
+"""How setuptools compiles the extension that build.py describes, and how it tags the wheel.
 
+Environment: CC, CFLAGS and LDFLAGS as everywhere; ZERODL_OPENMP=0 builds without threads.
+"""
+
+import os
+import shlex
+import shutil
 import sysconfig
+import tempfile
+from pathlib import Path
 
+import cffi  # noqa: F401  without it, setuptools would only warn of cffi_modules and build no extension
 from setuptools import setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError, LinkError, PlatformError
 
 NO_COMPILER = """\
-zerodl_c: the C compiler could not build the extension; the error above says what it missed.
-If no compiler is installed:
+{reason}
+zerodl_c is built from C and needs a C compiler and Python's headers. To install them:
     Debian, Ubuntu   sudo apt-get install build-essential python3-dev
     macOS            xcode-select --install
-    Windows          install "Build Tools for Visual Studio" with "Desktop development with C++"\
-"""
+    Windows          install "Build Tools for Visual Studio" with "Desktop development with C++"
+The environment variable CC names another compiler."""
+
+# (compile, link) flags for OpenMP; Apple's clang has no -fopenmp, but can use an installed libomp.
+OPENMP = [(["-fopenmp"], ["-fopenmp"]), (["-Xpreprocessor", "-fopenmp"], ["-lomp"])]
+OPENMP_MSVC = [(["/openmp"], [])]
+OPENMP_PROGRAM = "#include <omp.h>\nint probe(void) { return omp_get_max_threads(); }\n"
 
 
 class BuildExtension(build_ext):
-    def run(self):
-        try:
-            super().run()
-        except Exception as error:
-            raise SystemExit(f"{error}\n{NO_COMPILER}") from None
+    """build_ext that says what is missing, and uses OpenMP where the compiler can."""
+
+    def build_extensions(self):
+        self.force = True  # setuptools looks at the sources only, and not at CC, CFLAGS, ...
+        self.require_compiler()
+        msvc = self.compiler.compiler_type == "msvc"
+        compile_openmp, link_openmp = self.openmp_flags(OPENMP_MSVC if msvc else OPENMP)
+        if msvc:
+            flags = ["/O2", "/D_CRT_SECURE_NO_WARNINGS"]
+        else:
+            # After the interpreter's own flags, so that these win; and the user's win over these.
+            flags = ["-O2", "-g0", *shlex.split(os.environ.get("CFLAGS", ""))]
+            flags += ["-std=gnu11", "-fvisibility=hidden"]
+        for extension in self.extensions:
+            extension.extra_compile_args = flags + compile_openmp
+            extension.extra_link_args = link_openmp
+            extension.libraries = [] if msvc else ["m"]
+        super().build_extensions()
+
+    def require_compiler(self):
+        """PlatformError, naming what is missing, unless a C extension can be built at all."""
+        msvc = self.compiler.compiler_type == "msvc"
+        compiler = "cl.exe (Microsoft Visual C++)" if msvc else self.compiler.compiler_so[0]
+        reason = None
+        if not msvc and not shutil.which(compiler):
+            reason = f"the C compiler {compiler} was not found"
+        elif not self.builds("#include <math.h>\nint probe(void) { return 0; }\n"):
+            reason = f"the C compiler {compiler} cannot build an empty program (see above)"
+        elif not self.builds("#include <Python.h>\nint probe(void) { return 0; }\n"):
+            reason = f"Python's header Python.h was not found in {sysconfig.get_path('include')}"
+        if reason:
+            raise PlatformError(NO_COMPILER.format(reason=reason))
+
+    def openmp_flags(self, candidates):
+        """The first candidate that compiles and links, else no flags: the kernels run serially."""
+        if os.environ.get("ZERODL_OPENMP") == "0":
+            return [], []
+        for compile_flags, link_flags in candidates:
+            if self.builds(OPENMP_PROGRAM, compile_flags, link_flags):
+                return compile_flags, link_flags
+        print("setup.py: the C compiler lacks OpenMP; building without threads", flush=True)
+        return [], []
+
+    def builds(self, program, compile_flags=(), link_flags=()):
+        """Whether `program` compiles and links, in the way of the extension."""
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder, "probe.c")
+            source.write_text(program)
+            try:
+                objects = self.compiler.compile(
+                    [str(source)], output_dir=folder, extra_postargs=list(compile_flags)
+                )
+                self.compiler.link_shared_object(
+                    objects, str(Path(folder, "probe.so")), extra_postargs=list(link_flags)
+                )
+            except (CompileError, LinkError):
+                return False
+        return True
 
 
-# A free-threaded Python has no stable ABI before 3.15, and cffi builds none for it.
-STABLE_ABI = not sysconfig.get_config_var("Py_GIL_DISABLED")
+class BuildWheel(bdist_wheel):
+    """bdist_wheel that tags the wheel abi3 where cffi builds the extension so."""
+
+    def finalize_options(self):
+        if all(extension.py_limited_api for extension in self.distribution.ext_modules):
+            free_threaded = sysconfig.get_config_var("Py_GIL_DISABLED")
+            self.py_limited_api = "cp315" if free_threaded else "cp310"
+        super().finalize_options()
+
 
 setup(
     cffi_modules=["build.py:ffibuilder"],
-    cmdclass={"build_ext": BuildExtension},
-    options={"bdist_wheel": {"py_limited_api": "cp310"}} if STABLE_ABI else {},
+    cmdclass={"build_ext": BuildExtension, "bdist_wheel": BuildWheel},
 )

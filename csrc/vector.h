@@ -23,7 +23,7 @@
 #define VECTOR_BYTES (REAL_BITS / 8)
 #endif
 
-enum { LANES = VECTOR_BYTES * 8 / REAL_BITS };
+#define LANES (VECTOR_BYTES * 8 / REAL_BITS)
 
 #if defined __GNUC__
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
@@ -38,6 +38,7 @@ ALWAYS_INLINE ivec as_integer(vec v) { return (ivec)v; }
 ALWAYS_INLINE vec as_real(ivec v) { return (vec)v; }
 /* x - 0 is x for every x, also for -0.0; x + 0 is not. */
 ALWAYS_INLINE vec broadcast(real x) { return x - (vec){0}; }
+ALWAYS_INLINE real first_lane(vec v) { return v[0]; }
 #else
 #define ALWAYS_INLINE static __forceinline
 #define UNROLL
@@ -46,6 +47,7 @@ typedef integer ivec;
 ALWAYS_INLINE ivec as_integer(vec v) { ivec i; memcpy(&i, &v, sizeof i); return i; }
 ALWAYS_INLINE vec as_real(ivec i) { vec v; memcpy(&v, &i, sizeof v); return v; }
 ALWAYS_INLINE vec broadcast(real x) { return x; }
+ALWAYS_INLINE real first_lane(vec v) { return v; }
 #endif
 
 /* Adding 1.5 * 2^MANTISSA_BITS rounds to an integer and leaves it in the low bits. */
@@ -58,7 +60,7 @@ ALWAYS_INLINE void store(real *p, vec v) { memcpy(p, &v, sizeof v); }
    multiply_add(a, b, c) is a * b + c, rounded once where the machine can (HAVE_FMA).
    maximum(a, b) is a > b ? a : b per lane: it returns b where either is nan. minimum likewise.
    scale(v, n) is v * 2^n for integral n, right also where 2^n alone would overflow or underflow.
-   load_part, store_part: the first n < LANES elements; the others read as 0 and are not written.
+   load_part, store_part: the first n < LANES elements; the others read as 0 (or as `other`) and are not written.
    load_up_to, store_up_to: the first min(n, LANES). */
 
 #if defined VECTOR_AVX512
@@ -68,6 +70,12 @@ ALWAYS_INLINE void store(real *p, vec v) { memcpy(p, &v, sizeof v); }
 #define SIMD(op) _mm512_##op##_pd
 #define SIMD_COMPARE _mm512_cmp_pd_mask
 typedef __mmask8 mask;
+/* table[index % 16] per lane, from two registers. */
+#define HAVE_LOOKUP16 1
+ALWAYS_INLINE vec lookup16(const real *table, ivec index)
+{
+    return _mm512_permutex2var_pd(load(table), (__m512i)index, load(table + 8));
+}
 #else
 #define SIMD(op) _mm512_##op##_ps
 #define SIMD_COMPARE _mm512_cmp_ps_mask
@@ -81,7 +89,7 @@ ALWAYS_INLINE vec maximum(vec a, vec b) { return SIMD(max)(a, b); }
 ALWAYS_INLINE vec minimum(vec a, vec b) { return SIMD(min)(a, b); }
 ALWAYS_INLINE vec scale(vec v, vec n) { return SIMD(scalef)(v, n); }
 ALWAYS_INLINE mask first(ptrdiff_t n) { return (mask)((1u << n) - 1); }
-ALWAYS_INLINE vec load_part(const real *p, ptrdiff_t n) { return SIMD(maskz_loadu)(first(n), p); }
+ALWAYS_INLINE vec load_part_or(const real *p, ptrdiff_t n, vec other) { return SIMD(mask_loadu)(other, first(n), p); }
 ALWAYS_INLINE void store_part(real *p, vec v, ptrdiff_t n) { SIMD(mask_storeu)(p, first(n), v); }
 
 #else
@@ -105,10 +113,8 @@ ALWAYS_INLINE vec choose(mask m, vec a, vec b) { return m ? a : b; }
 #define HAVE_FMA 1
 #if REAL_BITS == 64
 #define SIMD(op) _mm256_##op##_pd
-typedef long long mask_word;
 #else
 #define SIMD(op) _mm256_##op##_ps
-typedef int mask_word;
 #endif
 ALWAYS_INLINE vec multiply_add(vec a, vec b, vec c) { return SIMD(fmadd)(a, b, c); }
 ALWAYS_INLINE vec maximum(vec a, vec b) { return SIMD(max)(a, b); }
@@ -118,7 +124,10 @@ ALWAYS_INLINE __m256i first(ptrdiff_t n)
     static const integer ones_then_zeros[2 * LANES] = {[0 ... LANES - 1] = -1};
     return _mm256_loadu_si256((const __m256i *)(ones_then_zeros + LANES - n));
 }
-ALWAYS_INLINE vec load_part(const real *p, ptrdiff_t n) { return SIMD(maskload)(p, first(n)); }
+ALWAYS_INLINE vec load_part_or(const real *p, ptrdiff_t n, vec other)
+{
+    return choose((mask)first(n), SIMD(maskload)(p, first(n)), other);
+}
 ALWAYS_INLINE void store_part(real *p, vec v, ptrdiff_t n) { SIMD(maskstore)(p, first(n), v); }
 
 #else
@@ -136,9 +145,10 @@ ALWAYS_INLINE vec multiply_add(vec a, vec b, vec c) { return a * b + c; }
 #endif
 ALWAYS_INLINE vec maximum(vec a, vec b) { return choose(less(b, a), a, b); }
 ALWAYS_INLINE vec minimum(vec a, vec b) { return choose(less(a, b), a, b); }
-ALWAYS_INLINE vec load_part(const real *p, ptrdiff_t n)
+ALWAYS_INLINE vec load_part_or(const real *p, ptrdiff_t n, vec other)
 {
-    real lane[LANES] = {0};
+    real lane[LANES];
+    store(lane, other);
     for (ptrdiff_t i = 0; i < n; i++)
         lane[i] = p[i];
     return load(lane);
@@ -166,6 +176,7 @@ ALWAYS_INLINE vec scale(vec v, vec n)
 
 #endif
 
+ALWAYS_INLINE vec load_part(const real *p, ptrdiff_t n) { return load_part_or(p, n, broadcast(0)); }
 ALWAYS_INLINE vec load_up_to(const real *p, ptrdiff_t n) { return n < LANES ? load_part(p, n) : load(p); }
 
 ALWAYS_INLINE void store_up_to(real *p, vec v, ptrdiff_t n)
@@ -208,32 +219,66 @@ ALWAYS_INLINE void add_to(vec_sum *total, vec v)
     total->sum = sum;
 }
 
+/* CROSSED(v, h) is v with lane i from lane i ^ h; reductions halve the vector with it until one lane holds all. */
+#if LANES == 16
+#define LANES_XOR(h)                                                                                                   \
+    0 ^ h, 1 ^ h, 2 ^ h, 3 ^ h, 4 ^ h, 5 ^ h, 6 ^ h, 7 ^ h, 8 ^ h, 9 ^ h, 10 ^ h, 11 ^ h, 12 ^ h, 13 ^ h, 14 ^ h, 15 ^ h
+#elif LANES == 8
+#define LANES_XOR(h) 0 ^ h, 1 ^ h, 2 ^ h, 3 ^ h, 4 ^ h, 5 ^ h, 6 ^ h, 7 ^ h
+#elif LANES == 4
+#define LANES_XOR(h) 0 ^ h, 1 ^ h, 2 ^ h, 3 ^ h
+#else
+#define LANES_XOR(h) 0 ^ h, 1 ^ h
+#endif
+#ifdef __clang__
+#define CROSSED(v, h) __builtin_shufflevector(v, v, LANES_XOR(h))
+#else
+#define CROSSED(v, h) __builtin_shuffle(v, (ivec){LANES_XOR(h)})
+#endif
+
+ALWAYS_INLINE vec_sum add_sums(vec_sum a, vec b_sum, vec b_error)
+{
+    vec sum = a.sum + b_sum;
+    return (vec_sum){sum, a.error + b_error + sum_error(a.sum, b_sum, sum)};
+}
+
 /* The lanes of `total`, summed as the result + error. */
 ALWAYS_INLINE real sum_lanes(vec_sum total, real *error)
 {
-    real sums[LANES], errors[LANES], sum = 0;
-    store(sums, total.sum);
-    store(errors, total.error);
-    *error = 0;
-    for (int i = 0; i < LANES; i++) {
-        real next = sum + sums[i], part = next - sum;
-        *error += (sum - (next - part)) + (sums[i] - part) + errors[i];
-        sum = next;
-    }
-    return sum;
+#if LANES > 8
+    total = add_sums(total, CROSSED(total.sum, 8), CROSSED(total.error, 8));
+#endif
+#if LANES > 4
+    total = add_sums(total, CROSSED(total.sum, 4), CROSSED(total.error, 4));
+#endif
+#if LANES > 2
+    total = add_sums(total, CROSSED(total.sum, 2), CROSSED(total.error, 2));
+#endif
+#if LANES > 1
+    total = add_sums(total, CROSSED(total.sum, 1), CROSSED(total.error, 1));
+#endif
+    *error = first_lane(total.error);
+    return first_lane(total.sum);
+}
+
+ALWAYS_INLINE real largest(vec v)
+{
+#if LANES > 8
+    v = maximum(v, CROSSED(v, 8));
+#endif
+#if LANES > 4
+    v = maximum(v, CROSSED(v, 4));
+#endif
+#if LANES > 2
+    v = maximum(v, CROSSED(v, 2));
+#endif
+#if LANES > 1
+    v = maximum(v, CROSSED(v, 1));
+#endif
+    return first_lane(v);
 }
 
 /* sum + error; an infinite sum has nan for its error and stays infinite. */
 ALWAYS_INLINE real with_error(real sum, real error) { return isfinite(sum) ? sum + error : sum; }
-
-ALWAYS_INLINE real largest(vec v)
-{
-    real lane[LANES], best;
-    store(lane, v);
-    best = lane[0];
-    for (int i = 1; i < LANES; i++)
-        best = lane[i] > best ? lane[i] : best;
-    return best;
-}
 
 #endif

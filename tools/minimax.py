@@ -58,16 +58,27 @@ def log_tail(z: mp.mpf) -> mp.mpf:
 
 def main() -> None:
     half = mp.log(2) / 2 * mp.mpf("1.002")
-    s_max = (mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)
+    z_max = ((mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)) ** 2 * mp.mpf("1.001")
+    tiny = mp.mpf(10) ** -30
+
+    def exp_weight(r):
+        return r**2 / mp.exp(r) + tiny
+
     cases = [
-        ("exp", exp_tail, lambda r: r**2 / mp.exp(r) + mp.mpf(10) ** -30, -half, half, {32: 4, 64: 9}),
-        ("log", log_tail, lambda z: z + mp.mpf(10) ** -30, mp.mpf(0), s_max**2 * 1.001, {32: 3, 64: 6}),
+        ("exp_tail, float32", exp_tail, exp_weight, -half, half, 4),
+        ("exp_tail, float64", exp_tail, exp_weight, -half, half, 9),
+        ("exp_tail with the table, float64", exp_tail, exp_weight, -half / 16, half / 16, 4),
+        ("log_tail, float32", log_tail, lambda z: z + tiny, mp.mpf(0), z_max, 3),
+        ("log_tail, float64", log_tail, lambda z: z + tiny, mp.mpf(0), z_max, 6),
     ]
-    for name, f, weight, low, high, degrees in cases:
-        for bits, degree in degrees.items():
-            coefficients, error = remez(f, weight, low, high, degree)
-            print(f"{name} f{bits}: relative error 2^{mp.nstr(mp.log(error, 2), 4)}")
-            print(",\n".join("    " + mp.nstr(c, 18) for c in coefficients))
+    for name, f, weight, low, high, degree in cases:
+        coefficients, error = remez(f, weight, low, high, degree)
+        print(f"{name}: relative error 2^{mp.nstr(mp.log(error, 2), 4)}")
+        print(",\n".join("    " + mp.nstr(c, 18) for c in coefficients))
+    print("2^(j/16), as float64 and the rest:")
+    powers = [mp.mpf(2) ** (mp.mpf(j) / 16) for j in range(16)]
+    print(",\n".join(f"    {float(power).hex()}" for power in powers))
+    print(",\n".join(f"    {float(power - float(power)).hex()}" for power in powers))
 
 
 if __name__ == "__main__":

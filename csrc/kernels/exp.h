@@ -35,43 +35,70 @@ static const real log_tail[] = { /* to 2^-36.6 */
 
 enum { EXP_TERMS = sizeof exp_tail / sizeof(real), LOG_TERMS = sizeof log_tail / sizeof(real) };
 
+/* Estrin's scheme: pairs, then pairs of pairs, so that no long chain of operations waits for itself. */
 ALWAYS_INLINE vec polynomial(vec x, const real *coefficient, int terms)
 {
-    vec y = broadcast(coefficient[terms - 1]);
-    for (int i = terms - 2; i >= 0; i--)
-        y = multiply_add(y, x, broadcast(coefficient[i]));
-    return y;
+    vec part[16];
+    UNROLL for (int i = 0; i < terms; i++)
+        part[i] = broadcast(coefficient[i]);
+    UNROLL for (; terms > 1; terms = (terms + 1) / 2, x = x * x) {
+        UNROLL for (int i = 0; i < terms / 2; i++)
+            part[i] = multiply_add(part[2 * i + 1], x, part[2 * i]);
+        if (terms % 2)
+            part[terms / 2] = part[terms - 1];
+    }
+    return part[0];
 }
 
-/* p and n with exp(x + low) = 2^n (1 + p), for EXP_SMALLEST <= x <= EXP_LARGEST and |low| <= ulp(x). */
-ALWAYS_INLINE vec exp_reduced(vec x, vec low, vec *n)
+/* p and n with exp(x + low) = 2^n (1 + p.sum + p.error), for EXP_SMALLEST <= x <= EXP_LARGEST and |low| <= ulp(x).
+   x - n ln 2 is high + low, of which high is exact. */
+ALWAYS_INLINE vec_sum exp_reduced(vec x, vec low, vec *n)
 {
     *n = round_to_integer(x * LOG2_E);
     vec high = multiply_add(*n, broadcast(-LN2_HIGH), x);
     low = multiply_add(*n, broadcast(-LN2_LOW), low);
     vec r = high + low;
-    low = (high - r) + low;
-    return r + multiply_add(r * r, polynomial(r, exp_tail, EXP_TERMS), low);
+    vec tail = multiply_add(r * r, polynomial(r, exp_tail, EXP_TERMS), low);
+    vec p = high + tail;
+    return (vec_sum){p, (high - p) + tail};
 }
 
-ALWAYS_INLINE vec exp_clamped(vec x)
-{
-    return maximum(broadcast(EXP_SMALLEST), minimum(broadcast(EXP_LARGEST), x));
-}
+#ifdef HAVE_LOOKUP16
+/* With 2^(j/16) from a table r is 16 times smaller, which halves the polynomial. */
+static const real exp_short_tail[] = { /* (exp(r) - 1 - r) / r^2, |r| <= ln(2)/32, to 2^-56.2 */
+    0.499999999999995998, 0.166666666643999384, 0.0416666666934447081, 0.00833347247545313207,
+    0.00138885931928627812};
+static const real exp2_table[] = { /* 2^(j/16) */
+    0x1.0000000000000p+0, 0x1.0b5586cf9890fp+0, 0x1.172b83c7d517bp+0, 0x1.2387a6e756238p+0,
+    0x1.306fe0a31b715p+0, 0x1.3dea64c123422p+0, 0x1.4bfdad5362a27p+0, 0x1.5ab07dd485429p+0,
+    0x1.6a09e667f3bcdp+0, 0x1.7a11473eb0187p+0, 0x1.8ace5422aa0dbp+0, 0x1.9c49182a3f090p+0,
+    0x1.ae89f995ad3adp+0, 0x1.c199bdd85529cp+0, 0x1.d5818dcfba487p+0, 0x1.ea4afa2a490dap+0};
+static const real exp2_table_error[] = { /* and what its rounding drops */
+    0x0.0p+0, 0x1.8a62e4adc610bp-54, -0x1.19041b9d78a76p-55, 0x1.9b07eb6c70573p-54,
+    0x1.6f46ad23182e4p-55, 0x1.ada0911f09ebcp-55, 0x1.d4397afec42e2p-56, 0x1.6324c054647adp-54,
+    -0x1.bdd3413b26456p-54, -0x1.41577ee04992fp-55, 0x1.6e9f156864b27p-54, 0x1.c7c46b071f2bep-56,
+    0x1.7a1cd345dcc81p-54, 0x1.11065895048ddp-55, 0x1.2ed02d75b3707p-55, -0x1.e9c23179c2893p-54};
 
-/* exp(x + low). Below EXP_SMALLEST `low` may be anything, nan too: the result is 0. */
-ALWAYS_INLINE vec vec_exp_sum(vec x, vec low)
+/* exp(x + low) = 2^(n/16) exp(r), for EXP_SMALLEST <= x <= EXP_LARGEST and |low| <= ulp(x). */
+ALWAYS_INLINE vec exp_in_range(vec x, vec low)
 {
-    vec n, p;
-    low = choose(less(x, broadcast(EXP_SMALLEST)), broadcast(0), low);
-    p = exp_reduced(exp_clamped(x), low, &n);
+    vec shifted = multiply_add(x, broadcast(16 * LOG2_E), broadcast(ROUNDER)), n = shifted - ROUNDER;
+    vec power = lookup16(exp2_table, as_integer(shifted)), power_error = lookup16(exp2_table_error, as_integer(shifted));
+    vec r = multiply_add(n, broadcast(-LN2_HIGH / 16), x) + multiply_add(n, broadcast(-LN2_LOW / 16), low);
+    vec p = multiply_add(r * r, polynomial(r, exp_short_tail, sizeof exp_short_tail / sizeof(real)), r);
+    return scale(power + multiply_add(power, p, power_error), n * (real)(1. / 16)); /* scale floors n / 16 */
+}
+#else
+ALWAYS_INLINE vec exp_in_range(vec x, vec low)
+{
+    vec n, p = exp_reduced(x, low, &n).sum;
     return scale(1 + p, n);
 }
+#endif
 
 ALWAYS_INLINE vec vec_exp(vec x)
 {
-    vec n, p = exp_reduced(exp_clamped(x), broadcast(0), &n);
-    return scale(1 + p, n);
+    return exp_in_range(maximum(broadcast(EXP_SMALLEST), minimum(broadcast(EXP_LARGEST), x)), broadcast(0));
 }
 
 /* log(x) = n ln 2 + log(1 + f), sqrt(1/2) <= 1 + f < sqrt(2); log(1 + f) = 2 atanh(s), s = f / (2 + f). */
@@ -95,31 +122,26 @@ ALWAYS_INLINE vec vec_log(vec x)
     return y;
 }
 
-/* 1 / d to 6 % for 1 <= d <= 2: enough where it scales a correction that is below one ulp. */
-ALWAYS_INLINE vec rough_reciprocal(vec d) { return (real)(24. / 17) - (real)(8. / 17) * d; }
-
-/* numerator / (c + t), 1 <= c + t <= 2, corrected for the rounding of c + t. */
-ALWAYS_INLINE vec divide_by_sum(vec numerator, real c, vec t)
-{
-    vec d = c + t;
-    vec y = numerator / d, d_error = t - (d - c);
-    return y - y * (d_error * rough_reciprocal(d));
-}
-
 /* tanh(|x|) = -t / (2 + t) with t = expm1(-2|x|), which loses nothing near 0.
-   t + t_error is 2^n (1 + p) - 1; d tanh / dt = -2 / (2 + t)^2 carries the error over. */
+   t + t_error is 2^n (1 + p) - 1; the derivatives carry that and the rounding of 2 + t over to y, by
+   1 / (2 + t) = (1 + y) / 2. */
 ALWAYS_INLINE vec vec_tanh(vec x)
 {
-    vec n, p = exp_reduced(exp_clamped(-2 * absolute(x)), broadcast(0), &n);
-    vec power_less_1 = scale(broadcast(1), n) - 1, scaled_p = scale(p, n);
-    vec t = power_less_1 + scaled_p, t_error = sum_error(power_less_1, scaled_p, t);
-    vec r = rough_reciprocal(2 + t);
-    return copy_sign(divide_by_sum(-t, 2, t) - 2 * t_error * r * r, x);
+    vec n;
+    vec_sum p = exp_reduced(maximum(broadcast(EXP_SMALLEST), -2 * absolute(x)), broadcast(0), &n);
+    vec power_less_1 = scale(broadcast(1), n) - 1, scaled_p = scale(p.sum, n);
+    vec t = power_less_1 + scaled_p, t_error = sum_error(power_less_1, scaled_p, t) + scale(p.error, n);
+    vec d = 2 + t, d_error = t - (d - 2);
+    vec y = -t / d, reciprocal = (real)0.5 + (real)0.5 * y;
+    return copy_sign(y - reciprocal * (y * d_error + 2 * reciprocal * t_error), x);
 }
 
-/* 1 / (1 + exp(-x)), written with exp(-|x|), which cannot overflow: exp(x) / (1 + exp(x)) for x < 0. */
+/* e / (1 + e) with e = exp(x), corrected for the rounding of d = 1 + e by 1 / d = 1 - y.
+   x = 40 gives 1 already; beyond, e would overflow. */
 ALWAYS_INLINE vec vec_sigmoid(vec x)
 {
-    vec e = vec_exp(-absolute(x));
-    return divide_by_sum(choose(less(x, broadcast(0)), e, broadcast(1)), 1, e);
+    vec e = exp_in_range(maximum(broadcast(EXP_SMALLEST), minimum(broadcast(40), x)), broadcast(0));
+    vec d = 1 + e, d_error = e - (d - 1);
+    vec y = e / d;
+    return y - y * (d_error * (1 - y));
 }

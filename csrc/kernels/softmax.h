@@ -1,22 +1,23 @@
 /* softmax and its kin over the rows of a contiguous (rows, cols) matrix; each row is three passes in cache.
    x - max is carried as a sum of two numbers, and so is the total, which keeps every result within 4 ulp. */
 
+/* exp(x - max), with the rounding error of x - max. Below EXP_SMALLEST that may be nan, and the result is 0. */
 ALWAYS_INLINE vec shifted_exp(vec x, vec max)
 {
-    vec shifted = x - max;
-    return vec_exp_sum(shifted, sum_error(x, -max, shifted));
+    vec shifted = x - max, error = sum_error(x, -max, shifted);
+    mask zero = less(shifted, broadcast(EXP_SMALLEST));
+    return exp_in_range(choose(zero, broadcast(EXP_SMALLEST), shifted), choose(zero, broadcast(0), error));
 }
 
+/* The last vector overlaps the one before it; a short row is filled up with x[0]. */
 static real row_max(const real *x, ptrdiff_t cols)
 {
-    vec max = broadcast(x[0]);
-    ptrdiff_t i = 0;
-    for (; i + LANES <= cols; i += LANES)
+    if (cols < LANES)
+        return largest(load_part_or(x, cols, broadcast(x[0])));
+    vec max = load(x);
+    for (ptrdiff_t i = LANES; i + LANES <= cols; i += LANES)
         max = maximum(max, load(x + i));
-    real best = largest(max);
-    for (; i < cols; i++)
-        best = x[i] > best ? x[i] : best;
-    return best;
+    return largest(maximum(max, load(x + cols - LANES)));
 }
 
 /* The result + error = sum of exp(x - max) over the row; the terms themselves go to `terms`, unless that is NULL. */

@@ -1,0 +1,56 @@
+"""What the tests share: the two engines, every way to run the C one, and fresh interpreters."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+import zerodl_c
+from zerodl_c import _config, reference
+from zerodl_c._bridge import ffi, lib
+
+
+@pytest.fixture(params=[zerodl_c, reference], ids=["c", "numpy"])
+def engine(request):
+    """Either engine, as a module."""
+    return request.param
+
+
+@pytest.fixture(params=_config.isa_levels())
+def isa(request):
+    """Each instruction set that this machine has, in use while the test runs."""
+    before = ffi.string(lib.zdl_get_isa())
+    assert lib.zdl_set_isa(request.param.encode()) == 0
+    yield request.param
+    lib.zdl_set_isa(before)
+
+
+@pytest.fixture
+def restore_threads():
+    """The number of threads that there was before, after a test that sets it."""
+    before = zerodl_c.get_num_threads()
+    yield
+    zerodl_c.set_num_threads(before)
+
+
+@pytest.fixture(params=[1, 4], ids=["1 thread", "4 threads"])
+def threads(request, restore_threads):
+    zerodl_c.set_num_threads(request.param)
+    return request.param
+
+
+@pytest.fixture
+def python():
+    """Run a program in a fresh interpreter: python(code, NAME=value) -> its completed process."""
+
+    def run(code, **environment):
+        return subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    return run

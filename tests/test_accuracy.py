@@ -1,0 +1,376 @@
+"""How many units in the last place the C kernels are off the true value, on hard arguments.
+
+The truth is mpmath's. Where a wider float than the kernel's exists it is a quick first measure,
+which finds the worst arguments; mpmath then decides about those.
+"""
+
+import math
+from functools import cache
+
+import mpmath
+import numpy as np
+import pytest
+from arrays import DTYPES, normal
+
+import zerodl_c
+from zerodl_c._bridge import ffi, lib
+
+ELEMENTWISE_ULP = 2
+ROWS_ULP = 4  # softmax, log_softmax and the losses
+CONFIRMED = 25  # the worst results, of which mpmath is asked
+
+every_dtype = pytest.mark.parametrize("dtype", DTYPES)
+
+
+# --- Measuring ------------------------------------------------------------------------------------
+
+
+def ulp(exact, dtype):
+    """The distance between two neighbours in dtype near each exact value."""
+    info = np.finfo(dtype)
+    exponent = np.where(exact == 0, info.minexp, np.frexp(exact)[1] - 1)
+    return np.ldexp(np.ones_like(exact), np.maximum(exponent, info.minexp) - info.nmant)
+
+
+def errors(got, exact, dtype):
+    """|got - exact| in ulp of dtype, for exact values of a wider float; of nan, 0 if both are."""
+    with np.errstate(all="ignore"):
+        beyond = np.ldexp(np.ones((), exact.dtype), np.finfo(dtype).maxexp)  # inf: an ulp past max
+        got, exact = (np.clip(x.astype(exact.dtype), -beyond, beyond) for x in (got, exact))
+        error = np.abs(got - exact) / ulp(np.clip(exact, -beyond / 2, beyond / 2), dtype)
+    return np.where(np.isnan(error), np.where(np.isnan(got) & np.isnan(exact), 0, np.inf), error)
+
+
+def exact_error(got, exact, dtype):
+    """The same for one finite number `got` and a number of mpmath."""
+    info = np.finfo(dtype)
+    exponent = mpmath.frexp(exact)[1] - 1 if exact else info.minexp
+    one = mpmath.ldexp(1, max(exponent, int(info.minexp)) - info.nmant)
+    return float(abs(mpmath.mpf(float(got)) - exact) / one)
+
+
+def wider(dtype):
+    """A float type with ten bits and a range more than dtype, or None."""
+    info = np.finfo(dtype)
+    for wide in map(np.finfo, (np.float64, np.longdouble)):
+        if wide.nmant >= info.nmant + 10 and wide.maxexp > info.maxexp:
+            return wide.dtype.type
+    return None
+
+
+# --- exp, log, sigmoid, tanh ----------------------------------------------------------------------
+
+
+def wide_sigmoid(x):
+    return np.where(x < 0, np.exp(np.minimum(x, 0)), 1) / (1 + np.exp(-np.abs(x)))
+
+
+def exact_sigmoid(x):
+    return 1 / (1 + mpmath.exp(-x))
+
+
+FUNCTIONS = {
+    "exp": (np.exp, mpmath.exp),
+    "log": (np.log, mpmath.log),
+    "sigmoid": (wide_sigmoid, exact_sigmoid),
+    "tanh": (np.tanh, mpmath.tanh),
+}
+every_function = pytest.mark.parametrize("name", FUNCTIONS)
+
+
+def kernel(name, x):
+    out = np.empty_like(x)
+    suffix, ctype = ("f32", "float[]") if x.dtype == np.float32 else ("f64", "double[]")
+    getattr(lib, f"zdl_{name}_{suffix}")(ffi.from_buffer(ctype, out), ffi.from_buffer(ctype, x), x.size)
+    return out
+
+
+def neighbours(centres, dtype, distance=3):
+    """The centres in dtype, and the numbers next to them."""
+    below = above = centres.astype(dtype)
+    found = [below]
+    for _ in range(distance):
+        below, above = np.nextafter(below, dtype(-np.inf)), np.nextafter(above, dtype(np.inf))
+        found += [below, above]
+    return np.concatenate(found)
+
+
+@cache
+def hard_arguments(dtype):
+    """All magnitudes, all bit patterns, and both sides of each place where a kernel changes its way."""
+    info, rng = np.finfo(dtype), np.random.default_rng(0)
+    bits = np.uint32 if dtype == np.float32 else np.uint64
+    patterns = rng.integers(0, np.iinfo(bits).max, 20000, bits, endpoint=True).view(dtype)
+    largest, smallest = math.log(info.max), math.log(info.smallest_subnormal)
+    halves = np.arange(2 * smallest / math.log(2), 2 * largest / math.log(2)) * math.log(2) / 2
+    powers = 2.0 ** np.arange(info.minexp, info.maxexp)
+    with np.errstate(all="ignore"):
+        chosen = [
+            patterns,
+            rng.uniform(1.1 * smallest, 1.1 * largest, 20000),
+            rng.uniform(-20, 20, 20000),
+            rng.uniform(0, 1, 20000),
+            10.0 ** rng.uniform(math.log10(info.smallest_subnormal), 0, 5000),
+            -(10.0 ** rng.uniform(math.log10(info.smallest_subnormal), 0, 5000)),
+            rng.integers(0, 100, 100) * float(info.smallest_subnormal),
+            neighbours(halves, dtype),  # exp reduces to the nearest multiple of log 2
+            neighbours(halves / 2, dtype),  # tanh takes the exp of -2|x|
+            neighbours(powers, dtype),
+            neighbours(powers * math.sqrt(0.5), dtype),  # log splits the mantissa there
+            neighbours(np.array([largest, smallest, math.log(info.tiny), 1, -1, 0]), dtype, 50),
+            np.array([info.max, info.min, np.inf, -np.inf, np.nan]),
+        ]
+        return np.concatenate([x.astype(dtype) for x in chosen])
+
+
+def domain(name, x):
+    """Log takes every bit pattern, but is tried on positive numbers mainly."""
+    return np.concatenate([np.abs(x), x[:100]]) if name == "log" else x
+
+
+@cache
+def wide_truth(name, dtype):
+    with np.errstate(all="ignore"):
+        return FUNCTIONS[name][0](domain(name, hard_arguments(dtype)).astype(wider(dtype)))
+
+
+def confirmed_errors(name, x, got):
+    """By mpmath, for arguments and results that are finite and in the domain."""
+    with mpmath.workprec(200):
+        return [
+            exact_error(y, FUNCTIONS[name][1](mpmath.mpf(float(v))), x.dtype)
+            for v, y in zip(x, got, strict=True)
+            if np.isfinite(v) and np.isfinite(y) and not (name == "log" and v <= 0)
+        ]
+
+
+@every_dtype
+@every_function
+def test_within_2_ulp(name, dtype, isa):
+    x = domain(name, hard_arguments(dtype))
+    got = kernel(name, x)
+    if wider(dtype) is None:
+        assert max(confirmed_errors(name, x[::20], got[::20])) <= ELEMENTWISE_ULP
+        return
+    error = errors(got, wide_truth(name, dtype), dtype)
+    order = np.argsort(error)
+    worst, rest = order[-CONFIRMED:], order[:-CONFIRMED]
+    at = x[worst[-1]]
+    assert error[rest].max() <= ELEMENTWISE_ULP, f"{name}({at!r}): {error.max()} ulp"
+    assert np.isfinite(error).all(), f"{name}({at!r}) = {got[worst[-1]]!r}"
+    assert max(confirmed_errors(name, x[worst], got[worst])) <= ELEMENTWISE_ULP
+
+
+@pytest.mark.parametrize("start", [0, 1 << 30, 1 << 31, 3 << 30], ids=["small", "large", "-small", "-large"])
+@every_function
+def test_float32_bit_patterns(name, start, isa):
+    """Every 1009th number of a quarter of float32, against float64."""
+    x = np.arange(start, start + (1 << 30), 1009, dtype=np.uint32).view(np.float32)
+    with np.errstate(all="ignore"):
+        exact = FUNCTIONS[name][0](x.astype(np.float64))
+    error = errors(kernel(name, x), exact, np.float32)
+    assert error.max() <= ELEMENTWISE_ULP, f"{name}({x[error.argmax()]!r})"
+
+
+@every_dtype
+def test_the_functions_are_the_kernels(dtype, isa):
+    x = hard_arguments(dtype)
+    for name in ("sigmoid", "tanh"):
+        np.testing.assert_array_equal(getattr(zerodl_c, name)(x), kernel(name, x))
+
+
+@every_dtype
+@every_function
+def test_a_value_does_not_depend_on_its_place(name, dtype, isa):
+    """Whole vectors and the part of one at the end give the same bits."""
+    x = domain(name, hard_arguments(dtype))[-2000:]
+    all_at_once = kernel(name, x)
+    one_by_one = np.concatenate([kernel(name, x[i : i + 1]) for i in range(x.size)])
+    np.testing.assert_array_equal(all_at_once, one_by_one)
+
+
+# --- Softmax and log_softmax ----------------------------------------------------------------------
+
+
+def rows_of(dtype):
+    """Rows that are hard: equal, wide, dominated by one entry, large, next to each other, long."""
+    rng, info = np.random.default_rng(0), np.finfo(dtype)
+    lowest = math.log(info.smallest_subnormal)
+    for n in (1, 2, 3, 5, 10, 17, 100, 1000):
+        yield np.zeros(n)
+        for scale in (1e-6, 1, 10, 0.3 * abs(lowest), 1e4):
+            yield scale * rng.standard_normal(n)
+        yield np.linspace(0, lowest - 1, n)  # down to subnormal results
+        yield 1e3 + rng.uniform(0, 1, n)
+        for gap in (-lowest / 2, -math.log(info.eps), 10, 1e-3):  # one entry dominates
+            yield np.append(-gap + 0.1 * rng.standard_normal(n), 0)
+    yield np.array([0.1, 1e7])
+    yield np.array([1, 1 + info.eps, 1 - info.epsneg])
+    yield np.array([-1e30, 0, 1e-30, 1e30])
+
+
+def exact_softmax(row, log):
+    x = [mpmath.mpf(float(v)) for v in row]
+    highest = max(x)
+    *rest, one = sorted(mpmath.exp(v - highest) for v in x)
+    rest = mpmath.fsum(rest)
+    if log:
+        return [v - highest - mpmath.log1p(rest) for v in x]
+    return [mpmath.exp(v - highest) / (one + rest) for v in x]
+
+
+@cache
+def exact_rows(dtype, log):
+    with mpmath.workprec(150):
+        rows = [row.astype(dtype) for row in rows_of(dtype)]
+        return [(row, exact_softmax(row, log)) for row in rows]
+
+
+def assert_row(got, exact, dtype):
+    error = [exact_error(*pair, dtype) for pair in zip(got, exact, strict=True)]
+    worst = int(np.argmax(error))
+    assert error[worst] <= ROWS_ULP, f"{got[worst]!r} at {worst} for {exact[worst]}"
+
+
+@every_dtype
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_rows_within_4_ulp(name, dtype, isa):
+    for row, exact in exact_rows(dtype, name == "log_softmax"):
+        assert_row(getattr(zerodl_c, name)(row), exact, dtype)
+
+
+@every_dtype
+def test_log_softmax_where_all_but_one_term_are_subnormal(dtype, isa):
+    lowest = math.log(np.finfo(dtype).smallest_subnormal)
+    row = np.append(np.full(100, 0.999 * lowest), 0).astype(dtype)
+    with mpmath.workprec(150):
+        assert_row(zerodl_c.log_softmax(row), exact_softmax(row, log=True), dtype)
+
+
+# --- Losses ---------------------------------------------------------------------------------------
+
+
+def exact_cross_entropy(y, labels):
+    terms = [mpmath.log(mpmath.mpf(float(v)) + mpmath.mpf(1e-7)) for v in y[np.arange(len(y)), labels]]
+    return -mpmath.fsum(terms) / len(y)
+
+
+@every_dtype
+def test_cross_entropy_within_4_ulp(dtype):
+    info, rng = np.finfo(dtype), np.random.default_rng(0)
+    edges = [0, info.smallest_subnormal, info.tiny, 1e-9, 1e-7, 0.5, 1 - 1e-6, 1 - info.epsneg, 1]
+    columns = [np.array([v]) for v in edges]
+    columns += [rng.uniform(0, 1, n) for n in (2, 10, 1000)]
+    columns += [1 - rng.uniform(0, 1e-3, n) for n in (2, 10, 1000)]
+    columns += [10 ** rng.uniform(-12, 0, n) for n in (2, 10, 1000)]
+    columns += [np.ones(1000)]
+    for column in columns:
+        y = np.stack([column, 1 - column], axis=1).astype(dtype)
+        labels = np.zeros(len(y), int)
+        got = zerodl_c.cross_entropy_error(y, labels)
+        with mpmath.workprec(200):
+            assert exact_error(got, exact_cross_entropy(y, labels), dtype) <= ROWS_ULP, column
+
+
+@every_dtype
+def test_softmax_cross_entropy_is_within_4_ulp_of_the_loss_of_its_y(dtype, isa):
+    for scale in (0.1, 1, 10, 100):
+        x, labels = normal((200, 10), dtype) * dtype(scale), np.arange(200) % 10
+        loss, y = zerodl_c.softmax_cross_entropy(x, labels)
+        with mpmath.workprec(200):
+            assert exact_error(loss, exact_cross_entropy(y, labels), dtype) <= ROWS_ULP
+
+
+@every_dtype
+@pytest.mark.parametrize("name", ["sum_squared_error", "mean_squared_error"])
+def test_squared_errors_within_4_ulp(name, dtype, isa):
+    rng = np.random.default_rng(0)
+    for n, spread in ((1, 0), (2, 1), (17, 3), (1000, 0), (1000, 8), (20011, 2)):
+        y, t = (rng.standard_normal(n) * 10 ** rng.uniform(-spread, spread, n) for _ in range(2))
+        y, t = y.astype(dtype), t.astype(dtype)
+        with mpmath.workprec(200):
+            squares = mpmath.fsum((mpmath.mpf(float(a)) - mpmath.mpf(float(b))) ** 2 for a, b in zip(y, t, strict=True))
+            exact = squares / 2 if name == "sum_squared_error" else squares / n
+            assert exact_error(getattr(zerodl_c, name)(y, t), exact, dtype) <= ROWS_ULP, f"{n}, {spread}"
+
+
+@every_dtype
+def test_a_million_squares_within_4_ulp(dtype, threads, isa):
+    """Differences of a few bits, so that their squares are exact and fsum's total is the truth."""
+    steps = 2**11 if dtype == np.float32 else 2**25
+    integers = np.random.default_rng(0).integers(-steps, steps, (2, 1_000_003))
+    y, t = integers.astype(dtype) / dtype(steps)
+    exact = mpmath.mpf(math.fsum((y.astype(np.float64) - t) ** 2)) / 2
+    assert exact_error(zerodl_c.sum_squared_error(y, t), exact, dtype) <= ROWS_ULP
+
+
+def test_a_float32_mean_of_many_ones_is_one(isa):
+    ones = np.ones(2**25, np.float32)
+    assert zerodl_c.mean_squared_error(ones, 0) == 1.0
+    assert zerodl_c.sum_squared_error(ones, 0) == 2.0**24
+
+
+def test_a_bias_gradient_of_many_rows(isa):
+    """Column sums of 2^25 float32 ones; plain addition would stop at 2^24."""
+    dout = np.ones((2**25, 1), np.float32)
+    assert zerodl_c.affine_backward(dout, dout, np.ones((1, 1), np.float32))[2] == 2.0**25
+
+
+# --- Matrix products ------------------------------------------------------------------------------
+
+
+def exact_product(a, b):
+    """a @ b to twice the precision at least, by splitting a into halves whose products are exact."""
+    if a.dtype == np.float32:
+        a, b = a.astype(np.float64), b.astype(np.float64)
+    return np.array([[math.fsum(_exact_terms(row, column)) for column in b.T] for row in a])
+
+
+def _exact_terms(x, y):
+    """Numbers whose sum is the dot product of x and y exactly (Dekker's product)."""
+    high, low = _split(x)
+    y_high, y_low = _split(y)
+    return np.concatenate([high * y_high, high * y_low, low * y_high, low * y_low])
+
+
+def _split(x):
+    """x = high + low, each of at most 26 bits."""
+    scaled = x * 134217729.0
+    high = scaled - (scaled - x)
+    return high, x - high
+
+
+@every_dtype
+@pytest.mark.parametrize("kind", ["random", "cancelling", "many magnitudes"])
+@pytest.mark.parametrize("k", [1, 10, 100, 257, 1000])
+def test_products_within_k_eps(k, kind, dtype, isa):
+    rng = np.random.default_rng(k)
+    a, b = rng.standard_normal((13, k)), rng.standard_normal((k, 17))
+    if kind == "cancelling":
+        a = np.concatenate([a, -a * (1 + 1e-6)], axis=1)
+        b = np.concatenate([b, b])
+    elif kind == "many magnitudes":
+        a *= 10.0 ** rng.integers(-8, 8, a.shape)
+        b *= 10.0 ** rng.integers(-8, 8, b.shape)
+    a, b = a.astype(dtype), b.astype(dtype)
+    error = np.abs(zerodl_c.matmul(a, b) - exact_product(a, b))
+    assert (error <= a.shape[1] * np.finfo(dtype).eps * (np.abs(a) @ np.abs(b))).all()
+
+
+# --- The measure itself ---------------------------------------------------------------------------
+
+
+@every_dtype
+def test_the_measure(dtype):
+    """One step to the next number is one ulp, on either side of a power of two and below tiny."""
+    info = np.finfo(dtype)
+    x = np.array([1.5, 3.0, 1e-3, info.tiny, 0.0], dtype)
+    following = np.nextafter(x, dtype(np.inf))
+    pairs = list(zip(following, map(mpmath.mpf, x.tolist()), strict=True))
+    assert [exact_error(*pair, dtype) for pair in pairs] == [1] * 5
+    if wide := wider(dtype):
+        exact = x.astype(wide)
+        np.testing.assert_array_equal(errors(following, exact, dtype), 1)
+        np.testing.assert_array_equal(errors(x, exact, dtype), 0)
+        got, exact = np.array([[np.nan, 1, info.max, np.inf], [1, np.nan, np.inf, np.inf]], wide)
+        np.testing.assert_array_equal(errors(got.astype(dtype), exact, dtype), [np.inf, np.inf, 1, 0])

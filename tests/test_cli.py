@@ -1,0 +1,388 @@
+"""The command zerodl-c: its results, its files, and that every failure is one line and exit 2."""
+
+import errno
+import importlib.abc
+import os
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import pytest
+
+import zerodl_c
+from zerodl_c import cli, plot
+from zerodl_c.datasets import load_digits
+
+QUICK = ["train", "--epochs", "2", "--hidden", "10"]
+
+
+def run(*arguments):
+    """The command in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "zerodl_c", *arguments], capture_output=True, text=True, timeout=120
+    )
+
+
+def fails(capsys, *arguments):
+    """Run a command that must fail; return what it says after 'zerodl-c: error: '."""
+    assert cli.main(arguments) == 2
+    captured = capsys.readouterr()
+    lines = captured.err.splitlines()
+    assert len(lines) == 1, captured.err
+    assert lines[0].startswith("zerodl-c: error: ")
+    return lines[0].removeprefix("zerodl-c: error: ")
+
+
+def table(stdout):
+    """The rows of the result, as lists of words by their first word."""
+    lines = stdout.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("engine "))
+    return {words[0]: words[1:] for line in lines[start + 1 :] if (words := line.split())}
+
+
+def hide(monkeypatch, module):
+    """Make a module, and what of this package is built on it, look as if it was not installed."""
+
+    class Hider(importlib.abc.MetaPathFinder):
+        def find_spec(self, name, path, target=None):
+            if name == module:
+                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    monkeypatch.setattr(sys, "meta_path", [Hider(), *sys.meta_path])
+    for name in list(sys.modules):
+        if name.split(".")[0] == module or (name, module) == ("zerodl_c.plot", "matplotlib"):
+            monkeypatch.delitem(sys.modules, name)
+
+
+@pytest.fixture
+def curves(monkeypatch):
+    """The learning curves of a run with --out, as they are handed to the plot."""
+    kept = {}
+    draw = plot.learning_curves
+
+    def keep_and_draw(histories, path):
+        kept.update(histories)
+        draw(histories, path)
+
+    monkeypatch.setattr(plot, "learning_curves", keep_and_draw)
+    return kept
+
+
+class TestTrain:
+    def test_digits_with_the_defaults(self, capsys, curves, tmp_path):
+        assert cli.main(["train", "--out", str(tmp_path / "deep" / "out")]) == 0
+        out = capsys.readouterr().out
+        assert out.startswith("digits: 1437 images to train with, 360 to test with\n")
+        result = table(out)
+        for engine in ("c", "numpy"):
+            train_accuracy, test_accuracy, seconds, rate = result[engine]
+            assert float(train_accuracy) >= 0.97
+            assert float(test_accuracy) >= 0.95
+            assert float(seconds) > 0
+            assert float(rate.replace(",", "")) > 0
+            assert curves[engine]["test accuracy"][-1] == pytest.approx(
+                float(test_accuracy), abs=5e-5
+            )
+            assert len(curves[engine]["loss"]) == len(curves[engine]["test accuracy"]) == 101
+            assert curves[engine]["loss"][0] == pytest.approx(np.log(10), abs=0.01)
+        (ratio,) = result["c/numpy"]
+        assert ratio.endswith("x") and float(ratio[:-1]) > 0
+        for quantity in ("loss", "test accuracy"):
+            c, numpy = curves["c"][quantity], curves["numpy"][quantity]
+            np.testing.assert_allclose(c, numpy, rtol=0, atol=1e-6)
+
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    def test_files_are_complete(self, capsys, tmp_path, dtype):
+        assert cli.main([*QUICK, "--dtype", dtype, "--out", str(tmp_path)]) == 0
+        names = ["curves.png", "params_c.npz", "params_numpy.npz"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == names
+        data = load_digits()
+        result = table(capsys.readouterr().out)
+        for engine in ("c", "numpy"):
+            with np.load(tmp_path / f"params_{engine}.npz") as params:
+                shapes = {name: params[name].shape for name in params}
+                assert shapes == {"W1": (64, 10), "b1": (10,), "W2": (10, 10), "b2": (10,)}
+                assert {params[name].dtype for name in params} == {np.dtype(dtype)}
+                net = zerodl_c.reference.TwoLayerNet(64, 10, 10, dtype=np.dtype(dtype))
+                net.params = dict(params)
+            x_test = data.x_test.astype(dtype)
+            assert f"{net.accuracy(x_test, data.t_test):.4f}" == result[engine][1]
+        png = (tmp_path / "curves.png").read_bytes()
+        assert png.startswith(b"\x89PNG\r\n\x1a\n") and png.endswith(b"IEND\xaeB`\x82")
+
+    @pytest.mark.parametrize("engine", ["c", "numpy"])
+    def test_one_engine_learns_what_it_learns_beside_the_other(
+        self, capsys, curves, tmp_path, engine
+    ):
+        assert cli.main([*QUICK, "--out", str(tmp_path / "both")]) == 0
+        beside = dict(curves)
+        curves.clear()
+        capsys.readouterr()
+        assert cli.main([*QUICK, "--engine", engine, "--out", str(tmp_path / "one")]) == 0
+        assert curves == {engine: beside[engine]}
+        assert list(table(capsys.readouterr().out)) == [engine, "kept"]
+        names = ["curves.png", f"params_{engine}.npz"]
+        assert sorted(path.name for path in (tmp_path / "one").iterdir()) == names
+
+    def test_seed_sets_weights_and_batches(self, curves, tmp_path):
+        results = []
+        for seed in ("1", "1", "2"):
+            assert cli.main([*QUICK, "--seed", seed, "--out", str(tmp_path)]) == 0
+            results.append(dict(curves))
+        assert results[0] == results[1]
+        assert results[0]["c"]["loss"][0] != results[2]["c"]["loss"][0]
+
+    def test_batch_size_that_leaves_a_rest(self, capsys, monkeypatch):
+        sizes = []
+        step = cli._Run.step
+
+        def count(run, x, t):
+            sizes.append(len(x))
+            step(run, x, t)
+
+        monkeypatch.setattr(cli._Run, "step", count)
+        arguments = ["train", "--epochs", "1", "--engine", "numpy", "--batch-size", "1000"]
+        assert cli.main(arguments) == 0
+        assert sizes == [1000, 437]
+
+    def test_idx_files(self, capsys, tmp_path):
+        data = load_digits()
+        images = (data.x_train.reshape(-1, 8, 8) * 255).astype(np.uint8)
+        for name, array in (
+            ("t10k-images-idx3-ubyte", images),
+            ("t10k-labels-idx1-ubyte", data.t_train.astype(np.uint8)),
+        ):
+            sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
+            header = bytes([0, 0, 8, array.ndim]) + sizes
+            (tmp_path / name).write_bytes(header + array.tobytes())
+        assert cli.main(["train", "--data", str(tmp_path), "--epochs", "1"]) == 0
+        out = capsys.readouterr().out
+        assert out.startswith(f"{tmp_path.name}: 1149 images to train with, 288 to test with\n")
+
+    def test_threads_are_lent_to_both_engines(self, capsys, monkeypatch):
+        from threadpoolctl import threadpool_info
+
+        seen = set()
+        step = cli._Run.step
+
+        def look(run, x, t):
+            blas = {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+            seen.add((zerodl_c.get_num_threads(), *blas))
+            step(run, x, t)
+
+        monkeypatch.setattr(cli._Run, "step", look)
+        before = zerodl_c.get_num_threads(), threadpool_info()
+        arguments = ["train", "--epochs", "1", "--batch-size", "1437", "--threads", "1"]
+        assert cli.main(arguments) == 0
+        assert seen == {(1, 1)}
+        assert (zerodl_c.get_num_threads(), threadpool_info()) == before
+        assert "threads 1\n" in capsys.readouterr().out
+
+    def test_folder_whose_name_stdout_cannot_show(self, monkeypatch, tmp_path):
+        monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+        folder = tmp_path / "ゼロから"
+        done = run(*QUICK, "--out", str(folder))
+        assert (done.returncode, done.stderr) == (0, "")
+        assert len(list(folder.iterdir())) == 3
+        assert f"kept in {tmp_path}" in done.stdout
+
+    def test_as_a_program(self):
+        done = run("train", "--epochs", "1")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert list(table(done.stdout)) == ["c", "numpy", "c/numpy"]
+
+    @pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals are for POSIX systems")
+    def test_progress_bar_on_a_terminal_of_80_columns(self):
+        import fcntl
+        import termios
+
+        terminal, stderr = os.openpty()
+        fcntl.ioctl(stderr, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        command = [sys.executable, "-m", "zerodl_c", *QUICK]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr) as process:
+            os.close(stderr)
+            shown = b""
+            try:
+                while chunk := os.read(terminal, 4096):
+                    shown += chunk
+            except OSError as error:  # how Linux tells that the other side has closed
+                assert error.errno == errno.EIO
+            finally:
+                os.close(terminal)
+        assert process.returncode == 0
+        last = shown.decode().rstrip().split("\r")[-1]
+        assert "epoch 2/2, numpy" in last
+        assert "100%" in last and "loss=" in last and "accuracy=" in last
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("option", "values"),
+        {
+            "--epochs": ["0", "-1", "1.5", "many", "", "9" * 5000],
+            "--batch-size": ["0", "-100", "1e2"],
+            "--hidden": ["0", "-1", "nan", str(10**20)],
+            "--lr": ["0", "-0.1", "nan", "inf", "1e999", "fast"],
+            "--seed": ["-1", str(2**32), "0.5"],
+            "--threads": ["0", "-2", "two"],
+        }.items(),
+    )
+    def test_impossible_numbers(self, capsys, option, values):
+        for value in values:
+            message = fails(capsys, "train", option, value)
+            assert message.startswith(f"argument {option}: must be ")
+            assert repr(value) in message
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ([], "the following arguments are required: COMMAND"),
+            (["fly"], "invalid choice: 'fly'"),
+            (["train", "--engine", "cuda"], "argument --engine: invalid choice: 'cuda'"),
+            (["train", "--dtype", "float16"], "argument --dtype: invalid choice: 'float16'"),
+            (["train", "--lr", "-inf"], "argument --lr: "),
+            (["train", "--out"], "argument --out: expected one argument"),
+            (["train", "--fast"], "unrecognized arguments: --fast"),
+            (["train", "--batch-size", "1438"], "must be at most the 1437 images to train with"),
+        ],
+    )
+    def test_impossible_options(self, capsys, arguments, message):
+        assert message in fails(capsys, *arguments)
+
+    def test_missing_data(self, capsys, tmp_path):
+        nowhere = str(tmp_path / "nowhere")
+        assert fails(capsys, "train", "--data", nowhere) == f"there is no folder {nowhere}"
+        assert "neither train-images" in fails(capsys, "train", "--data", str(tmp_path))
+
+    def test_damaged_data(self, capsys, tmp_path):
+        path = tmp_path / "train-images-idx3-ubyte"
+        path.write_bytes(b"damaged")
+        (tmp_path / "train-labels-idx1-ubyte").write_bytes(b"damaged")
+        message = fails(capsys, "train", "--data", str(tmp_path))
+        assert message.startswith(f"{path} is not an IDX file")
+
+    def test_data_that_cannot_be_read(self, capsys, tmp_path):
+        for name in ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"):
+            (tmp_path / name).mkdir()
+        message = fails(capsys, "train", "--data", str(tmp_path))
+        assert message.startswith(f"{tmp_path / 'train-images-idx3-ubyte'}: ")
+
+    @pytest.mark.parametrize("module", ["sklearn", "tqdm", "threadpoolctl", "matplotlib"])
+    def test_missing_module_names_the_extra(self, capsys, monkeypatch, tmp_path, module):
+        hide(monkeypatch, module)
+        monkeypatch.setattr(cli._Run, "step", lambda *_: pytest.fail("training began"))
+        message = fails(capsys, *QUICK, "--out", str(tmp_path))
+        assert message == f"the module {module} is missing: pip install 'zerodl_c[demo]'"
+        assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize("below", [False, True])
+    def test_out_is_a_file(self, capsys, monkeypatch, tmp_path, below):
+        path = tmp_path / "file"
+        path.write_text("kept")
+        monkeypatch.setattr(cli._Run, "step", lambda *_: pytest.fail("training began"))
+        message = fails(capsys, *QUICK, "--out", str(path / "below" if below else path))
+        assert str(path) in message
+        assert path.read_text() == "kept"
+
+    def test_out_is_not_writable(self, capsys, monkeypatch, tmp_path):
+        # Simulated, because nothing is forbidden to the user that containers run tests as.
+        def refuse(dir):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(dir))
+
+        monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+        monkeypatch.setattr(cli._Run, "step", lambda *_: pytest.fail("training began"))
+        message = fails(capsys, *QUICK, "--out", str(tmp_path))
+        assert message == f"argument --out: cannot write to {tmp_path}: Permission denied"
+
+    def test_lack_of_memory(self, capsys, monkeypatch):
+        # Simulated, because some systems promise any amount and then end the process.
+        def run_out(*_):
+            raise MemoryError("Unable to allocate 954. GiB")
+
+        monkeypatch.setattr(cli, "_start", run_out)
+        assert fails(capsys, *QUICK) == "not enough memory: Unable to allocate 954. GiB"
+
+    @pytest.mark.filterwarnings("error")
+    @pytest.mark.parametrize("engine", ["c", "numpy"])
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    def test_diverging_training(self, capsys, monkeypatch, tmp_path, engine, dtype):
+        arguments = [*QUICK, "--engine", engine, "--dtype", dtype, "--out", str(tmp_path)]
+        message = fails(capsys, *arguments, "--lr", "1e308")
+        assert message == (
+            f"training diverged: the loss of engine {engine} is nan after epoch 1; "
+            "try a smaller --lr"
+        )
+        assert not list(tmp_path.iterdir())
+
+    def test_interrupt(self, capsys, monkeypatch, tmp_path):
+        monkeypatch.setattr(cli._Run, "step", lambda *_: signal.raise_signal(signal.SIGINT))
+        assert cli.main([*QUICK, "--out", str(tmp_path)]) == 130
+        assert capsys.readouterr().err == "zerodl-c: interrupted\n"
+        assert not list(tmp_path.iterdir())
+
+
+class TestFullDisk:
+    """A limit on the size of files makes a write fail halfway, as a full disk does."""
+
+    @pytest.fixture
+    def limit(self):
+        resource = pytest.importorskip("resource", reason="limits are for POSIX systems")
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    @pytest.mark.parametrize(
+        ("size", "unwritten", "written"),
+        [
+            (1000, "params_c.npz", []),
+            (20_000, "curves.png", ["params_c.npz", "params_numpy.npz"]),
+        ],
+    )
+    def test_leaves_no_half_written_file(self, capsys, limit, tmp_path, size, unwritten, written):
+        assert cli.main([*QUICK, "--out", str(tmp_path)]) == 0
+        before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+        assert len(before["params_c.npz"]) < 20_000 < len(before["curves.png"])
+        capsys.readouterr()
+        limit(size)
+        message = fails(capsys, *QUICK, "--seed", "1", "--out", str(tmp_path))
+        after = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+        assert message == f"cannot write {tmp_path / unwritten}: {os.strerror(errno.EFBIG)}"
+        assert after.keys() == before.keys()
+        assert [name for name in sorted(after) if after[name] != before[name]] == written
+        for name in written:
+            with np.load(tmp_path / name) as params:
+                assert set(params) == {"W1", "b1", "W2", "b2"}
+
+    def test_result_that_cannot_take_its_place(self, capsys, tmp_path):
+        (tmp_path / "params_c.npz").mkdir()
+        message = fails(capsys, *QUICK, "--out", str(tmp_path))
+        assert message.startswith(f"cannot write {tmp_path / 'params_c.npz'}: ")
+        assert [path.name for path in tmp_path.iterdir()] == ["params_c.npz"]
+
+    @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+    def test_standard_output(self, monkeypatch):
+        monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+        with open("/dev/full", "w") as full:
+            command = [sys.executable, "-m", "zerodl_c", *QUICK]
+            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+        reason = os.strerror(errno.ENOSPC)
+        assert done.stderr == f"zerodl-c: error: cannot write to standard output: {reason}\n"
+        assert done.returncode == 2
+
+
+class TestHelp:
+    @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["info", "--help"]])
+    def test_is_printed(self, capsys, arguments):
+        with pytest.raises(SystemExit) as info:
+            cli.main(arguments)
+        assert info.value.code == 0
+        assert "usage: zerodl-c" in capsys.readouterr().out
+
+    def test_info(self, capsys):
+        assert cli.main(["info"]) == 0
+        shown = capsys.readouterr().out
+        zerodl_c.show_config()
+        assert shown == capsys.readouterr().out != ""

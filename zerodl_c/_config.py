@@ -1,0 +1,80 @@
+"""What this build is and how many threads it uses."""
+
+import operator
+import os
+from importlib import metadata
+
+from ._bridge import ffi, lib
+
+__all__ = ["get_num_threads", "isa_levels", "set_num_threads", "show_config"]
+
+
+def isa_levels() -> list[str]:
+    """The instruction-set levels that this machine has, slowest first.
+
+    Examples
+    --------
+    >>> isa_levels()[0]
+    'baseline'
+    """
+    levels = []
+    while (level := lib.zdl_isa_level(len(levels))) != ffi.NULL:
+        levels.append(ffi.string(level).decode())
+    return levels
+
+
+def set_num_threads(n: int) -> None:
+    """Let each call use at most n threads, from whichever Python thread it comes.
+
+    The default is OpenMP's: OMP_NUM_THREADS, or the number of cores. Results do not depend on it.
+    `threadpoolctl.threadpool_limits` and omp_set_num_threads work, too, for the calling thread. A
+    forked child, and a build without OpenMP, always use one thread.
+
+    Parameters
+    ----------
+    n : int
+        1 or more; more than there are cores is allowed and slow.
+
+    Raises
+    ------
+    TypeError
+        If n is not an integer.
+    ValueError
+        If n is not in 1 ... 2^31 - 1.
+
+    Examples
+    --------
+    >>> before = get_num_threads()
+    >>> set_num_threads(1)
+    >>> get_num_threads()
+    1
+    >>> set_num_threads(before)
+    """
+    try:
+        n = operator.index(n)
+    except TypeError:
+        raise TypeError(f"n must be an integer, got {type(n).__name__}") from None
+    if not 1 <= n < 2**31:
+        raise ValueError(f"n must be from 1 to 2147483647, got {n}")
+    lib.zdl_set_num_threads(n)
+
+
+def get_num_threads() -> int:
+    """The most threads that a call from this Python thread uses; see `set_num_threads`."""
+    return int(lib.zdl_get_num_threads())
+
+
+def show_config() -> None:
+    """Print the version, the compiler, the instruction sets, and the threads."""
+    openmp = lib.zdl_openmp()
+    print(f"zerodl_c  {metadata.version('zerodl_c')}")
+    print(f"compiler  {ffi.string(lib.zdl_compiler()).decode()}")
+    print(f"ISA       {ffi.string(lib.zdl_get_isa()).decode()}, of {', '.join(isa_levels())}")
+    print(f"threads   {get_num_threads()}, {f'OpenMP {openmp}' if openmp else 'without OpenMP'}")
+
+
+if lib.zdl_isa_refused():
+    raise ImportError(
+        f"ZERODL_ISA={os.environ.get('ZERODL_ISA')} names no instruction set of this machine: "
+        f"it must be one of {', '.join(isa_levels())}"
+    )

@@ -1,0 +1,358 @@
+"""The command ``zerodl-c``: what can be done with the engine without writing a line of Python."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, NoReturn
+
+import numpy as np
+
+import zerodl_c
+import zerodl_c.reference
+from zerodl_c.datasets import CLASSES, Dataset, load_digits, load_mnist
+from zerodl_c.optimizer import SGD
+from zerodl_c.two_layer_net import TwoLayerNet
+
+__all__ = ["main"]
+
+ENGINES = {"c": zerodl_c, "numpy": zerodl_c.reference}
+
+
+class CommandError(Exception):
+    """What the user can mend. It is reported as one line, without a traceback."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command ``zerodl-c``.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The arguments, by default those that the program was started with.
+
+    Returns
+    -------
+    int
+        The exit status: 0, or 2 after an error and 130 after Ctrl-C, each with one line on stderr.
+    """
+    try:
+        args = _parser().parse_args(argv)
+        args.command(args)
+    except CommandError as error:
+        print(f"zerodl-c: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("zerodl-c: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+# ---- The command line ----------------------------------------------------------------------------
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise CommandError(f"{message} (see {self.prog} --help)")
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="zerodl-c",
+        description="The engine of 'Deep Learning from Scratch' in C, beside the NumPy original.",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_train(commands)
+    info = commands.add_parser(
+        "info", help="show the version, the compiler, the instruction sets and the threads"
+    )
+    info.set_defaults(command=show_info)
+    return parser
+
+
+def _add_train(commands: argparse._SubParsersAction[_Parser]) -> None:
+    parser = commands.add_parser(
+        "train",
+        help="train a net on handwritten digits with both engines",
+        description="Train the two-layer net of the book (affine, sigmoid, affine, softmax) on "
+        "handwritten digits by minibatch gradient descent, and compare the engines: both start "
+        "from the same weights and see the same batches.",
+        epilog="Needs what this installs: pip install 'zerodl_c[demo]'",
+    )
+    parser.set_defaults(command=train)
+    option = parser.add_argument
+    option(
+        "--data",
+        metavar="DIR",
+        type=Path,
+        help="folder with the IDX files of MNIST or Fashion-MNIST, .gz or not; of a single pair, "
+        "80 %% is trained with (default: the 1,797 digits that come with scikit-learn)",
+    )
+    option("--engine", choices=[*ENGINES, "both"], default="both", help="default: %(default)s")
+    option(
+        "--dtype", choices=["float32", "float64"], default="float64", help="default: %(default)s"
+    )
+    count = _integer(1, 2**31 - 1)
+    for name, kind, default, meaning in (
+        ("--epochs", count, 100, "rounds over the training images"),
+        ("--batch-size", count, 100, "images in one step"),
+        ("--hidden", count, 50, "neurons in the hidden layer"),
+        ("--lr", _rate, 1.0, "learning rate"),
+        ("--seed", _integer(0, 2**32 - 1), 0, "of the first weights and of the batches"),
+        ("--threads", count, zerodl_c.get_num_threads(), "of either engine"),
+    ):
+        option(
+            name, metavar="N", type=kind, default=default, help=f"{meaning} (default: {default})"
+        )
+    option(
+        "--out",
+        metavar="DIR",
+        type=Path,
+        help="folder, made if it is missing, that keeps the trained parameters (params_c.npz, "
+        "params_numpy.npz) and the learning curves (curves.png)",
+    )
+
+
+def _integer(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(
+                f"must be an integer from {low} to {high}, was {text!r}"
+            )
+        return value
+
+    return parse
+
+
+def _rate(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (0 < value < math.inf):
+        raise argparse.ArgumentTypeError(f"must be a finite number above 0, was {text!r}")
+    return value
+
+
+# ---- info ----------------------------------------------------------------------------------------
+
+
+def show_info(args: argparse.Namespace) -> None:
+    """Show what zerodl_c is and runs on."""
+    zerodl_c.show_config()
+
+
+# ---- train ---------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _plainly() -> Iterator[None]:
+    """Report a missing package, trouble with files and lack of memory as a CommandError."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise CommandError(
+            f"the module {error.name} is missing: pip install 'zerodl_c[demo]'"
+        ) from None
+    except OSError as error:
+        raise CommandError(
+            f"{error.filename}: {error.strerror}" if error.filename else error
+        ) from None
+    except MemoryError as error:
+        raise CommandError(f"not enough memory: {error}") from None
+
+
+@_plainly()
+def train(args: argparse.Namespace) -> None:
+    """Train the two-layer net on one engine or both, print how they did, and keep the results."""
+    data = _load(args)
+    if args.out:
+        _prepare(args.out)
+    engines = list(ENGINES) if args.engine == "both" else [args.engine]
+    _say(
+        f"{data.name}: {len(data.x_train)} images to train with, {len(data.x_test)} to test with\n"
+        f"net {data.x_train.shape[1]}-{args.hidden}-{CLASSES}, {args.dtype}, epochs {args.epochs}, "
+        f"batch size {args.batch_size}, lr {args.lr:g}, seed {args.seed}, threads {args.threads}\n"
+    )
+    # A net that diverges is reported by evaluate(), once, rather than by NumPy's warnings.
+    with _threads(args.threads), np.errstate(over="ignore", invalid="ignore"):
+        runs = [_start(engine, data, args) for engine in engines]
+        _fit(runs, data, args)
+        _say(_table(runs, data))
+    if args.out:
+        _save(runs, args.out)
+
+
+@dataclass
+class _Run:
+    """One engine's net, the time its steps took, and how it did at first and after each epoch."""
+
+    engine: str
+    net: TwoLayerNet
+    optimizer: SGD
+    images: int = 0
+    seconds: float = 0.0
+    curves: dict[str, list[float]] = field(
+        default_factory=lambda: {"loss": [], "test accuracy": []}
+    )
+
+    def step(self, x: np.ndarray, t: np.ndarray) -> None:
+        start = time.perf_counter()
+        self.optimizer.update(self.net.params, self.net.gradient(x, t))
+        self.seconds += time.perf_counter() - start
+        self.images += len(x)
+
+    def evaluate(self, data: Dataset) -> None:
+        loss = float(self.net.loss(data.x_train, data.t_train))
+        epoch = len(self.curves["loss"])
+        if not math.isfinite(loss):
+            raise CommandError(
+                f"training diverged: the loss of engine {self.engine} is {loss} "
+                f"after epoch {epoch}; try a smaller --lr"
+            )
+        self.curves["loss"].append(loss)
+        self.curves["test accuracy"].append(float(self.net.accuracy(data.x_test, data.t_test)))
+
+
+def _load(args: argparse.Namespace) -> Dataset:
+    try:
+        data = load_mnist(args.data) if args.data else load_digits()
+    except ValueError as error:
+        raise CommandError(error) from None
+    if args.batch_size > len(data.x_train):
+        raise CommandError(
+            f"argument --batch-size: must be at most the {len(data.x_train)} images to train with, "
+            f"was {args.batch_size}"
+        )
+    return data._replace(
+        x_train=data.x_train.astype(args.dtype), x_test=data.x_test.astype(args.dtype)
+    )
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Give both engines the same number of threads, so that they are compared fairly."""
+    from threadpoolctl import threadpool_limits
+
+    before = zerodl_c.get_num_threads()
+    zerodl_c.set_num_threads(count)
+    try:
+        with threadpool_limits(count):
+            yield
+    finally:
+        zerodl_c.set_num_threads(before)
+
+
+def _start(engine: str, data: Dataset, args: argparse.Namespace) -> _Run:
+    """Seed anew for each engine: so weights and batches are equal, with one engine or two."""
+    np.random.seed(args.seed)
+    module = ENGINES[engine]
+    net = module.TwoLayerNet(
+        data.x_train.shape[1], args.hidden, CLASSES, dtype=np.dtype(args.dtype)
+    )
+    return _Run(engine, net, module.SGD(args.lr))
+
+
+def _fit(runs: list[_Run], data: Dataset, args: argparse.Namespace) -> None:
+    """Train the engines in turns of one epoch, so that a busy machine slows them alike."""
+    from tqdm import tqdm
+
+    images = len(data.x_train)
+    for run in runs:
+        run.evaluate(data)
+    # disable=None shows the bar on a terminal, and keeps it out of files and pipes.
+    with tqdm(
+        total=args.epochs * len(runs) * images,
+        bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
+        disable=None,
+    ) as bar:
+        for epoch in range(args.epochs):
+            order = np.random.permutation(images)
+            for run in runs:
+                bar.set_description(f"epoch {epoch + 1}/{args.epochs}, {run.engine}", refresh=False)
+                for start in range(0, images, args.batch_size):
+                    batch = order[start : start + args.batch_size]
+                    run.step(data.x_train[batch], data.t_train[batch])
+                    bar.update(len(batch))
+                run.evaluate(data)
+                loss, accuracy = (f"{values[-1]:.4f}" for values in run.curves.values())
+                bar.set_postfix(loss=loss, accuracy=accuracy, refresh=False)
+
+
+def _table(runs: list[_Run], data: Dataset) -> str:
+    lines = ["engine   train accuracy  test accuracy   seconds    images/s"]
+    for run in runs:
+        train_accuracy = float(run.net.accuracy(data.x_train, data.t_train))
+        lines.append(
+            f"{run.engine:<9}{train_accuracy:>14.4f}{run.curves['test accuracy'][-1]:>15.4f}"
+            f"{run.seconds:>10.3f}{run.images / run.seconds:>12,.0f}"
+        )
+    if len(runs) == 2:
+        ratio = runs[1].seconds / runs[0].seconds
+        lines.append(f"{'c/numpy':<48}{ratio:>11.2f}x")
+    return "\n".join(lines)
+
+
+def _prepare(folder: Path) -> None:
+    """Find out before the training whether its results can be drawn and kept."""
+    from zerodl_c.plot import learning_curves  # noqa: F401
+
+    if folder.exists() and not folder.is_dir():
+        raise CommandError(f"argument --out: {folder} is not a folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        message = f"argument --out: cannot write to {folder}: {error.strerror}"
+        raise CommandError(message) from None
+
+
+def _save(runs: list[_Run], folder: Path) -> None:
+    from zerodl_c.plot import learning_curves
+
+    for run in runs:
+        with _replacing(folder / f"params_{run.engine}.npz") as file:
+            np.savez(file, **run.net.params)
+    with _replacing(folder / "curves.png") as file:
+        learning_curves({run.engine: run.curves for run in runs}, file)
+    _say(f"\nkept in {folder}: {', '.join(f'params_{run.engine}.npz' for run in runs)}, curves.png")
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that takes the place of `path` when all of it is written, and never otherwise."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+        os.replace(temporary, path)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise CommandError(f"cannot write {path}: {error.strerror}") from None
+        raise
+
+
+def _say(text: str) -> None:
+    """Print to stdout now, so that a full disk or a closed pipe behind it is noticed here."""
+    # A folder's name may hold characters that stdout's encoding lacks.
+    encoding = sys.stdout.encoding
+    try:
+        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+    except OSError as error:
+        # Python would try once more to write the rest when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise CommandError(f"cannot write to standard output: {error.strerror}") from None

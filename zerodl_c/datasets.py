@@ -1,0 +1,245 @@
+"""Images to train on: scikit-learn's bundled digits, or the files of MNIST and Fashion-MNIST.
+
+A `Dataset` holds images as rows of floats in [0, 1] and labels as integers from 0 to 9, in one part
+to train with and one to test with.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import os
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["CLASSES", "Dataset", "load_digits", "load_idx", "load_mnist"]
+
+CLASSES = 10
+
+_UNSIGNED_BYTE = 0x08
+
+
+class Dataset(NamedTuple):
+    """Labelled images in a training and a test part.
+
+    Attributes
+    ----------
+    name : str
+        What the images are, for reports.
+    x_train, x_test : ndarray, (n, pixels) float64
+        One image a row, each pixel in [0, 1].
+    t_train, t_test : ndarray, (n,) int64
+        The label of each image, 0 to 9.
+    """
+
+    name: str
+    x_train: NDArray[np.float64]
+    t_train: NDArray[np.int64]
+    x_test: NDArray[np.float64]
+    t_test: NDArray[np.int64]
+
+
+def load_digits() -> Dataset:
+    """Load the 1,797 digits of 8 x 8 pixels that come with scikit-learn.
+
+    They are the test set of "Optical Recognition of Handwritten Digits" (UCI), by 13 writers. A
+    shuffle with a fixed seed parts them into 1,437 to train with and 360 to test with.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If scikit-learn is not installed.
+
+    Examples
+    --------
+    >>> digits = load_digits()
+    >>> digits.x_train.shape, digits.x_test.shape
+    ((1437, 64), (360, 64))
+    """
+    try:
+        from sklearn import datasets
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"the digits need the module {error.name}: pip install 'zerodl_c[demo]'",
+            name=error.name,
+        ) from None
+    pixels, labels = datasets.load_digits(return_X_y=True)
+    return _split("digits", pixels / 16, labels.astype(np.int64))
+
+
+def load_mnist(folder: str | os.PathLike[str]) -> Dataset:
+    """Load MNIST, Fashion-MNIST or another set in their format from a folder of IDX files.
+
+    The folder holds ``train-images-idx3-ubyte`` and ``train-labels-idx1-ubyte`` to train with, and
+    ``t10k-images-idx3-ubyte`` and ``t10k-labels-idx1-ubyte`` to test with. Each may also be spelled
+    with a dot (``train-images.idx3-ubyte``) and be compressed (``.gz``); the first that is there,
+    in that order, is taken.
+
+    A folder with only one of the two pairs is enough: a shuffle with a fixed seed then parts it
+    into 80 % to train with and 20 % to test with. Both parts then hold digits by the same writers,
+    whereas MNIST's own test set is by other people than its training set: accuracies from such a
+    split don't compare with published ones.
+
+    Parameters
+    ----------
+    folder : path
+        Where the files are.
+
+    Returns
+    -------
+    Dataset
+        Named after the folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder or a file of a pair is missing; says which names were looked for.
+    ValueError
+        If a file is damaged or two files don't fit together; names the file and what is wrong.
+    """
+    folder = Path(folder)
+    name = folder.resolve().name
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}")
+    parts = [part for prefix in ("train", "t10k") if (part := _load_pair(folder, prefix))]
+    if not parts:
+        raise FileNotFoundError(
+            f"{folder} holds neither train-images-idx3-ubyte nor t10k-images-idx3-ubyte (or .gz)"
+        )
+    if len(parts) == 1:
+        ((images, labels),) = parts
+        if len(images) < 2:
+            raise ValueError(
+                f"{folder} holds a single image: too few to part into training and test"
+            )
+        return _split(name, _pixels(images), labels)
+    (train, t_train), (test, t_test) = parts
+    if train.shape[1:] != test.shape[1:]:
+        raise ValueError(
+            f"the images to train with in {folder} are {_by(train.shape[1:])} pixels, "
+            f"those to test with are {_by(test.shape[1:])}"
+        )
+    return Dataset(name, _pixels(train), t_train, _pixels(test), t_test)
+
+
+def load_idx(path: str | os.PathLike[str], ndim: int) -> NDArray[np.uint8]:
+    """Read one IDX file of unsigned bytes: two zeros, the type, the number of dimensions, each
+    dimension as a big-endian 32-bit integer, then the elements, the last index fastest.
+
+    Parameters
+    ----------
+    path : path
+        The file; it is decompressed if its name ends in ``.gz``.
+    ndim : int
+        How many dimensions the file must have: 3 for images, 1 for labels.
+
+    Returns
+    -------
+    ndarray of uint8
+        Read-only, at least one element.
+
+    Raises
+    ------
+    OSError
+        If the file is missing or cannot be read.
+    ValueError
+        If it is damaged; names the file and what is wrong. No memory is set aside for a size that
+        the header promises and the file does not hold.
+
+    References
+    ----------
+    Y. LeCun, C. Cortes, C. J. C. Burges, "The MNIST database of handwritten digits".
+    """
+    data = _read(Path(path))
+    if len(data) < 4 or data[:2] != b"\0\0":
+        raise ValueError(
+            f"{path} is not an IDX file: its first bytes are {data[:4].hex(' ') or 'missing'}"
+        )
+    if data[2] != _UNSIGNED_BYTE:
+        raise ValueError(
+            f"{path} holds elements of type 0x{data[2]:02x}, must be unsigned bytes (0x08)"
+        )
+    if data[3] != ndim:
+        raise ValueError(f"{path} has the number of dimensions {data[3]}, must have {ndim}")
+    start = 4 + 4 * ndim
+    if len(data) < start:
+        raise ValueError(f"{path} is truncated: it ends after {len(data)} bytes, inside its header")
+    shape = tuple(int.from_bytes(data[i : i + 4], "big") for i in range(4, start, 4))
+    promised, held = math.prod(shape), len(data) - start
+    if promised != held:
+        problem = "is truncated" if held < promised else "has trailing bytes"
+        raise ValueError(f"{path} {problem}: its header says {_by(shape)} bytes, {held} follow")
+    if promised == 0:
+        raise ValueError(f"{path} is empty: its header says {_by(shape)}")
+    return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
+
+
+def _read(path: Path) -> bytes:
+    """The content of a file, decompressed if it is named .gz."""
+    data = path.read_bytes()
+    if path.suffix != ".gz":
+        return data
+    try:
+        return gzip.decompress(data)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(f"{path} is not a sound gzip file: {error}") from None
+
+
+def _find(folder: Path, name: str) -> Path | None:
+    """The file `name` in whichever spelling is there: as it is, with a dot, compressed."""
+    for spelling in (name, name.replace("-idx", ".idx")):
+        for suffix in ("", ".gz"):
+            path = folder / (spelling + suffix)
+            if path.exists():
+                return path
+    return None
+
+
+def _load_pair(folder: Path, prefix: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]] | None:
+    """Images (n, rows, columns) and their labels (n,); None where the folder has neither."""
+    names = f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"
+    images_path, labels_path = (_find(folder, name) for name in names)
+    if images_path is None and labels_path is None:
+        return None
+    if images_path is None or labels_path is None:
+        there, missing = names if labels_path is None else reversed(names)
+        raise FileNotFoundError(f"{folder} holds {there}, but lacks {missing} (or .gz)")
+    images, labels = load_idx(images_path, 3), load_idx(labels_path, 1)
+    if len(labels) != len(images):
+        raise ValueError(
+            f"{labels_path} holds {len(labels)} labels, {images_path.name} {len(images)} images"
+        )
+    if labels.max() >= CLASSES:
+        raise ValueError(
+            f"{labels_path} holds the label {labels.max()}, labels must be 0 to {CLASSES - 1}"
+        )
+    return images, labels.astype(np.int64)
+
+
+def _pixels(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """(n, rows, columns) bytes -> (n, pixels) floats in [0, 1]"""
+    return images.reshape(len(images), -1) / 255
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _split(name: str, x: NDArray[np.float64], t: NDArray[np.int64]) -> Dataset:
+    """Part one set into 80 % to train with and 20 % to test with.
+
+    Shuffled, because files come in some order: by label, or by writer, as MNIST's test set, whose
+    halves are by two groups of people. With one fixed seed, so that all runs are tested on the same
+    images; from RandomState, whose stream NumPy promises never to change.
+    """
+    order = np.random.RandomState(0).permutation(len(x))
+    train, test = np.split(order, [len(x) * 4 // 5])
+    return Dataset(name, x[train], t[train], x[test], t[test])

@@ -1,0 +1,366 @@
+"""Activations, losses and matrix products in C: the twins of `zerodl_c.reference.functions`.
+
+What each function means, takes and gives is said there, once; here is how it reaches its kernel.
+"""
+
+from collections.abc import Callable
+from math import prod
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import _bridge as bridge
+from ._bridge import contiguous, finish, kernel, pointer, real, reals, room, strided
+from .reference import functions as reference
+from .reference.functions import _matmul_operands, _rows, _sum_to, identity_function
+
+Array = NDArray[Any]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+__all__ = [
+    "affine",
+    "affine_backward",
+    "cross_entropy_error",
+    "dot",
+    "identity_function",
+    "log_softmax",
+    "matmul",
+    "matmul_backward",
+    "mean_squared_error",
+    "relu",
+    "relu_backward",
+    "relu_grad",
+    "sigmoid",
+    "sigmoid_backward",
+    "sigmoid_grad",
+    "softmax",
+    "softmax_backward",
+    "softmax_cross_entropy",
+    "softmax_cross_entropy_backward",
+    "softmax_loss",
+    "step_function",
+    "sum_squared_error",
+    "tanh",
+    "tanh_backward",
+]
+
+
+def _documented(function: Function) -> Function:
+    """Give a function the docstring, and so the examples, of its twin in the reference."""
+    function.__doc__ = getattr(reference, function.__name__).__doc__
+    return function
+
+
+# ---- Activations ---------------------------------------------------------------------------------
+
+_STEP = kernel("step")
+_SIGMOID, _SIGMOID_GRAD = kernel("sigmoid"), kernel("sigmoid_grad")
+_SIGMOID_BACKWARD = kernel("sigmoid_backward")
+_RELU, _RELU_GRAD, _RELU_BACKWARD = kernel("relu"), kernel("relu_grad"), kernel("relu_backward")
+_TANH, _TANH_BACKWARD = kernel("tanh"), kernel("tanh_backward")
+
+
+@_documented
+def step_function(x: ArrayLike) -> Array:
+    x, _ = real("x", x)
+    y = np.empty(x.shape, np.int64)
+    _STEP[x.dtype.char](pointer(y), pointer(x), x.size)
+    return finish(y, y.dtype)
+
+
+@_documented
+def sigmoid(x: ArrayLike, out: Array | None = None) -> Array:
+    return bridge.elementwise(_SIGMOID, x, out)
+
+
+@_documented
+def sigmoid_grad(x: ArrayLike) -> Array:
+    return bridge.elementwise(_SIGMOID_GRAD, x)
+
+
+@_documented
+def sigmoid_backward(dout: ArrayLike, y: ArrayLike) -> Array:
+    return bridge.elementwise_backward(_SIGMOID_BACKWARD, dout, y)
+
+
+@_documented
+def relu(x: ArrayLike, out: Array | None = None) -> Array:
+    return bridge.elementwise(_RELU, x, out)
+
+
+@_documented
+def relu_grad(x: ArrayLike) -> Array:
+    return bridge.elementwise(_RELU_GRAD, x)
+
+
+@_documented
+def relu_backward(dout: ArrayLike, y: ArrayLike) -> Array:
+    return bridge.elementwise_backward(_RELU_BACKWARD, dout, y)
+
+
+@_documented
+def tanh(x: ArrayLike, out: Array | None = None) -> Array:
+    return bridge.elementwise(_TANH, x, out)
+
+
+@_documented
+def tanh_backward(dout: ArrayLike, y: ArrayLike) -> Array:
+    return bridge.elementwise_backward(_TANH_BACKWARD, dout, y)
+
+
+# ---- Softmax -------------------------------------------------------------------------------------
+
+_SOFTMAX, _LOG_SOFTMAX = kernel("softmax"), kernel("log_softmax")
+_SOFTMAX_BACKWARD = kernel("softmax_backward")
+
+
+@_documented
+def softmax(x: ArrayLike, axis: int | None = -1, out: Array | None = None) -> Array:
+    x, dtype = real("x", x)
+    bridge.check_out(out, x.shape, dtype)
+    return _along_axis(_SOFTMAX, axis, dtype, out, x)
+
+
+@_documented
+def softmax_backward(dout: ArrayLike, y: ArrayLike, axis: int | None = -1) -> Array:
+    dout, y, dtype = reals(dout=dout, y=y)
+    return _along_axis(_SOFTMAX_BACKWARD, axis, dtype, None, *np.broadcast_arrays(dout, y))
+
+
+@_documented
+def log_softmax(x: ArrayLike, axis: int | None = -1) -> Array:
+    x, dtype = real("x", x)
+    return _along_axis(_LOG_SOFTMAX, axis, dtype, None, x)
+
+
+def _along_axis(
+    c: bridge.Kernel, axis: int | None, dtype: np.dtype[Any], out: Array | None, *inputs: Array
+) -> Array:
+    """c(y, *inputs, rows, cols); a row is what lies along `axis`, or everything if it is None."""
+    shape = inputs[0].shape
+    if axis is not None and axis != -1 and axis != max(len(shape) - 1, 0):
+        moved = (np.moveaxis(x, axis, -1) for x in inputs)
+        y = np.moveaxis(_along_axis(c, -1, dtype, None, *moved), -1, axis)
+        return finish(np.asarray(y, dtype, order="C"), dtype, out)
+
+    inputs = tuple(np.asarray(x, order="C") for x in inputs)
+    size = inputs[0].size
+    cols = size if axis is None or not shape else shape[-1]
+    y = out if out is inputs[0] else room(shape, inputs[0].dtype, out, *inputs)
+    c[y.dtype.char](contiguous(y), *map(contiguous, inputs), size // max(cols, 1), cols)
+    return finish(y, dtype, out)
+
+
+# ---- Losses --------------------------------------------------------------------------------------
+
+_SUM_OF_SQUARES, _CROSS_ENTROPY = kernel("sum_of_squares"), kernel("cross_entropy")
+_SOFTMAX_CROSS_ENTROPY = kernel("softmax_cross_entropy")
+_BACKWARD_LABELS = kernel("softmax_cross_entropy_backward")
+_BACKWARD_DENSE = kernel("softmax_cross_entropy_backward_dense")
+
+
+@_documented
+def sum_squared_error(y: ArrayLike, t: ArrayLike) -> Any:
+    total, _, dtype = _sum_of_squares(y, t)
+    return dtype.type(0.5 * total)
+
+
+@_documented
+def mean_squared_error(y: ArrayLike, t: ArrayLike) -> Any:
+    total, size, dtype = _sum_of_squares(y, t)
+    return dtype.type(total / size if size else np.nan)
+
+
+def _sum_of_squares(y: ArrayLike, t: ArrayLike) -> tuple[float, int, np.dtype[Any]]:
+    y, t, dtype = reals(y=y, t=t)
+    y, t = (np.asarray(x, order="C") for x in np.broadcast_arrays(y, t))
+    return _SUM_OF_SQUARES[y.dtype.char](pointer(y), pointer(t), y.size), y.size, dtype
+
+
+@_documented
+def cross_entropy_error(y: ArrayLike, t: ArrayLike) -> Any:
+    y, dtype = real("y", y)
+    y, labels = _labels(y, t)
+    return dtype.type(_CROSS_ENTROPY[y.dtype.char](pointer(y), pointer(labels), *y.shape))
+
+
+@_documented
+def softmax_loss(x: ArrayLike, t: ArrayLike) -> Any:
+    return softmax_cross_entropy(x, t)[0]
+
+
+@_documented
+def softmax_cross_entropy(x: ArrayLike, t: ArrayLike) -> tuple[Any, Array]:
+    x, dtype = real("x", x)
+    rows, labels = _labels(x, t)
+    y = np.empty(x.shape, x.dtype)
+    loss = _SOFTMAX_CROSS_ENTROPY[x.dtype.char](
+        pointer(y), pointer(rows), pointer(labels), *rows.shape
+    )
+    return dtype.type(loss), finish(y, dtype)
+
+
+@_documented
+def softmax_cross_entropy_backward(y: ArrayLike, t: ArrayLike) -> Array:
+    t = np.asarray(t)
+    if t.dtype.kind in "biu":
+        y, dtype = real("y", y)
+    else:
+        y, t, dtype = reals(y=y, t=t)
+        y = np.asarray(y, order="C")
+    rows, t = _rows(y, t)
+    dx = np.empty(y.shape, y.dtype)
+    if t.ndim == 1:
+        c, t = _BACKWARD_LABELS[y.dtype.char], t.astype(np.int64, copy=False)
+    else:
+        c, t = _BACKWARD_DENSE[y.dtype.char], np.asarray(t, y.dtype, order="C")
+    c(pointer(dx), pointer(rows), pointer(t), *rows.shape)
+    return finish(dx, dtype)
+
+
+def _labels(y: Array, t: ArrayLike) -> tuple[Array, Array]:
+    """y as (batch, classes), and the (batch,) int64 labels of t, which holds them or is one-hot."""
+    y, t = _rows(y, t)
+    return y, (t if t.ndim == 1 else t.argmax(axis=1)).astype(np.int64, copy=False)
+
+
+# ---- Matrix products -----------------------------------------------------------------------------
+
+_MATMUL, _MATMUL_STACK = kernel("matmul"), kernel("matmul_stack")
+_AFFINE, _AFFINE_BACKWARD = kernel("affine"), kernel("affine_backward")
+
+
+@_documented
+def matmul(a: ArrayLike, b: ArrayLike, out: Array | None = None) -> Array:
+    a, b, dtype = reals(a=a, b=b)
+    if not a.ndim or not b.ndim:
+        raise ValueError(f"matmul: a and b must not be scalars, got shapes {a.shape}, {b.shape}")
+    left = a if a.ndim > 1 else a[None, :]
+    right = b if b.ndim > 1 else b[:, None]
+    m, k, n = left.shape[-2], left.shape[-1], right.shape[-1]
+    if k != right.shape[-2]:
+        raise ValueError(
+            f"matmul: a and b of shapes {a.shape} and {b.shape} do not match: "
+            f"size {right.shape[-2]} is different from {k}"
+        )
+    stack = shape = ()
+    if a.ndim > 2 or b.ndim > 2:
+        stack = shape = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    if a.ndim > 1:
+        shape = (*shape, m)
+    if b.ndim > 1:
+        shape = (*shape, n)
+    bridge.check_out(out, shape, dtype)
+    y = room(shape, a.dtype, out, a, b)
+    if stack:
+        _multiply_stack(y, left, right, stack)
+    else:
+        _multiply(y, left, right)
+    return finish(y, dtype, out)
+
+
+def _multiply(y: Array, a: Array, b: Array) -> None:
+    """y[m, n] = a[m, k] @ b[k, n], for contiguous y."""
+    n = b.shape[1]
+    status = _MATMUL[y.dtype.char](pointer(y), n, *strided(a), *strided(b), *a.shape, n)
+    bridge.check(status)
+
+
+def _multiply_stack(y: Array, a: Array, b: Array, stack: tuple[int, ...]) -> None:
+    """y[..., m, n] = a[..., m, k] @ b[..., k, n] over the stack that a and b broadcast to."""
+    a_at, a_row, a_col = strided(a)
+    b_at, b_row, b_col = strided(b)
+    a_offset, b_offset = _offsets(a, stack), _offsets(b, stack)
+    status = _MATMUL_STACK[y.dtype.char](
+        pointer(y), a_at, pointer(a_offset), a_row, a_col, b_at, pointer(b_offset), b_row, b_col,
+        prod(stack), *a.shape[-2:], b.shape[-1],
+    )  # fmt: skip
+    bridge.check(status)
+
+
+def _offsets(x: Array, stack: tuple[int, ...]) -> Array:
+    """Where each matrix of the stack begins, in elements from x's first."""
+    strides = np.broadcast_to(x, stack + x.shape[-2:]).strides[: len(stack)]
+    offsets = np.zeros(stack, np.int64)
+    for axis, (length, stride) in enumerate(zip(stack, strides, strict=True)):
+        steps = np.arange(length, dtype=np.int64) * (stride // x.itemsize)
+        offsets += steps.reshape(-1, *(1,) * (len(stack) - axis - 1))
+    return offsets
+
+
+@_documented
+def dot(a: ArrayLike, b: ArrayLike) -> Array:
+    a, b, dtype = reals(a=a, b=b)
+    if not a.ndim or not b.ndim:
+        return finish(np.asarray(a * b), dtype)
+    if b.ndim <= 2 and a.ndim <= 2:
+        return finish(np.asarray(matmul(a, b)), dtype)
+    k = b.shape[max(b.ndim - 2, 0)]
+    if a.shape[-1] != k:
+        raise ValueError(f"dot: shapes {a.shape} and {b.shape} not aligned: {a.shape[-1]} != {k}")
+    columns = np.moveaxis(b, -2, 0) if b.ndim > 1 else b
+    y = matmul(a.reshape(-1, k), columns.reshape(k, -1))
+    return finish(y.reshape(a.shape[:-1] + columns.shape[1:]), dtype)
+
+
+@_documented
+def matmul_backward(dout: ArrayLike, a: ArrayLike, b: ArrayLike) -> tuple[Array, Array]:
+    dout, a, b, dtype = reals(dout=dout, a=a, b=b)
+    dout, left, right = _matmul_operands(dout, a, b)
+    da = _sum_to(matmul(dout, right.swapaxes(-1, -2)), left.shape).reshape(a.shape)
+    db = _sum_to(matmul(left.swapaxes(-1, -2), dout), right.shape).reshape(b.shape)
+    return finish(da, dtype), finish(db, dtype)
+
+
+@_documented
+def affine(x: ArrayLike, W: ArrayLike, b: ArrayLike) -> Array:
+    return activated_affine(x, W, b, bridge.lib.ZDL_IDENTITY)
+
+
+def activated_affine(x: ArrayLike, W: ArrayLike, b: ArrayLike, activation: int) -> Array:
+    """activation(x @ W + b) in one pass: (..., k) @ (k, n) + what broadcasts to (n,)."""
+    x, W, b, dtype = reals(x=x, W=W, b=b)
+    if not x.ndim or W.ndim != 2 or x.shape[-1] != W.shape[0]:
+        raise ValueError(f"affine: x and W must be (..., k) and (k, n), got {x.shape}, {W.shape}")
+    k, n = W.shape
+    b = np.asarray(b if b.shape == (n,) else np.broadcast_to(b, (n,)), order="C")
+    rows = x if x.ndim == 2 else x.reshape(-1, k)
+    y = np.empty((*x.shape[:-1], n), x.dtype)
+    status = _AFFINE[y.dtype.char](
+        pointer(y), *strided(rows), *strided(W), pointer(b), *rows.shape, n, activation
+    )
+    bridge.check(status)
+    return finish(y, dtype)
+
+
+@_documented
+def affine_backward(dout: ArrayLike, x: ArrayLike, W: ArrayLike) -> tuple[Array, Array, Array]:
+    return _affine_backward(dout, x, W, want_dx=True)
+
+
+def first_layer_backward(dout: ArrayLike, x: ArrayLike, W: ArrayLike) -> tuple[Array, Array]:
+    """dW and db of `affine_backward`: the inputs of a net need no gradient."""
+    return _affine_backward(dout, x, W, want_dx=False)[1:]
+
+
+def _affine_backward(
+    dout: ArrayLike, x: ArrayLike, W: ArrayLike, want_dx: bool
+) -> tuple[Any, Array, Array]:
+    dout, x, W, dtype = reals(dout=dout, x=x, W=W)
+    if not dout.ndim == x.ndim == W.ndim == 2:
+        shapes = f"{dout.shape}, {x.shape}, {W.shape}"
+        raise ValueError(f"dout, x and W must be 2-D, got shapes {shapes}")
+    (m, k), n = x.shape, W.shape[1]
+    if dout.shape != (m, n) or W.shape[0] != k:
+        shapes = f"{dout.shape}, {x.shape} and {W.shape}"
+        raise ValueError(f"dout, x and W must be (m, n), (m, k) and (k, n), got {shapes}")
+    dout = np.asarray(dout, order="C")
+    dx = np.empty((m, k) if want_dx else 0, x.dtype)
+    dW, db = np.empty((k, n), x.dtype), np.empty(n, x.dtype)
+    status = _AFFINE_BACKWARD[x.dtype.char](
+        pointer(dx) if want_dx else bridge.ffi.NULL, pointer(dW), pointer(db), pointer(dout),
+        *strided(x), *strided(W), m, k, n,
+    )  # fmt: skip
+    bridge.check(status)
+    return finish(dx, dtype), finish(dW, dtype), finish(db, dtype)

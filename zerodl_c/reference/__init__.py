@@ -1,0 +1,69 @@
+"""The NumPy engine: what the C engine computes, written to be read.
+
+The same modules, names and signatures as `zerodl_c`, in the shortest honest NumPy. C results are
+tested against it, and speed-ups are measured against it.
+"""
+
+from .functions import (
+    affine,
+    affine_backward,
+    cross_entropy_error,
+    dot,
+    identity_function,
+    log_softmax,
+    matmul,
+    matmul_backward,
+    mean_squared_error,
+    relu,
+    relu_backward,
+    relu_grad,
+    sigmoid,
+    sigmoid_backward,
+    sigmoid_grad,
+    softmax,
+    softmax_backward,
+    softmax_cross_entropy,
+    softmax_cross_entropy_backward,
+    softmax_loss,
+    step_function,
+    sum_squared_error,
+    tanh,
+    tanh_backward,
+)
+from .gradient import gradient_descent, numerical_diff, numerical_gradient, numerical_gradient_2d
+from .optimizer import SGD
+from .two_layer_net import SimpleNet, TwoLayerNet
+
+__all__ = [
+    "SGD",
+    "SimpleNet",
+    "TwoLayerNet",
+    "affine",
+    "affine_backward",
+    "cross_entropy_error",
+    "dot",
+    "gradient_descent",
+    "identity_function",
+    "log_softmax",
+    "matmul",
+    "matmul_backward",
+    "mean_squared_error",
+    "numerical_diff",
+    "numerical_gradient",
+    "numerical_gradient_2d",
+    "relu",
+    "relu_backward",
+    "relu_grad",
+    "sigmoid",
+    "sigmoid_backward",
+    "sigmoid_grad",
+    "softmax",
+    "softmax_backward",
+    "softmax_cross_entropy",
+    "softmax_cross_entropy_backward",
+    "softmax_loss",
+    "step_function",
+    "sum_squared_error",
+    "tanh",
+    "tanh_backward",
+]

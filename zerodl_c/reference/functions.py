@@ -1,0 +1,436 @@
+"""Activations, losses and matrix products in NumPy: the formulas of *Deep Learning from Scratch*.
+
+Arrays are floats: integers and bools are taken as float64, float16 is computed in float32 and
+given back as float16, and several operands promote as they do in NumPy. A 0-d input gives a NumPy
+scalar. `sigmoid_grad` and `relu_grad` take the *input* x of their function; every `..._backward`
+takes the gradient `dout` of the loss with respect to the output, and gives it for the inputs.
+"""
+
+# mypy: allow-redefinition
+# (an argument keeps the book's name once it is an array)
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[Any]
+
+
+def identity_function(x: ArrayLike) -> Any:
+    """Return x itself: the activation of an output layer for regression.
+
+    Examples
+    --------
+    >>> identity_function(2.5)
+    2.5
+    """
+    return x
+
+
+def step_function(x: ArrayLike) -> Array:
+    """1 where x > 0, else 0, as integers; x has any shape, and nan gives 0.
+
+    Examples
+    --------
+    >>> step_function([-1.0, 0.0, 2.0])
+    array([0, 0, 1])
+    """
+    return (np.asarray(x) > 0).astype(int)
+
+
+def sigmoid(x: ArrayLike, out: Array | None = None) -> Array:
+    """1 / (1 + exp(-x)), elementwise for x of any shape.
+
+    Examples
+    --------
+    >>> sigmoid([-1000.0, 0.0, 1.0])
+    array([0.        , 0.5       , 0.73105858])
+    """
+    x, dtype = _floats(x)
+    with np.errstate(over="ignore"):  # exp(1000) is inf, and 1 / inf the right answer
+        return _result(1 / (1 + np.exp(-x)), dtype, out)
+
+
+def sigmoid_grad(x: ArrayLike) -> Array:
+    """Derivative of sigmoid at its *input* x: (1 - s) * s with s = sigmoid(x).
+
+    `sigmoid_backward` takes the output instead.
+
+    Examples
+    --------
+    >>> sigmoid_grad([0.0, 1.0])
+    array([0.25      , 0.19661193])
+    """
+    x, dtype = _floats(x)
+    s = sigmoid(x)
+    return _result((1 - s) * s, dtype)
+
+
+def sigmoid_backward(dout: ArrayLike, y: ArrayLike) -> Array:
+    """dout * y * (1 - y) for the *output* y = sigmoid(x); dout has y's shape.
+
+    Examples
+    --------
+    >>> sigmoid_backward([1.0, 2.0], [0.5, 0.9])
+    array([0.25, 0.18])
+    """
+    dout, y, dtype = _floats(dout, y)
+    return _result(dout * y * (1 - y), dtype)
+
+
+def relu(x: ArrayLike, out: Array | None = None) -> Array:
+    """max(x, 0), elementwise for x of any shape; nan stays nan, and -0.0 becomes 0.0.
+
+    Examples
+    --------
+    >>> relu([-1.0, 0.0, 2.0])
+    array([0., 0., 2.])
+    """
+    x, dtype = _floats(x)
+    return _result(np.maximum(x, 0) + 0.0, dtype, out)  # maximum may keep -0.0; adding 0.0 does not
+
+
+def relu_grad(x: ArrayLike) -> Array:
+    """1 where x >= 0, else 0, in x's dtype: the derivative of relu, as the book takes it at 0.
+
+    Examples
+    --------
+    >>> relu_grad([-1.0, 0.0, 2.0])
+    array([0., 1., 1.])
+    """
+    x, dtype = _floats(x)
+    return _result(x >= 0, dtype)
+
+
+def relu_backward(dout: ArrayLike, y: ArrayLike) -> Array:
+    """0 where y <= 0, else dout; y is relu's input or its output, dout has y's shape.
+
+    Examples
+    --------
+    >>> relu_backward([5.0, 6.0, 7.0], [-1.0, 0.0, 2.0])
+    array([0., 0., 7.])
+    """
+    dout, y, dtype = _floats(dout, y)
+    return _result(np.where(y <= 0, 0, dout)[()], dtype)
+
+
+def tanh(x: ArrayLike, out: Array | None = None) -> Array:
+    """Hyperbolic tangent, elementwise for x of any shape.
+
+    Examples
+    --------
+    >>> tanh([0.0, 1.0])
+    array([0.        , 0.76159416])
+    """
+    x, dtype = _floats(x)
+    return _result(np.tanh(x), dtype, out)
+
+
+def tanh_backward(dout: ArrayLike, y: ArrayLike) -> Array:
+    """dout * (1 - y^2) for the *output* y = tanh(x); dout has y's shape.
+
+    Examples
+    --------
+    >>> tanh_backward([1.0, 2.0], [0.0, 0.5])
+    array([1. , 1.5])
+    """
+    dout, y, dtype = _floats(dout, y)
+    return _result(dout * (1 - y * y), dtype)
+
+
+def softmax(x: ArrayLike, axis: int | None = -1, out: Array | None = None) -> Array:
+    """exp(x) / sum(exp(x)) along `axis`, or over the whole array if axis is None.
+
+    The maximum is subtracted first, which leaves the ratio as it is and keeps exp from overflowing.
+
+    Examples
+    --------
+    >>> softmax([[0.3, 2.9, 4.0], [1000.0, 1000.0, 0.0]])
+    array([[0.01821127, 0.24519181, 0.73659691],
+           [0.5       , 0.5       , 0.        ]])
+    """
+    x, dtype = _floats(x)
+    with np.errstate(all="ignore"):
+        e = np.exp(x - x.max(axis=axis, keepdims=True, initial=-np.inf))  # initial: for empty axes
+        return _result(e / e.sum(axis=axis, keepdims=True), dtype, out)
+
+
+def softmax_backward(dout: ArrayLike, y: ArrayLike, axis: int | None = -1) -> Array:
+    """y * (dout - sum(dout * y)) for the *output* y = softmax(x, axis); dout has y's shape.
+
+    Examples
+    --------
+    >>> softmax_backward([1.0, 0.0], [0.25, 0.75])
+    array([ 0.1875, -0.1875])
+    """
+    dout, y, dtype = _floats(dout, y)
+    return _result(y * (dout - (dout * y).sum(axis=axis, keepdims=True)), dtype)
+
+
+def log_softmax(x: ArrayLike, axis: int | None = -1) -> Array:
+    """x - log(sum(exp(x))) along `axis`, or over the whole array if axis is None.
+
+    Examples
+    --------
+    >>> log_softmax([0.0, 0.0, -1000.0])
+    array([-6.93147181e-01, -6.93147181e-01, -1.00069315e+03])
+    """
+    x, dtype = _floats(x)
+    with np.errstate(all="ignore"):
+        shifted = x - x.max(axis=axis, keepdims=True, initial=-np.inf)
+        return _result(shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True)), dtype)
+
+
+def sum_squared_error(y: ArrayLike, t: ArrayLike) -> Any:
+    """0.5 * sum((y - t)^2), a scalar; y and t have one shape.
+
+    Examples
+    --------
+    >>> print(sum_squared_error([0.1, 0.6, 0.3], [0, 1, 0]))
+    0.13
+    """
+    y, t, dtype = _floats(y, t)
+    with np.errstate(all="ignore"):
+        return _result(0.5 * np.sum((y - t) ** 2, dtype=np.float64), dtype)
+
+
+def mean_squared_error(y: ArrayLike, t: ArrayLike) -> Any:
+    """mean((y - t)^2), a scalar (nan where there is nothing to average); y and t have one shape.
+
+    Examples
+    --------
+    >>> print(mean_squared_error([1.0, 2.0], [0.0, 4.0]))
+    2.5
+    """
+    y, t, dtype = _floats(y, t)
+    with np.errstate(all="ignore"):
+        squares = (y - t) ** 2
+        return _result(np.sum(squares, dtype=np.float64) / squares.size, dtype)
+
+
+def cross_entropy_error(y: ArrayLike, t: ArrayLike) -> Any:
+    """-sum(log(y_t + 1e-7)) / batch: the loss of the probabilities y where the right class is t.
+
+    Parameters
+    ----------
+    y : (batch, classes) or (classes,) array_like
+        Probabilities, such as softmax gives; 1-D y is a batch of one.
+    t : array_like
+        One label for each row, or one-hot rows: t of y's size. The label of a row is its argmax.
+
+    Returns
+    -------
+    scalar of y's dtype
+
+    Raises
+    ------
+    ValueError
+        If y is neither 1-D nor 2-D or is empty, or t has no label for each row.
+    TypeError
+        If labels are not integers.
+    IndexError
+        If a label is not in 0 ... classes - 1.
+
+    Examples
+    --------
+    >>> y = [[0.1, 0.8, 0.1], [0.2, 0.3, 0.5]]
+    >>> print(cross_entropy_error(y, [1, 2]) == cross_entropy_error(y, [[0, 1, 0], [0, 0, 1]]))
+    True
+    >>> print(round(cross_entropy_error(y, [1, 2]), 6))
+    0.458145
+    """
+    y, dtype = _floats(y)
+    y, t = _rows(y, t)
+    labels = t if t.ndim == 1 else t.argmax(axis=1)
+    picked = y[np.arange(len(y)), labels].astype(np.float64)
+    with np.errstate(all="ignore"):
+        return _result(-np.sum(np.log(picked + 1e-7)) / len(y), dtype)
+
+
+def softmax_loss(x: ArrayLike, t: ArrayLike) -> Any:
+    """cross_entropy_error(softmax(x), t), a scalar.
+
+    Examples
+    --------
+    >>> print(round(softmax_loss([0.0, 0.0, 0.0], 1), 6))  # log(3)
+    1.098612
+    """
+    return softmax_cross_entropy(x, t)[0]
+
+
+def softmax_cross_entropy(x: ArrayLike, t: ArrayLike) -> tuple[Any, Array]:
+    """The loss of softmax_loss, and y = softmax(x), which the backward pass needs.
+
+    Examples
+    --------
+    >>> loss, y = softmax_cross_entropy([[0.0, 0.0]], [1])
+    >>> print(round(loss, 6), y)
+    0.693147 [[0.5 0.5]]
+    """
+    x, dtype = _floats(x)
+    y = softmax(x)
+    return _result(cross_entropy_error(y, t), dtype), _result(y, dtype)
+
+
+def softmax_cross_entropy_backward(y: ArrayLike, t: ArrayLike) -> Array:
+    """(y - t) / batch: the gradient of softmax_loss(x, t) with respect to x, from y = softmax(x).
+
+    Parameters and errors are those of `cross_entropy_error`, save that t of y's size is any
+    distribution over the classes and is subtracted as it is. Integer t does not widen y's dtype.
+
+    Examples
+    --------
+    >>> softmax_cross_entropy_backward([[0.2, 0.8], [0.5, 0.5]], [1, 0])
+    array([[ 0.1 , -0.1 ],
+           [-0.25,  0.25]])
+    """
+    t = np.asarray(t)
+    y, dtype = _floats(y) if t.dtype.kind in "biu" else _floats(y, t)[::2]
+    rows, t = _rows(y, t)
+    if t.ndim == 1:
+        dx = rows.copy()
+        dx[np.arange(len(rows)), t] -= 1
+    else:
+        dx = rows - t.astype(rows.dtype, copy=False)
+    dx /= len(rows)
+    return _result(dx.reshape(y.shape), dtype)
+
+
+def matmul(a: ArrayLike, b: ArrayLike, out: Array | None = None) -> Array:
+    """a @ b, as NumPy's matmul: (..., m, k) by (..., k, n), or 1-D operands; never 0-d ones.
+
+    Examples
+    --------
+    >>> matmul([[1.0, 2.0], [3.0, 4.0]], [[5.0, 6.0], [7.0, 8.0]])
+    array([[19., 22.],
+           [43., 50.]])
+    """
+    a, b, dtype = _floats(a, b)
+    return _result(np.matmul(a, b), dtype, out)
+
+
+def dot(a: ArrayLike, b: ArrayLike) -> Array:
+    """a's last axis times b's last but one (or only) axis, as NumPy's dot, scalars included.
+
+    Examples
+    --------
+    >>> print(dot([1, 2, 3], [4, 5, 6]))
+    32.0
+    """
+    a, b, dtype = _floats(a, b)
+    return _result(np.dot(a, b), dtype)
+
+
+def matmul_backward(dout: ArrayLike, a: ArrayLike, b: ArrayLike) -> tuple[Array, Array]:
+    """da = dout @ b.T and db = a.T @ dout for a @ b, each of the shape of its operand.
+
+    dout has the shape of a @ b. Stacks transpose their last two axes; over the axes along which an
+    operand was broadcast, its gradient is summed.
+
+    Examples
+    --------
+    >>> da, db = matmul_backward([[1.0], [1.0]], [[1.0, 2.0], [3.0, 4.0]], [[5.0], [6.0]])
+    >>> da, db
+    (array([[5., 6.],
+           [5., 6.]]), array([[4.],
+           [6.]]))
+    """
+    dout, a, b, dtype = _floats(dout, a, b)
+    dout, left, right = _matmul_operands(dout, a, b)
+    da = _sum_to(dout @ right.swapaxes(-1, -2), left.shape).reshape(a.shape)
+    db = _sum_to(left.swapaxes(-1, -2) @ dout, right.shape).reshape(b.shape)
+    return _result(da, dtype), _result(db, dtype)
+
+
+def affine(x: ArrayLike, W: ArrayLike, b: ArrayLike) -> Array:
+    """x @ W + b: (batch, inputs) @ (inputs, outputs) + (outputs,).
+
+    Examples
+    --------
+    >>> affine([[1.0, 2.0]], [[1.0, 0.0], [0.0, 1.0]], [0.5, -0.5])
+    array([[1.5, 1.5]])
+    """
+    x, W, b, dtype = _floats(x, W, b)
+    return _result(x @ W + b, dtype)
+
+
+def affine_backward(dout: ArrayLike, x: ArrayLike, W: ArrayLike) -> tuple[Array, Array, Array]:
+    """dx = dout @ W.T, dW = x.T @ dout and db = sum of dout's rows, for 2-D x @ W + b.
+
+    Examples
+    --------
+    >>> affine_backward([[1.0]], [[2.0, 3.0]], [[4.0], [5.0]])
+    (array([[4., 5.]]), array([[2.],
+           [3.]]), array([1.]))
+    """
+    dout, x, W, dtype = _floats(dout, x, W)
+    if not dout.ndim == x.ndim == W.ndim == 2:
+        shapes = f"{dout.shape}, {x.shape}, {W.shape}"
+        raise ValueError(f"dout, x and W must be 2-D, got shapes {shapes}")
+    dx, dW, db = dout @ W.T, x.T @ dout, dout.sum(axis=0)
+    return _result(dx, dtype), _result(dW, dtype), _result(db, dtype)
+
+
+def _floats(*operands: Any) -> Any:
+    """The operands as arrays of the float dtype to compute in, then the dtype of the result."""
+    operands = tuple(x if isinstance(x, (int, float)) else np.asarray(x) for x in operands)
+    dtype = np.result_type(*operands)
+    if dtype.kind in "biu":
+        dtype = np.dtype(np.float64)
+    compute = np.float32 if dtype == np.float16 else dtype
+    return *(np.asarray(x, compute) for x in operands), dtype
+
+
+def _result(value: Any, dtype: np.dtype[Any], out: Array | None = None) -> Array:
+    """The value in the dtype of the result, in `out` where one is given."""
+    result: Array = value.astype(dtype, copy=False)
+    if out is None:
+        return result
+    if not isinstance(out, np.ndarray) or out.dtype != dtype:
+        got = getattr(out, "dtype", type(out).__name__)
+        raise TypeError(f"out must be an array of dtype {dtype}, got {got}")
+    if out.shape != result.shape or not out.flags.writeable:
+        got = f"shape {out.shape}" if out.flags.writeable else "a read-only array"
+        raise ValueError(f"out must be writable and of shape {result.shape}, got {got}")
+    out[...] = result
+    return out
+
+
+def _rows(y: Array, t: ArrayLike) -> tuple[Array, Array]:
+    """y as (batch, classes), and t as rows of that shape or as (batch,) labels."""
+    if y.ndim not in (1, 2) or not y.size:
+        raise ValueError(f"y must be 1-D or 2-D and not empty, got shape {y.shape}")
+    y, t = np.atleast_2d(y), np.asarray(t)
+    batch, classes = y.shape
+    if t.size == y.size and (t.shape == y.shape or 1 in y.shape):
+        return y, t.reshape(y.shape)
+    if t.size != batch:
+        raise ValueError(
+            f"t must hold {batch} labels, or be one-hot of shape {y.shape}; got shape {t.shape}"
+        )
+    if t.dtype.kind not in "biu":
+        raise TypeError(f"t must hold integer labels, got dtype {t.dtype}")
+    if t.min() < 0 or t.max() >= classes:
+        raise IndexError(f"t must hold labels from 0 to {classes - 1}, got {t.min()} to {t.max()}")
+    return y, t.reshape(batch).astype(np.intp)
+
+
+def _matmul_operands(dout: Array, a: Array, b: Array) -> tuple[Array, Array, Array]:
+    """dout as (..., m, n), a as (..., m, k) and b as (..., k, n), for a and b of matmul."""
+    if not a.ndim or not b.ndim:
+        raise ValueError(f"a and b must have a dimension at least, got shapes {a.shape}, {b.shape}")
+    left = a if a.ndim > 1 else a[None, :]
+    right = b if b.ndim > 1 else b[:, None]
+    stack = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
+    shape = stack + left.shape[-2:-1] * (a.ndim > 1) + right.shape[-1:] * (b.ndim > 1)
+    if dout.shape != shape:
+        raise ValueError(f"dout must have the shape of a @ b, {shape}, got {dout.shape}")
+    return dout.reshape(*stack, left.shape[-2], right.shape[-1]), left, right
+
+
+def _sum_to(x: Array, shape: tuple[int, ...]) -> Array:
+    """x summed over the axes along which an array of `shape` was broadcast to x's shape."""
+    extra = x.ndim - len(shape)
+    axes = tuple(i for i, n in enumerate(x.shape) if i < extra or n != shape[i - extra])
+    return x.sum(axis=axes).reshape(shape) if axes else x

@@ -1,0 +1,146 @@
+"""Two small networks: one weight alone, and one hidden layer with backpropagation."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from .functions import (
+    _rows,
+    affine,
+    affine_backward,
+    cross_entropy_error,
+    matmul,
+    sigmoid,
+    sigmoid_backward,
+    softmax,
+    softmax_cross_entropy_backward,
+    softmax_loss,
+)
+from .gradient import numerical_gradient
+
+Array = NDArray[Any]
+
+
+class SimpleNet:
+    """One 2 x 3 weight W, drawn from NumPy's global generator: the smallest net with a loss.
+
+    Examples
+    --------
+    >>> net = SimpleNet()
+    >>> net.W = np.array([[1.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
+    >>> net.predict([0.6, 0.9])
+    array([ 0.6,  0.9, -0.6])
+    """
+
+    def __init__(self) -> None:
+        self.W = np.random.randn(2, 3)
+
+    def predict(self, x: ArrayLike) -> Array:
+        """Scores x @ W: (batch, 3) for x of shape (batch, 2), (3,) for one x of shape (2,)."""
+        return matmul(x, self.W)
+
+    def loss(self, x: ArrayLike, t: ArrayLike) -> Any:
+        """Cross-entropy of softmax(predict(x)) against t, labels or one-hot."""
+        return softmax_loss(self.predict(x), t)
+
+
+class TwoLayerNet:
+    """x -> affine -> sigmoid -> affine -> softmax, with the gradients of its cross-entropy loss.
+
+    Parameters
+    ----------
+    input_size, hidden_size, output_size : int
+    weight_init_std : float
+        Standard deviation of the initial weights, drawn from NumPy's global generator (W1, then
+        W2) in float64; biases start at 0.
+    dtype : dtype, optional
+        Dtype that the parameters are kept in.
+
+    Attributes
+    ----------
+    params, grads : dict
+        Arrays "W1" (input, hidden), "b1" (hidden,), "W2" (hidden, output) and "b2" (output,).
+    a1, z1, a2, y : ndarray
+        Forward pass of the last `loss` or `gradient`: sums and activations of the hidden layer,
+        sums and probabilities of the output.
+
+    Examples
+    --------
+    >>> np.random.seed(0)
+    >>> net = TwoLayerNet(2, 3, 3)
+    >>> x, t = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([0, 2])
+    >>> print(round(net.loss(x, t), 3))  # about log(3): it knows nothing yet
+    1.095
+    >>> {key: grad.shape for key, grad in net.gradient(x, t).items()}
+    {'W1': (2, 3), 'b1': (3,), 'W2': (3, 3), 'b2': (3,)}
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        output_size: int,
+        weight_init_std: float = 0.01,
+        *,
+        dtype: DTypeLike = np.float64,
+    ) -> None:
+        W1 = weight_init_std * np.random.randn(input_size, hidden_size)
+        W2 = weight_init_std * np.random.randn(hidden_size, output_size)
+        self.params: dict[str, Array] = {
+            "W1": W1.astype(dtype),
+            "b1": np.zeros(hidden_size, dtype),
+            "W2": W2.astype(dtype),
+            "b2": np.zeros(output_size, dtype),
+        }
+        self.grads: dict[str, Array] = {}
+
+    def predict(self, x: ArrayLike) -> Array:
+        """Probabilities (batch, output) for x of shape (batch, input)."""
+        return self._forward(x)[-1]
+
+    def loss(self, x: ArrayLike, t: ArrayLike) -> Any:
+        """Cross-entropy of predict(x) against t, (batch,) labels or (batch, output) one-hot."""
+        self.a1, self.z1, self.a2, self.y = self._forward(x)
+        return cross_entropy_error(self.y, t)
+
+    def accuracy(self, x: ArrayLike, t: ArrayLike) -> float:
+        """Fraction of the rows of x whose most probable class is that of t, labels or one-hot."""
+        y, labels = _rows(self.predict(x), t)
+        if labels.ndim == 2:
+            labels = labels.argmax(axis=1)
+        return float(np.mean(y.argmax(axis=1) == labels))
+
+    def gradient(self, x: ArrayLike, t: ArrayLike) -> dict[str, Array]:
+        """Gradients of the loss by backpropagation, for x of shape (batch, input).
+
+        t holds labels or rows of output_size probabilities. The dict is kept as `grads`, too.
+        """
+        self.a1, self.z1, self.a2, self.y = self._forward(x)
+        dy = softmax_cross_entropy_backward(self.y, t)
+        dz1, dW2, db2 = affine_backward(dy, self.z1, self.params["W2"])
+        da1 = sigmoid_backward(dz1, self.z1)
+        dW1, db1 = matmul(np.transpose(x), da1), da1.sum(axis=0)  # x itself needs no gradient
+        self.grads = {"W1": dW1, "b1": db1, "W2": dW2, "b2": db2}
+        return self.grads
+
+    def backward(self, x: ArrayLike, t: ArrayLike) -> dict[str, Array]:
+        """Fill `grads`, and return it: `gradient` by its other name.
+
+        The forward pass is run afresh, so that the gradients always belong to this x and these
+        params, whatever was predicted last.
+        """
+        return self.gradient(x, t)
+
+    def numerical_gradient(self, x: ArrayLike, t: ArrayLike) -> dict[str, Array]:
+        """Gradients of the loss by central differences: slow, and a check of `gradient`."""
+        return {
+            key: numerical_gradient(lambda _: self.loss(x, t), param)
+            for key, param in self.params.items()
+        }
+
+    def _forward(self, x: ArrayLike) -> tuple[Array, Array, Array, Array]:
+        a1 = affine(x, self.params["W1"], self.params["b1"])
+        z1 = sigmoid(a1)
+        a2 = affine(z1, self.params["W2"], self.params["b2"])
+        return a1, z1, a2, softmax(a2)
