@@ -190,7 +190,7 @@ static double log_of_probability(double y)
 {
     double sum = y + 1e-7, part = sum - y;
     double error = (y - (sum - part)) + (1e-7 - part);
-    return log(sum) + error / sum;
+    return sum > 0 && isfinite(sum) ? log(sum) + error / sum : log(sum);
 }
 
 double ZDL(cross_entropy)(const real *y, const int64_t *label, ptrdiff_t rows, ptrdiff_t cols)

@@ -12,10 +12,11 @@
 #define THREAD_LOCAL _Thread_local
 #endif
 
-/* OpenMP keeps a number of threads for each thread that calls it. zdl_set_num_threads means all of them: each
-   takes the new number at its next call. What threadpoolctl or omp_set_num_threads says afterwards holds. */
+/* OpenMP keeps a number of threads for each thread that calls it. zdl_set_num_threads means all of them: each takes
+   the new number at its next call, unless threadpoolctl or omp_set_num_threads has given it another meanwhile. */
 static volatile int requested, request_count;
-static THREAD_LOCAL int seen_count;
+static volatile int initial; /* OpenMP's own, which a thread has that nobody told anything */
+static THREAD_LOCAL int seen_count, applied;
 
 /* libgomp's threads do not survive a fork, and the child's first parallel region would wait for them for ever. */
 static volatile int in_forked_child;
@@ -28,20 +29,28 @@ __attribute__((constructor)) static void watch_forks(void) { pthread_atfork(NULL
 
 int zdl_openmp(void) { return _OPENMP; }
 
+static void apply(int n)
+{
+    omp_set_num_threads(n);
+    applied = n;
+    seen_count = request_count;
+}
+
 void zdl_set_num_threads(int n)
 {
+    if (!request_count)
+        initial = omp_get_max_threads();
     requested = n;
     request_count++;
+    apply(n);
 }
 
 int zdl_get_num_threads(void)
 {
     if (in_forked_child)
         return 1;
-    if (seen_count != request_count) {
-        seen_count = request_count;
-        omp_set_num_threads(requested);
-    }
+    if (seen_count != request_count && omp_get_max_threads() == (applied ? applied : initial))
+        apply(requested);
     return omp_get_max_threads();
 }
 

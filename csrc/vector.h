@@ -187,8 +187,6 @@ ALWAYS_INLINE void store_up_to(real *p, vec v, ptrdiff_t n)
         store(p, v);
 }
 
-ALWAYS_INLINE vec round_to_integer(vec v) { return (v + ROUNDER) - ROUNDER; }
-
 ALWAYS_INLINE vec absolute(vec v)
 {
     return as_real(as_integer(v) & ~as_integer(broadcast((real)-0.0)));

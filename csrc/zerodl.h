@@ -1,7 +1,8 @@
 /* zerodl: the kernels of a small neural-network engine, for float32 and float64, on the CPU.
  *
  * Arrays are row-major and contiguous, unless strides are given (in elements; any sign). Outputs come first, then
- * inputs, then sizes. An elementwise output may be one of its inputs; other overlaps are not allowed.
+ * inputs, then sizes. The output of an elementwise or
+ * row-wise function may be one of its inputs; other overlaps are not allowed.
  * Every function may be called from many threads at once. Results do not depend on the number of threads.
  * Functions that return int return 0, or ZDL_NO_MEMORY with the outputs undefined.
  * This header is plain C: Python's cffi reads the same lines. */
@@ -72,6 +73,7 @@ void zdl_step_f64(int64_t *out, const double *x, ptrdiff_t n);
 
 void zdl_softmax_f32(float *out, const float *x, ptrdiff_t rows, ptrdiff_t cols);
 void zdl_softmax_f64(double *out, const double *x, ptrdiff_t rows, ptrdiff_t cols);
+/* log(softmax(x)), right also where softmax(x) is 0 or all but 1 */
 void zdl_log_softmax_f32(float *out, const float *x, ptrdiff_t rows, ptrdiff_t cols);
 void zdl_log_softmax_f64(double *out, const double *x, ptrdiff_t rows, ptrdiff_t cols);
 /* dx = y (dout - sum(dout y) over the row), with y = softmax(x) */

@@ -1,4 +1,4 @@
-"""The arrays that the tests run on: lengths around the vector widths, memory layouts, special values.
+"""The arrays that the tests run on: lengths around vector widths, layouts, special values.
 
 A layout takes an array to one of its shape and dtype that lies in memory in another way, and holds
 the same values; only "repeated" holds the first value everywhere, for its strides are zero.

@@ -81,7 +81,9 @@ every_function = pytest.mark.parametrize("name", FUNCTIONS)
 def kernel(name, x):
     out = np.empty_like(x)
     suffix, ctype = ("f32", "float[]") if x.dtype == np.float32 else ("f64", "double[]")
-    getattr(lib, f"zdl_{name}_{suffix}")(ffi.from_buffer(ctype, out), ffi.from_buffer(ctype, x), x.size)
+    getattr(lib, f"zdl_{name}_{suffix}")(
+        ffi.from_buffer(ctype, out), ffi.from_buffer(ctype, x), x.size
+    )
     return out
 
 
@@ -97,7 +99,7 @@ def neighbours(centres, dtype, distance=3):
 
 @cache
 def hard_arguments(dtype):
-    """All magnitudes, all bit patterns, and both sides of each place where a kernel changes its way."""
+    """All magnitudes and bit patterns, and both sides of wherever a kernel changes its way."""
     info, rng = np.finfo(dtype), np.random.default_rng(0)
     bits = np.uint32 if dtype == np.float32 else np.uint64
     patterns = rng.integers(0, np.iinfo(bits).max, 20000, bits, endpoint=True).view(dtype)
@@ -161,7 +163,9 @@ def test_within_2_ulp(name, dtype, isa):
     assert max(confirmed_errors(name, x[worst], got[worst])) <= ELEMENTWISE_ULP
 
 
-@pytest.mark.parametrize("start", [0, 1 << 30, 1 << 31, 3 << 30], ids=["small", "large", "-small", "-large"])
+@pytest.mark.parametrize(
+    "start", [0, 1 << 30, 1 << 31, 3 << 30], ids=["small", "large", "-small", "-large"]
+)
 @every_function
 def test_float32_bit_patterns(name, start, isa):
     """Every 1009th number of a quarter of float32, against float64."""
@@ -251,7 +255,9 @@ def test_log_softmax_where_all_but_one_term_are_subnormal(dtype, isa):
 
 
 def exact_cross_entropy(y, labels):
-    terms = [mpmath.log(mpmath.mpf(float(v)) + mpmath.mpf(1e-7)) for v in y[np.arange(len(y)), labels]]
+    terms = [
+        mpmath.log(mpmath.mpf(float(v)) + mpmath.mpf(1e-7)) for v in y[np.arange(len(y)), labels]
+    ]
     return -mpmath.fsum(terms) / len(y)
 
 
@@ -289,9 +295,14 @@ def test_squared_errors_within_4_ulp(name, dtype, isa):
         y, t = (rng.standard_normal(n) * 10 ** rng.uniform(-spread, spread, n) for _ in range(2))
         y, t = y.astype(dtype), t.astype(dtype)
         with mpmath.workprec(200):
-            squares = mpmath.fsum((mpmath.mpf(float(a)) - mpmath.mpf(float(b))) ** 2 for a, b in zip(y, t, strict=True))
+            squares = mpmath.fsum(
+                (mpmath.mpf(float(a)) - mpmath.mpf(float(b))) ** 2
+                for a, b in zip(y, t, strict=True)
+            )
             exact = squares / 2 if name == "sum_squared_error" else squares / n
-            assert exact_error(getattr(zerodl_c, name)(y, t), exact, dtype) <= ROWS_ULP, f"{n}, {spread}"
+            assert exact_error(getattr(zerodl_c, name)(y, t), exact, dtype) <= ROWS_ULP, (
+                f"{n}, {spread}"
+            )
 
 
 @every_dtype
@@ -320,7 +331,7 @@ def test_a_bias_gradient_of_many_rows(isa):
 
 
 def exact_product(a, b):
-    """a @ b to twice the precision at least, by splitting a into halves whose products are exact."""
+    """a @ b rounded once, in float64: each product in parts that are exact, and fsum over them."""
     if a.dtype == np.float32:
         a, b = a.astype(np.float64), b.astype(np.float64)
     return np.array([[math.fsum(_exact_terms(row, column)) for column in b.T] for row in a])
@@ -373,4 +384,6 @@ def test_the_measure(dtype):
         np.testing.assert_array_equal(errors(following, exact, dtype), 1)
         np.testing.assert_array_equal(errors(x, exact, dtype), 0)
         got, exact = np.array([[np.nan, 1, info.max, np.inf], [1, np.nan, np.inf, np.inf]], wide)
-        np.testing.assert_array_equal(errors(got.astype(dtype), exact, dtype), [np.inf, np.inf, 1, 0])
+        np.testing.assert_array_equal(
+            errors(got.astype(dtype), exact, dtype), [np.inf, np.inf, 1, 0]
+        )

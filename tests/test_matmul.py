@@ -1,11 +1,11 @@
-"""Matrix products: C against NumPy, over the edges of tiles and blocks and every layout of memory."""
+"""Matrix products: C against NumPy, over the edges of tiles and blocks, in every layout."""
 
 from itertools import product
 
 import numpy as np
 import pytest
 from arrays import DTYPES, LAYOUTS, normal
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tolerances import assert_close
 
@@ -86,7 +86,9 @@ def test_rows_columns_and_both_repeated(dtype, isa):
     """Zero strides along one axis; and rows a page apart, which are packed."""
     row, column = normal((1, 40), dtype), normal((40, 1), dtype, 1)
     wide = normal((40, 2100), dtype, 2)
-    for a, b in product((np.broadcast_to(row, (40, 40)), np.broadcast_to(column, (40, 40))), repeat=2):
+    for a, b in product(
+        (np.broadcast_to(row, (40, 40)), np.broadcast_to(column, (40, 40))), repeat=2
+    ):
         assert_product(zerodl_c.matmul(a, b), a, b)
     for b in (wide[:, 1:41], wide[::-1, 7:40], wide[:, 40:0:-1], wide[:, ::60]):
         a = normal((60, 40), dtype, 3)
@@ -95,13 +97,17 @@ def test_rows_columns_and_both_repeated(dtype, isa):
 
 
 @every_dtype
+@settings(deadline=None)
 @given(data=st.data())
 def test_any_slices_of_any_matrices(dtype, data):
     def sliced(rows, cols):
         """A (rows, cols) view into some larger array, and its own strides."""
         steps = [data.draw(st.sampled_from([1, 1, 2, 3, -1, -2])) for _ in range(2)]
         starts = [data.draw(st.integers(0, 3)) for _ in range(2)]
-        sizes = [start + abs(step) * n for start, step, n in zip(starts, steps, (rows, cols), strict=True)]
+        sizes = [
+            start + abs(step) * n
+            for start, step, n in zip(starts, steps, (rows, cols), strict=True)
+        ]
         memory = normal(tuple(sizes), dtype, data.draw(st.integers(0, 9)))
         view = memory[starts[0] :, starts[1] :][:: steps[0], :: steps[1]]
         assert view.shape == (rows, cols)
@@ -139,7 +145,13 @@ def test_subnormals_and_overflow(dtype, isa):
 @every_dtype
 def test_large_products_on_threads(dtype, threads):
     """2 m k n is more than 7 times the grain, whichever way the output is cut."""
-    for m, k, n in ((131, 117, 127), (2, 1501, 700), (1501, 600, 3), (1, 1301, 1601), (1201, 1601, 1)):
+    for m, k, n in (
+        (131, 117, 127),
+        (2, 1501, 700),
+        (1501, 600, 3),
+        (1, 1301, 1601),
+        (1201, 1601, 1),
+    ):
         a, b = operands(m, k, n, dtype)
         assert_product(zerodl_c.matmul(a, b), a, b, f"({m}, {k}) @ ({k}, {n})")
 
@@ -192,7 +204,11 @@ def test_large_stacks_on_threads(dtype, threads):
 
 
 DOTS = {
-    **{name: shapes for name, shapes in RANKS.items() if "broadcast" not in name and "stack" not in name},
+    **{
+        name: shapes
+        for name, shapes in RANKS.items()
+        if "broadcast" not in name and "stack" not in name
+    },
     "scalar . scalar": ((), ()),
     "scalar . matrix": ((), (3, 4)),
     "matrix . scalar": ((3, 4), ()),
@@ -206,7 +222,7 @@ DOTS = {
     "empty sums": ((2, 3, 0), (0, 4)),
     "empty sums of stacks": ((2, 3, 0), (4, 0, 5)),
     "empty stack . matrix": ((0, 3, 7), (7, 4)),
-}  # fmt: skip
+}
 
 
 @every_dtype
@@ -234,7 +250,13 @@ OUT_LAYOUTS = [name for name in LAYOUTS if name not in {"byte-swapped", "read-on
 @pytest.mark.parametrize("dtype", [*DTYPES, np.float16])
 @pytest.mark.parametrize("layout", OUT_LAYOUTS)
 def test_out_takes_the_result_and_is_returned(layout, dtype):
-    for shapes in (((5, 7), (7, 17)), ((7,), (7, 5)), ((7,), (7,)), ((3, 5, 7), (7, 2)), ((2, 0), (0, 3))):
+    for shapes in (
+        ((5, 7), (7, 17)),
+        ((7,), (7, 5)),
+        ((7,), (7,)),
+        ((3, 5, 7), (7, 2)),
+        ((2, 0), (0, 3)),
+    ):
         a, b = (normal(shape, dtype, seed) for seed, shape in enumerate(shapes))
         expected = zerodl_c.matmul(a, b)
         out = LAYOUTS[layout](np.full(expected.shape, -7, dtype))
@@ -277,10 +299,12 @@ def test_out_may_be_an_operand_of_a_stack():
         pytest.param(np.zeros((1, 2, 4)), ValueError, "out .*", id="shape that would broadcast"),
         pytest.param(np.zeros((2, 4), np.float32), TypeError, "out .*float64.*float32", id="dtype"),
         pytest.param(np.zeros((2, 4), int), TypeError, "out .*float64.*int64", id="integers"),
-        pytest.param(LAYOUTS["read-only"](np.zeros((2, 4))), ValueError, "out .*read-only", id="read-only"),
+        pytest.param(
+            LAYOUTS["read-only"](np.zeros((2, 4))), ValueError, "out .*read-only", id="read-only"
+        ),
         pytest.param([[0.0] * 4] * 2, TypeError, "out .*list", id="list"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_out_is_refused_and_untouched(engine, out, error, message):
     before = np.array(out)
     with pytest.raises(error, match=message):
@@ -306,8 +330,10 @@ def both(first, second):
 
 @pytest.mark.parametrize("name", ["matmul", "dot"])
 @pytest.mark.parametrize(
-    ("a", "b"), [((2, 3), (4, 5)), ((3,), (4,)), ((3,), (4, 5)), ((2, 3), (4,)), ((2, 2, 3), (2, 4, 5))], ids=str
-)  # fmt: skip
+    ("a", "b"),
+    [((2, 3), (4, 5)), ((3,), (4,)), ((3,), (4, 5)), ((2, 3), (4,)), ((2, 2, 3), (2, 4, 5))],
+    ids=str,
+)
 def test_products_that_do_not_fit(name, a, b):
     with pytest.raises(ValueError, match=both(a, b)):
         getattr(zerodl_c, name)(np.ones(a), np.ones(b))
@@ -325,8 +351,10 @@ def test_matmul_takes_no_scalars(engine, a, b):
 
 
 @pytest.mark.parametrize(
-    ("dout", "a", "b"), [((2, 5), (2, 3), (4, 5)), ((0, 5), (0, 3), (4, 5)), ((2, 2, 5), (2, 2, 3), (4, 5))], ids=str
-)  # fmt: skip
+    ("dout", "a", "b"),
+    [((2, 5), (2, 3), (4, 5)), ((0, 5), (0, 3), (4, 5)), ((2, 2, 5), (2, 2, 3), (4, 5))],
+    ids=str,
+)
 def test_matmul_backward_of_operands_that_do_not_fit(engine, dout, a, b):
     with pytest.raises(ValueError, match=both(a, b)):
         engine.matmul_backward(np.ones(dout), np.ones(a), np.ones(b))
@@ -353,7 +381,9 @@ BATCHES = [(), (1,), (7,), (0,), (2, 3), (2, 0)]
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_affine(layout, dtype, isa):
     for batch, k, n in product(BATCHES, (1, 9), (0, 1, 17)):
-        x, W, b = (LAYOUTS[layout](normal(shape, dtype, 1)) for shape in ((*batch, k), (k, n), (n,)))
+        x, W, b = (
+            LAYOUTS[layout](normal(shape, dtype, 1)) for shape in ((*batch, k), (k, n), (n,))
+        )
         scale = np.abs(x) @ np.abs(W) + np.abs(b)
         label = f"{x.shape} @ {W.shape}"
         assert_close(zerodl_c.affine(x, W, b), reference.affine(x, W, b), k + 1, scale, label)
@@ -403,7 +433,9 @@ def test_affine_backward(layout, dtype, isa):
         dout, x, W = (LAYOUTS[layout](normal(shape, dtype, i)) for i, shape in enumerate(shapes))
         got, expected = (engine.affine_backward(dout, x, W) for engine in (zerodl_c, reference))
         sizes = reference.affine_backward(np.abs(dout), np.abs(x), np.abs(W))
-        for name, *pair, terms, scale in zip(("dx", "dW", "db"), got, expected, (n, m, m), sizes, strict=True):
+        for name, *pair, terms, scale in zip(
+            ("dx", "dW", "db"), got, expected, (n, m, m), sizes, strict=True
+        ):
             assert_close(*pair, terms, scale, f"{name} of {shapes}")
 
 
@@ -423,7 +455,12 @@ def test_large_affine_layers_on_threads(dtype, threads):
 
 @pytest.mark.parametrize(
     "shapes",
-    [((2, 5), (2, 3), (4, 5)), ((3, 5), (2, 3), (3, 5)), ((2, 4), (2, 3), (3, 5)), ((5,), (3,), (3, 5))],
+    [
+        ((2, 5), (2, 3), (4, 5)),
+        ((3, 5), (2, 3), (3, 5)),
+        ((2, 4), (2, 3), (3, 5)),
+        ((5,), (3,), (3, 5)),
+    ],
     ids=str,
 )
 def test_affine_backward_of_what_does_not_fit(engine, shapes):
@@ -437,7 +474,9 @@ def test_affine_backward_of_what_does_not_fit(engine, shapes):
 def assert_gradients(gradients, forward, dout, operands):
     """The gradients of sum(dout * forward(*operands)), which is linear in each operand."""
     for gradient, x in zip(gradients, operands, strict=True):
-        expected = reference.numerical_gradient(lambda _: np.sum(dout * forward(*operands)), x, h=1e-3)
+        expected = reference.numerical_gradient(
+            lambda _: np.sum(dout * forward(*operands)), x, h=1e-3
+        )
         assert gradient.shape == x.shape and gradient.flags.c_contiguous
         np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-9)
 

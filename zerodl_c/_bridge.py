@@ -92,12 +92,19 @@ def room(shape: tuple[int, ...], compute: np.dtype[Any], out: Array | None, *inp
 def finish(y: Array, dtype: np.dtype[Any], out: Array | None = None) -> Any:
     """The result y in `out` where one is given, else in its dtype; a NumPy scalar if it is 0-d."""
     if out is None:
-        if not y.ndim:
-            return dtype.type(y)
-        return y if y.dtype is dtype else y.astype(dtype, copy=False)
+        if y.dtype is dtype and y.ndim:
+            return y
+        with np.errstate(over="ignore"):
+            return y.astype(dtype, order="C", copy=False)[()]
     if y is not out:
-        out[...] = y
+        with np.errstate(over="ignore"):
+            out[...] = y
     return out
+
+
+def scalar(value: float, dtype: np.dtype[Any]) -> Any:
+    """A loss as a NumPy scalar of the result's dtype."""
+    return finish(np.asarray(value), dtype)
 
 
 def contiguous(x: Array) -> Any:

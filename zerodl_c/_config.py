@@ -2,7 +2,6 @@
 
 import operator
 import os
-from importlib import metadata
 
 from ._bridge import ffi, lib
 
@@ -66,6 +65,8 @@ def get_num_threads() -> int:
 
 def show_config() -> None:
     """Print the version, the compiler, the instruction sets, and the threads."""
+    from importlib import metadata  # slow, and used here only
+
     openmp = lib.zdl_openmp()
     print(f"zerodl_c  {metadata.version('zerodl_c')}")
     print(f"compiler  {ffi.string(lib.zdl_compiler()).decode()}")

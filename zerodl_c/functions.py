@@ -3,6 +3,7 @@
 What each function means, takes and gives is said there, once; here is how it reaches its kernel.
 """
 
+import operator
 from collections.abc import Callable
 from math import prod
 from typing import Any, TypeVar
@@ -11,9 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _bridge as bridge
-from ._bridge import contiguous, finish, kernel, pointer, real, reals, room, strided
+from ._bridge import contiguous, finish, kernel, pointer, real, reals, room, scalar, strided
 from .reference import functions as reference
-from .reference.functions import _matmul_operands, _rows, _sum_to, identity_function
+from .reference.functions import _check_affine, _matmul_operands, _rows, _sum_to, identity_function
 
 Array = NDArray[Any]
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -139,6 +140,7 @@ def _along_axis(
 ) -> Array:
     """c(y, *inputs, rows, cols); a row is what lies along `axis`, or everything if it is None."""
     shape = inputs[0].shape
+    axis = axis if axis is None else operator.index(axis)
     if axis is not None and axis != -1 and axis != max(len(shape) - 1, 0):
         moved = (np.moveaxis(x, axis, -1) for x in inputs)
         y = np.moveaxis(_along_axis(c, -1, dtype, None, *moved), -1, axis)
@@ -163,13 +165,13 @@ _BACKWARD_DENSE = kernel("softmax_cross_entropy_backward_dense")
 @_documented
 def sum_squared_error(y: ArrayLike, t: ArrayLike) -> Any:
     total, _, dtype = _sum_of_squares(y, t)
-    return dtype.type(0.5 * total)
+    return scalar(0.5 * total, dtype)
 
 
 @_documented
 def mean_squared_error(y: ArrayLike, t: ArrayLike) -> Any:
     total, size, dtype = _sum_of_squares(y, t)
-    return dtype.type(total / size if size else np.nan)
+    return scalar(total / size if size else np.nan, dtype)
 
 
 def _sum_of_squares(y: ArrayLike, t: ArrayLike) -> tuple[float, int, np.dtype[Any]]:
@@ -182,7 +184,8 @@ def _sum_of_squares(y: ArrayLike, t: ArrayLike) -> tuple[float, int, np.dtype[An
 def cross_entropy_error(y: ArrayLike, t: ArrayLike) -> Any:
     y, dtype = real("y", y)
     y, labels = _labels(y, t)
-    return dtype.type(_CROSS_ENTROPY[y.dtype.char](pointer(y), pointer(labels), *y.shape))
+    loss = _CROSS_ENTROPY[y.dtype.char](contiguous(y), contiguous(labels), *y.shape)
+    return scalar(loss, dtype)
 
 
 @_documented
@@ -198,7 +201,7 @@ def softmax_cross_entropy(x: ArrayLike, t: ArrayLike) -> tuple[Any, Array]:
     loss = _SOFTMAX_CROSS_ENTROPY[x.dtype.char](
         pointer(y), pointer(rows), pointer(labels), *rows.shape
     )
-    return dtype.type(loss), finish(y, dtype)
+    return scalar(loss, dtype), finish(y, dtype)
 
 
 @_documented
@@ -263,7 +266,7 @@ def matmul(a: ArrayLike, b: ArrayLike, out: Array | None = None) -> Array:
 def _multiply(y: Array, a: Array, b: Array) -> None:
     """y[m, n] = a[m, k] @ b[k, n], for contiguous y."""
     n = b.shape[1]
-    status = _MATMUL[y.dtype.char](pointer(y), n, *strided(a), *strided(b), *a.shape, n)
+    status = _MATMUL[y.dtype.char](contiguous(y), n, *strided(a), *strided(b), *a.shape, n)
     bridge.check(status)
 
 
@@ -273,7 +276,7 @@ def _multiply_stack(y: Array, a: Array, b: Array, stack: tuple[int, ...]) -> Non
     b_at, b_row, b_col = strided(b)
     a_offset, b_offset = _offsets(a, stack), _offsets(b, stack)
     status = _MATMUL_STACK[y.dtype.char](
-        pointer(y), a_at, pointer(a_offset), a_row, a_col, b_at, pointer(b_offset), b_row, b_col,
+        contiguous(y), a_at, contiguous(a_offset), a_row, a_col, b_at, contiguous(b_offset), b_row, b_col,
         prod(stack), *a.shape[-2:], b.shape[-1],
     )  # fmt: skip
     bridge.check(status)
@@ -293,14 +296,13 @@ def _offsets(x: Array, stack: tuple[int, ...]) -> Array:
 def dot(a: ArrayLike, b: ArrayLike) -> Array:
     a, b, dtype = reals(a=a, b=b)
     if not a.ndim or not b.ndim:
-        return finish(np.asarray(a * b), dtype)
-    if b.ndim <= 2 and a.ndim <= 2:
-        return finish(np.asarray(matmul(a, b)), dtype)
+        with np.errstate(all="ignore"):
+            return finish(np.asarray(np.multiply(a, b, order="C")), dtype)
     k = b.shape[max(b.ndim - 2, 0)]
     if a.shape[-1] != k:
         raise ValueError(f"dot: shapes {a.shape} and {b.shape} not aligned: {a.shape[-1]} != {k}")
     columns = np.moveaxis(b, -2, 0) if b.ndim > 1 else b
-    y = matmul(a.reshape(-1, k), columns.reshape(k, -1))
+    y = matmul(a.reshape(prod(a.shape[:-1]), k), columns.reshape(k, prod(columns.shape[1:])))
     return finish(y.reshape(a.shape[:-1] + columns.shape[1:]), dtype)
 
 
@@ -315,20 +317,27 @@ def matmul_backward(dout: ArrayLike, a: ArrayLike, b: ArrayLike) -> tuple[Array,
 
 @_documented
 def affine(x: ArrayLike, W: ArrayLike, b: ArrayLike) -> Array:
+    if np.ndim(b) > 1:
+        x, W, b, dtype = reals(x=x, W=W, b=b)
+        return finish(np.asarray(matmul(x, W) + b), dtype)
     return activated_affine(x, W, b, bridge.lib.ZDL_IDENTITY)
 
 
 def activated_affine(x: ArrayLike, W: ArrayLike, b: ArrayLike, activation: int) -> Array:
-    """activation(x @ W + b) in one pass: (..., k) @ (k, n) + what broadcasts to (n,)."""
+    """activation(x @ W + b) in one pass: (..., k) @ (k, n) + (n,), or a number for b."""
     x, W, b, dtype = reals(x=x, W=W, b=b)
     if not x.ndim or W.ndim != 2 or x.shape[-1] != W.shape[0]:
         raise ValueError(f"affine: x and W must be (..., k) and (k, n), got {x.shape}, {W.shape}")
     k, n = W.shape
-    b = np.asarray(b if b.shape == (n,) else np.broadcast_to(b, (n,)), order="C")
-    rows = x if x.ndim == 2 else x.reshape(-1, k)
+    if b.shape != (n,):
+        if b.size != 1:
+            raise ValueError(f"affine: b must be of shape ({n},) or one number, got {b.shape}")
+        b = np.full(n, b.reshape(()))
+    rows = x if x.ndim == 2 else x.reshape(prod(x.shape[:-1]), k)
     y = np.empty((*x.shape[:-1], n), x.dtype)
+    b = np.asarray(b, order="C")
     status = _AFFINE[y.dtype.char](
-        pointer(y), *strided(rows), *strided(W), pointer(b), *rows.shape, n, activation
+        contiguous(y), *strided(rows), *strided(W), contiguous(b), *rows.shape, n, activation
     )
     bridge.check(status)
     return finish(y, dtype)
@@ -348,13 +357,8 @@ def _affine_backward(
     dout: ArrayLike, x: ArrayLike, W: ArrayLike, want_dx: bool
 ) -> tuple[Any, Array, Array]:
     dout, x, W, dtype = reals(dout=dout, x=x, W=W)
-    if not dout.ndim == x.ndim == W.ndim == 2:
-        shapes = f"{dout.shape}, {x.shape}, {W.shape}"
-        raise ValueError(f"dout, x and W must be 2-D, got shapes {shapes}")
+    _check_affine(dout, x, W)
     (m, k), n = x.shape, W.shape[1]
-    if dout.shape != (m, n) or W.shape[0] != k:
-        shapes = f"{dout.shape}, {x.shape} and {W.shape}"
-        raise ValueError(f"dout, x and W must be (m, n), (m, k) and (k, n), got {shapes}")
     dout = np.asarray(dout, order="C")
     dx = np.empty((m, k) if want_dx else 0, x.dtype)
     dW, db = np.empty((k, n), x.dtype), np.empty(n, x.dtype)

@@ -27,7 +27,7 @@ class SGD(reference.SGD):
 
 
 def _in_one_pass(param: Any, grad: Any) -> bool:
-    """Whether both are contiguous arrays of one shape and one dtype that C has."""
+    """Whether both are contiguous arrays of one shape and one dtype that C has, and lie apart."""
     return (
         isinstance(param, np.ndarray)
         and isinstance(grad, np.ndarray)
@@ -37,4 +37,5 @@ def _in_one_pass(param: Any, grad: Any) -> bool:
         and param.flags.carray
         and grad.flags.c_contiguous
         and grad.flags.aligned
+        and not np.may_share_memory(param, grad)
     )

@@ -54,7 +54,7 @@ ALWAYS_INLINE vec polynomial(vec x, const real *coefficient, int terms)
    x - n ln 2 is high + low, of which high is exact. */
 ALWAYS_INLINE vec_sum exp_reduced(vec x, vec low, vec *n)
 {
-    *n = round_to_integer(x * LOG2_E);
+    *n = multiply_add(x, broadcast(LOG2_E), broadcast(ROUNDER)) - ROUNDER;
     vec high = multiply_add(*n, broadcast(-LN2_HIGH), x);
     low = multiply_add(*n, broadcast(-LN2_LOW), low);
     vec r = high + low;
@@ -79,26 +79,28 @@ static const real exp2_table_error[] = { /* and what its rounding drops */
     -0x1.bdd3413b26456p-54, -0x1.41577ee04992fp-55, 0x1.6e9f156864b27p-54, 0x1.c7c46b071f2bep-56,
     0x1.7a1cd345dcc81p-54, 0x1.11065895048ddp-55, 0x1.2ed02d75b3707p-55, -0x1.e9c23179c2893p-54};
 
-/* exp(x + low) = 2^(n/16) exp(r), for EXP_SMALLEST <= x <= EXP_LARGEST and |low| <= ulp(x). */
-ALWAYS_INLINE vec exp_in_range(vec x, vec low)
+/* exp(x + *low) = 2^n exp(r) for a multiple n of 1/16; EXP_SMALLEST <= x <= EXP_LARGEST, |*low| <= ulp(x), or NULL
+   for 0. Adding ROUNDER / 16 rounds to a multiple of 1/16, and leaves 16 n in the low bits. */
+ALWAYS_INLINE vec exp_in_range(vec x, const vec *low)
 {
-    vec shifted = multiply_add(x, broadcast(16 * LOG2_E), broadcast(ROUNDER)), n = shifted - ROUNDER;
+    vec shifted = multiply_add(x, broadcast(LOG2_E), broadcast(ROUNDER / 16)), n = shifted - ROUNDER / 16;
     vec power = lookup16(exp2_table, as_integer(shifted)), power_error = lookup16(exp2_table_error, as_integer(shifted));
-    vec r = multiply_add(n, broadcast(-LN2_HIGH / 16), x) + multiply_add(n, broadcast(-LN2_LOW / 16), low);
+    vec high = multiply_add(n, broadcast(-LN2_HIGH), x);
+    vec r = multiply_add(n, broadcast(-LN2_LOW), low ? high + *low : high);
     vec p = multiply_add(r * r, polynomial(r, exp_short_tail, sizeof exp_short_tail / sizeof(real)), r);
-    return scale(power + multiply_add(power, p, power_error), n * (real)(1. / 16)); /* scale floors n / 16 */
+    return scale(power + multiply_add(power, p, power_error), n); /* scale floors n */
 }
 #else
-ALWAYS_INLINE vec exp_in_range(vec x, vec low)
+ALWAYS_INLINE vec exp_in_range(vec x, const vec *low)
 {
-    vec n, p = exp_reduced(x, low, &n).sum;
+    vec n, p = exp_reduced(x, low ? *low : broadcast(0), &n).sum;
     return scale(1 + p, n);
 }
 #endif
 
 ALWAYS_INLINE vec vec_exp(vec x)
 {
-    return exp_in_range(maximum(broadcast(EXP_SMALLEST), minimum(broadcast(EXP_LARGEST), x)), broadcast(0));
+    return exp_in_range(maximum(broadcast(EXP_SMALLEST), minimum(broadcast(EXP_LARGEST), x)), NULL);
 }
 
 /* log(x) = n ln 2 + log(1 + f), sqrt(1/2) <= 1 + f < sqrt(2); log(1 + f) = 2 atanh(s), s = f / (2 + f). */
@@ -113,8 +115,9 @@ ALWAYS_INLINE vec vec_log(vec x)
     n = n - choose(subnormal, broadcast(SUBNORMAL_SHIFT), broadcast(0));
 
     vec s = f / (2 + f), s2 = s * s, half_square = (real)0.5 * f * f;
-    vec tail = s * (half_square + s2 * polynomial(s2, log_tail, LOG_TERMS));
-    vec y = n * LN2_HIGH - ((half_square - (tail + n * LN2_LOW)) - f);
+    vec tail = s * multiply_add(s2, polynomial(s2, log_tail, LOG_TERMS), half_square);
+    vec low = multiply_add(n, broadcast(LN2_LOW), tail);
+    vec y = multiply_add(n, broadcast(LN2_HIGH), f - (half_square - low));
 
     y = choose(less(x, broadcast((real)INFINITY)), y, x); /* inf and nan stay */
     y = choose(less(x, broadcast(SMALLEST_SUBNORMAL)), broadcast((real)-INFINITY), y);
@@ -136,12 +139,18 @@ ALWAYS_INLINE vec vec_tanh(vec x)
     return copy_sign(y - reciprocal * (y * d_error + 2 * reciprocal * t_error), x);
 }
 
-/* e / (1 + e) with e = exp(x), corrected for the rounding of d = 1 + e by 1 / d = 1 - y.
-   x = 40 gives 1 already; beyond, e would overflow. */
-ALWAYS_INLINE vec vec_sigmoid(vec x)
+/* sigmoid(x) = e / (1 + e) with e = exp(x). x = 40 gives 1 already; beyond, e would overflow. */
+ALWAYS_INLINE vec sigmoid_exp(vec x)
 {
-    vec e = exp_in_range(maximum(broadcast(EXP_SMALLEST), minimum(broadcast(40), x)), broadcast(0));
-    vec d = 1 + e, d_error = e - (d - 1);
-    vec y = e / d;
-    return y - y * (d_error * (1 - y));
+    return exp_in_range(maximum(broadcast(EXP_SMALLEST), minimum(broadcast(40), x)), NULL);
 }
+
+/* y = e / (1 + e), corrected for the rounding of d = 1 + e by 1 / d = 1 - y. */
+ALWAYS_INLINE vec sigmoid_of_exp(vec e)
+{
+    vec d = 1 + e, d_error = sum_error(broadcast(1), e, d);
+    vec y = e / d;
+    return multiply_add(-y, d_error * (1 - y), y);
+}
+
+ALWAYS_INLINE vec vec_sigmoid(vec x) { return sigmoid_of_exp(sigmoid_exp(x)); }

@@ -9,7 +9,14 @@ static double sum_of_squares(const real *y, const real *t, ptrdiff_t n)
         add_to(&total, d * d);
     }
     real error, sum = sum_lanes(total, &error);
-    return isfinite(sum) ? (double)sum + (double)error : (double)sum;
+    if (isfinite(sum))
+        return (double)sum + (double)error;
+    double wide = 0; /* a sum of float32 may overflow where one of float64 does not */
+    for (ptrdiff_t i = 0; i < n; i++) {
+        real d = y[i] - t[i], square = d * d;
+        wide += (double)square;
+    }
+    return wide;
 }
 
 /* dx = (y - t) / divisor over n elements. */

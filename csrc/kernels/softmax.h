@@ -1,4 +1,4 @@
-/* softmax and its kin over the rows of a contiguous (rows, cols) matrix; each row is three passes in cache.
+/* softmax and its kin over the rows of a contiguous (rows, cols) matrix; each row is a few passes in cache.
    x - max is carried as a sum of two numbers, and so is the total, which keeps every result within 4 ulp. */
 
 /* exp(x - max), with the rounding error of x - max. Below EXP_SMALLEST that may be nan, and the result is 0. */
@@ -6,7 +6,8 @@ ALWAYS_INLINE vec shifted_exp(vec x, vec max)
 {
     vec shifted = x - max, error = sum_error(x, -max, shifted);
     mask zero = less(shifted, broadcast(EXP_SMALLEST));
-    return exp_in_range(choose(zero, broadcast(EXP_SMALLEST), shifted), choose(zero, broadcast(0), error));
+    error = choose(zero, broadcast(0), error);
+    return exp_in_range(maximum(broadcast(EXP_SMALLEST), shifted), &error);
 }
 
 /* The last vector overlaps the one before it; a short row is filled up with x[0]. */
@@ -20,46 +21,68 @@ static real row_max(const real *x, ptrdiff_t cols)
     return largest(maximum(max, load(x + cols - LANES)));
 }
 
-/* The result + error = sum of exp(x - max) over the row; the terms themselves go to `terms`, unless that is NULL. */
-ALWAYS_INLINE real sum_of_exp(real *terms, const real *x, real max, ptrdiff_t cols, real *error)
+/* terms = exp(x - max) */
+ALWAYS_INLINE void row_exp(real *terms, const real *x, real max, ptrdiff_t cols)
 {
-    vec_sum total = {broadcast(0), broadcast(0)};
-    ptrdiff_t i = 0;
-    for (; i + LANES <= cols; i += LANES) {
-        vec term = shifted_exp(load(x + i), broadcast(max));
-        add_to(&total, term);
-        if (terms)
-            store(terms + i, term);
-    }
-    if (i < cols) {
-        real part[LANES] = {0};
-        store_part(part, shifted_exp(load_part(x + i, cols - i), broadcast(max)), cols - i);
-        add_to(&total, load(part));
-        if (terms)
-            store_part(terms + i, load(part), cols - i);
-    }
-    return sum_lanes(total, error);
+    for (ptrdiff_t i = 0; i < cols; i += LANES)
+        store_up_to(terms + i, shifted_exp(load_up_to(x + i, cols - i), broadcast(max)), cols - i);
 }
 
+/* Add a row to the total: to an ulp or two by fours, else with every rounding error kept. */
+ALWAYS_INLINE void add_row(vec_sum *total, const real *x, ptrdiff_t cols, bool by_fours)
+{
+    ptrdiff_t i = 0;
+    if (by_fours)
+        for (; i + 4 * LANES <= cols; i += 4 * LANES)
+            add_to(total, (load(x + i) + load(x + i + LANES)) + (load(x + i + 2 * LANES) + load(x + i + 3 * LANES)));
+    for (; i < cols; i += LANES)
+        add_to(total, load_up_to(x + i, cols - i));
+}
+
+/* x[i] *= 1 / (sum + error), where the inverse is a sum of two numbers, too: one division for the row. */
+ALWAYS_INLINE void row_divide(real *x, ptrdiff_t cols, real sum, real error)
+{
+    real inverse = 1 / sum;
+    real inverse_error = -inverse * (real)(fma(sum, inverse, -1) + error * inverse);
+    for (ptrdiff_t i = 0; i < cols; i += LANES) {
+        vec term = load_up_to(x + i, cols - i);
+        store_up_to(x + i, multiply_add(term, broadcast(inverse), term * inverse_error), cols - i);
+    }
+}
+
+/* Several short rows at a time, so that the processor need not wait for one row's sum before the next row. */
 static void softmax(real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols)
 {
-    for (; rows > 0; rows--, x += cols, out += cols) {
-        real error, sum = sum_of_exp(out, x, row_max(x, cols), cols, &error);
-        /* 1 / (sum + error) as a sum of two numbers: a division per row, not per element. */
-        real inverse = 1 / sum;
-        real inverse_error = -inverse * (real)(fma(sum, inverse, -1) + error * inverse);
-        for (ptrdiff_t i = 0; i < cols; i += LANES) {
-            vec term = load_up_to(out + i, cols - i);
-            store_up_to(out + i, multiply_add(term, broadcast(inverse), term * inverse_error), cols - i);
+    enum { MOST_ROWS = 8, CACHED = 8192 / sizeof(real) };
+    ptrdiff_t block = cols > CACHED / MOST_ROWS ? 1 : MOST_ROWS;
+    for (ptrdiff_t i = 0; i < rows; i += block) {
+        ptrdiff_t end = rows - i < block ? rows : i + block;
+        real sum[MOST_ROWS], error[MOST_ROWS];
+        for (ptrdiff_t r = i; r < end; r++)
+            row_exp(out + r * cols, x + r * cols, row_max(x + r * cols, cols), cols);
+        for (ptrdiff_t r = i; r < end; r++) {
+            vec_sum total = {broadcast(0), broadcast(0)};
+            add_row(&total, out + r * cols, cols, true);
+            sum[r - i] = sum_lanes(total, &error[r - i]);
         }
+        for (ptrdiff_t r = i; r < end; r++)
+            row_divide(out + r * cols, cols, sum[r - i], error[r - i]);
     }
 }
 
 static void log_softmax(real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols)
 {
     for (; rows > 0; rows--, x += cols, out += cols) {
-        real max = row_max(x, cols);
-        real error, sum = sum_of_exp(NULL, x, max, cols, &error);
+        enum { BLOCK = 256 };
+        real terms[BLOCK], max = row_max(x, cols);
+        vec_sum total = {broadcast(0), broadcast(0)};
+        for (ptrdiff_t i = 0; i < cols; i += BLOCK) {
+            ptrdiff_t size = cols - i < BLOCK ? cols - i : BLOCK;
+            row_exp(terms, x + i, max, size);
+            add_row(&total, terms, size, false);
+        }
+        real error, sum = sum_lanes(total, &error);
+        /* Where one entry dominates, sum is 1 and error is all of the result. */
         real log_sum = (real)(log((double)sum) + (double)error / (double)sum);
         for (ptrdiff_t i = 0; i < cols; i += LANES)
             store_up_to(out + i, (load_up_to(x + i, cols - i) - max) - log_sum, cols - i);

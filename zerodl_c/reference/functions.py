@@ -346,6 +346,8 @@ def matmul_backward(dout: ArrayLike, a: ArrayLike, b: ArrayLike) -> tuple[Array,
 def affine(x: ArrayLike, W: ArrayLike, b: ArrayLike) -> Array:
     """x @ W + b: (batch, inputs) @ (inputs, outputs) + (outputs,).
 
+    b may be one number, too.
+
     Examples
     --------
     >>> affine([[1.0, 2.0]], [[1.0, 0.0], [0.0, 1.0]], [0.5, -0.5])
@@ -365,9 +367,7 @@ def affine_backward(dout: ArrayLike, x: ArrayLike, W: ArrayLike) -> tuple[Array,
            [3.]]), array([1.]))
     """
     dout, x, W, dtype = _floats(dout, x, W)
-    if not dout.ndim == x.ndim == W.ndim == 2:
-        shapes = f"{dout.shape}, {x.shape}, {W.shape}"
-        raise ValueError(f"dout, x and W must be 2-D, got shapes {shapes}")
+    _check_affine(dout, x, W)
     dx, dW, db = dout @ W.T, x.T @ dout, dout.sum(axis=0)
     return _result(dx, dtype), _result(dW, dtype), _result(db, dtype)
 
@@ -402,6 +402,8 @@ def _rows(y: Array, t: ArrayLike) -> tuple[Array, Array]:
     if y.ndim not in (1, 2) or not y.size:
         raise ValueError(f"y must be 1-D or 2-D and not empty, got shape {y.shape}")
     y, t = np.atleast_2d(y), np.asarray(t)
+    if t.dtype.kind not in "biuf":
+        raise TypeError(f"t must hold labels or be one-hot, got dtype {t.dtype}")
     batch, classes = y.shape
     if t.size == y.size and (t.shape == y.shape or 1 in y.shape):
         return y, t.reshape(y.shape)
@@ -416,6 +418,14 @@ def _rows(y: Array, t: ArrayLike) -> tuple[Array, Array]:
     return y, t.reshape(batch).astype(np.intp)
 
 
+def _check_affine(dout: Array, x: Array, W: Array) -> None:
+    """ValueError unless dout has the shape of x @ W, all 2-D."""
+    fits = dout.ndim == x.ndim == W.ndim == 2
+    if not fits or x.shape[1] != W.shape[0] or dout.shape != (x.shape[0], W.shape[1]):
+        shapes = f"{dout.shape}, {x.shape} and {W.shape}"
+        raise ValueError(f"dout, x and W must be (m, n), (m, k) and (k, n), got {shapes}")
+
+
 def _matmul_operands(dout: Array, a: Array, b: Array) -> tuple[Array, Array, Array]:
     """dout as (..., m, n), a as (..., m, k) and b as (..., k, n), for a and b of matmul."""
     if not a.ndim or not b.ndim:
@@ -424,6 +434,8 @@ def _matmul_operands(dout: Array, a: Array, b: Array) -> tuple[Array, Array, Arr
     right = b if b.ndim > 1 else b[:, None]
     stack = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
     shape = stack + left.shape[-2:-1] * (a.ndim > 1) + right.shape[-1:] * (b.ndim > 1)
+    if left.shape[-1] != right.shape[-2]:
+        raise ValueError(f"a @ b must be possible, got shapes {a.shape} and {b.shape}")
     if dout.shape != shape:
         raise ValueError(f"dout must have the shape of a @ b, {shape}, got {dout.shape}")
     return dout.reshape(*stack, left.shape[-2], right.shape[-1]), left, right

@@ -27,6 +27,7 @@ class SimpleNet:
 
     Examples
     --------
+    >>> import numpy as np
     >>> net = SimpleNet()
     >>> net.W = np.array([[1.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
     >>> net.predict([0.6, 0.9])
@@ -67,6 +68,7 @@ class TwoLayerNet:
 
     Examples
     --------
+    >>> import numpy as np
     >>> np.random.seed(0)
     >>> net = TwoLayerNet(2, 3, 3)
     >>> x, t = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([0, 2])

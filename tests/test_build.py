@@ -1,0 +1,135 @@
+"""The build: build.py, setup.py, the C header and the source distribution.
+
+What takes long, such as building and installing a wheel, is in .ci/run.
+"""
+
+import importlib.util
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import tarfile
+from importlib import metadata
+from pathlib import Path
+
+import cffi
+import pytest
+
+from zerodl_c._bridge import lib
+
+ROOT = Path(__file__).resolve().parent.parent
+HEADER = ROOT / "csrc" / "zerodl.h"
+
+needs_compiler = pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler")
+
+
+def python(*arguments, cwd, **environment):
+    """Run Python as in a fresh shell: without a sanitizer, which a compiler is not to run under."""
+    inherited = {key: value for key, value in os.environ.items() if key != "LD_PRELOAD"}
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd, env=inherited | environment, capture_output=True, text=True, timeout=120,
+    )
+
+
+@pytest.fixture
+def sources(tmp_path):
+    """A copy of the checkout to build in, without what was built before."""
+    built = (".*", "build", "dist", "*.egg-info", "__pycache__", "*.so", "*.pyd")
+    ignore = shutil.ignore_patterns(*built)
+    return shutil.copytree(ROOT, tmp_path / "sources", ignore=ignore)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--wheel"]])
+def test_python_m_build_says_what_to_type(arguments):
+    done = python("-m", "build", *arguments, cwd=ROOT)
+    assert (done.returncode, done.stdout) == (2, "")
+    for command in ("pip wheel .", "pyproject-build", "python build.py"):
+        assert f"\n    {command}  " in done.stderr
+
+
+def test_build_in_place_says_what_it_needs(sources):
+    done = python("-I", "-S", "build.py", cwd=sources)  # without site-packages
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "pip install 'setuptools>=77' 'cffi>=1.16'" in done.stderr
+
+
+def test_the_library_has_what_the_header_declares():
+    spec = importlib.util.spec_from_file_location("zerodl_c_build", ROOT / "build.py")
+    build = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(build)
+    declarations = build.declarations()
+    cffi.FFI().cdef(declarations)
+    declared = set(re.findall(r"\b(zdl_\w+)\(", re.sub(r"/\*.*?\*/", "", declarations, flags=re.S)))
+    assert "zdl_matmul_f64" in declared
+    assert declared == {name for name in dir(lib) if name.startswith("zdl_")}
+
+
+@needs_compiler
+@pytest.mark.parametrize("language", [["c", "-std=c99"], ["c++", "-std=c++11"]], ids=["c", "c++"])
+def test_the_header_alone_compiles(language):
+    strict = ["-Wall", "-Wextra", "-pedantic", "-Werror", "-fsyntax-only"]
+    command = ["cc", "-x", *language, *strict, str(HEADER)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_version():
+    version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.M)[1]
+    assert metadata.version("zerodl_c") == version
+    assert f"\n## [{version}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_sdist_is_complete(sources):
+    done = python("setup.py", "-q", "sdist", cwd=sources)
+    assert done.returncode == 0, done.stderr
+    [archive] = (sources / "dist").iterdir()
+    with tarfile.open(archive) as tar:
+        packed = {name.partition("/")[2] for name in tar.getnames()}
+    folders = ("csrc", "zerodl_c", "tests", "tools", "benchmarks")
+    wanted = {
+        path.relative_to(sources).as_posix()
+        for folder in folders
+        for path in (sources / folder).rglob("*")
+        if path.suffix in {".c", ".h", ".py", ".sh", ".typed"}
+    }
+    assert {"csrc/kernels/matmul.h", "zerodl_c/py.typed", "tests/test_build.py"} <= wanted
+    wanted |= {"build.py", "setup.py", "pyproject.toml", "MANIFEST.in", "LICENSE"}
+    wanted |= {"README.md", "CHANGELOG.md", "CONTRIBUTING.md"}
+    assert wanted - packed == set()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="setuptools finds MSVC without CC")
+@pytest.mark.parametrize("command", ["build_ext", "bdist_wheel"])
+def test_without_a_compiler_it_says_how_to_get_one(sources, command):
+    done = python("setup.py", command, cwd=sources, CC="no-such-compiler")
+    assert done.returncode != 0
+    last = done.stderr[done.stderr.rindex("error:"):]
+    assert "the C compiler no-such-compiler was not found" in last
+    for remedy in ("apt-get install build-essential", "xcode-select --install", "Build Tools for"):
+        assert remedy in last
+    assert not [*sources.rglob("*.so"), *sources.rglob("*.whl")]
+
+
+@needs_compiler
+def test_an_error_in_the_sources_is_not_blamed_on_the_compiler(sources):
+    (sources / "csrc" / "cpu.c").write_text("#error planted\n")
+    done = python("setup.py", "build_ext", cwd=sources, CFLAGS="-O0")
+    assert done.returncode != 0
+    assert "#error planted" in done.stderr
+    assert "apt-get" not in done.stderr
+
+
+@needs_compiler
+@pytest.mark.skipif(os.name == "nt", reason="the compiler is a shell script")
+def test_a_compiler_without_openmp_builds_a_serial_core(sources, tmp_path):
+    compiler = tmp_path / "compiler"
+    compiler.write_text('#!/bin/sh\ncase "$*" in *-fopenmp*) exit 1;; esac\nexec cc "$@"\n')
+    compiler.chmod(compiler.stat().st_mode | stat.S_IXUSR)
+    done = python("setup.py", "build_ext", "-i", cwd=sources, CC=str(compiler), CFLAGS="-O0")
+    assert done.returncode == 0, done.stderr
+    assert "without threads" in done.stdout
+    code = "from zerodl_c._zerodl import lib; print(lib.zdl_openmp(), lib.zdl_get_num_threads())"
+    assert python("-c", code, cwd=sources).stdout == "0 1\n"
