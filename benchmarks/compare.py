@@ -9,6 +9,7 @@ import argparse
 import platform
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,26 +20,26 @@ from zerodl_c import reference
 
 Case = tuple[str, Callable[[], object], Callable[[], object]]  # name, C engine, reference
 
+ENGINES = (zerodl_c, reference)
 SHAPES = [(3,), (100, 10), (100, 50), (100, 1000), (1000, 1000)]
 PRODUCTS = [(100, 784, 50), (784, 100, 50), (256, 256, 256), (512, 512, 512), (1024, 1024, 1024)]
 
 
 def cases(dtype: np.dtype) -> Iterator[Case]:
-    """Every case for one dtype; the arrays live until the next case is asked for."""
+    """Every case for one dtype."""
     rng = np.random.default_rng(0)
     for shape in SHAPES:
         x = rng.normal(size=shape).astype(dtype)
         for name in ("sigmoid", "softmax"):
-            ours, theirs = getattr(zerodl_c, name), getattr(reference, name)
-            yield f"{name} {shape}", lambda f=ours: f(x), lambda f=theirs: f(x)
+            yield f"{name} {shape}", *(partial(getattr(engine, name), x) for engine in ENGINES)
     for m, k, n in PRODUCTS:
         transposed = m > k  # as in x.T @ dout
         a = rng.normal(size=(k, m) if transposed else (m, k)).astype(dtype)
         a, b = a.T if transposed else a, rng.normal(size=(k, n)).astype(dtype)
         name = f"matmul ({m}x{k}{'ᵀ' if transposed else ''})({k}x{n})"
-        yield name, lambda: zerodl_c.matmul(a, b), lambda: np.matmul(a, b)
+        yield name, partial(zerodl_c.matmul, a, b), partial(np.matmul, a, b)
     x, t = rng.random((100, 784)).astype(dtype), rng.integers(0, 10, 100)
-    yield "TwoLayerNet(784, 50, 10) step", *(training_step(e, x, t) for e in (zerodl_c, reference))
+    yield "TwoLayerNet(784, 50, 10) step", *(training_step(engine, x, t) for engine in ENGINES)
 
 
 def training_step(engine, x: np.ndarray, t: np.ndarray) -> Callable[[], None]:
@@ -83,8 +84,8 @@ def main() -> None:
 
     print(f"CPU       {processor()}")
     zerodl_c.show_config()
-    blas = ", ".join(f"{b['internal_api']} {b['version']}" for b in threadpool_info()
-                     if b["user_api"] == "blas")
+    pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    blas = ", ".join(f"{pool['internal_api']} {pool['version']} {pool['architecture']}" for pool in pools)
     print(f"NumPy     {np.__version__}, {blas}; Python {platform.python_version()}\n")
     print("| dtype | threads | case | C, us | reference, us | ratio |\n|---|---|---|---|---|---|")
     for threads in args.threads:

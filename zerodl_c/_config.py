@@ -16,7 +16,7 @@ def isa_levels() -> list[str]:
     >>> isa_levels()[0]
     'baseline'
     """
-    levels = []
+    levels: list[str] = []
     while (level := lib.zdl_isa_level(len(levels))) != ffi.NULL:
         levels.append(ffi.string(level).decode())
     return levels

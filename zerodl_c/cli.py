@@ -325,7 +325,7 @@ def _save(runs: list[_Run], folder: Path) -> None:
 
     for run in runs:
         with _replacing(folder / f"params_{run.engine}.npz") as file:
-            np.savez(file, **run.net.params)
+            np.savez(file, **run.net.params)  # type: ignore[arg-type]  # its stub takes them for flags
     with _replacing(folder / "curves.png") as file:
         learning_curves({run.engine: run.curves for run in runs}, file)
     _say(f"\nkept in {folder}: {', '.join(f'params_{run.engine}.npz' for run in runs)}, curves.png")
