@@ -213,76 +213,76 @@ double ZDL(softmax_cross_entropy)(real *y, const real *x, const int64_t *label, 
 
 /* ---- Matrix products ---- */
 
-struct product {
-    real *out;
-    ptrdiff_t out_row;
-    matrix a, b;
-    ptrdiff_t m, k, n;
-    const real *bias;
-    enum zdl_activation activation;
+struct split_product {
+    product whole;
     ptrdiff_t row_pieces, col_pieces;
     int failed;
 };
 
 static void product_range(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
-    struct product *t = task;
-    for (ptrdiff_t piece = begin; piece < end; piece++) {
-        ptrdiff_t r = piece / t->col_pieces, c = piece % t->col_pieces;
-        ptrdiff_t i = t->m * r / t->row_pieces, rows = t->m * (r + 1) / t->row_pieces - i;
-        ptrdiff_t j = t->n * c / t->col_pieces, cols = t->n * (c + 1) / t->col_pieces - j;
-        if (!kernels()->matmul(t->out + i * t->out_row + j, t->out_row, submatrix(t->a, i, 0), submatrix(t->b, 0, j),
-                               rows, t->k, cols, t->bias ? t->bias + j : NULL, t->activation))
+    struct split_product *t = task;
+    for (ptrdiff_t i = begin; i < end; i++) {
+        product piece = t->whole;
+        ptrdiff_t row = i / t->col_pieces, col = i % t->col_pieces;
+        ptrdiff_t top = piece.m * row / t->row_pieces, left = piece.n * col / t->col_pieces;
+        piece.m = piece.m * (row + 1) / t->row_pieces - top;
+        piece.n = piece.n * (col + 1) / t->col_pieces - left;
+        piece.out += top * piece.out_row + left;
+        piece.a = submatrix(piece.a, top, 0);
+        piece.b = submatrix(piece.b, 0, left);
+        piece.bias = piece.bias ? piece.bias + left : NULL;
+        if (!kernels()->matmul(&piece))
             t->failed = 1; /* all threads write the same value */
     }
 }
 
 /* As many pieces of out as threads, as square as may be: each reads its rows of a and its columns of b. */
-static int product(struct product *t)
+static int multiply(product whole)
 {
-    int threads = zdl_threads_for(2. * (double)t->m * (double)t->n * (double)t->k, GRAIN_FLOPS);
+    struct split_product task = {whole, 1, 1, 0};
+    int threads = zdl_threads_for(2. * (double)whole.m * (double)whole.n * (double)whole.k, GRAIN_FLOPS);
     double least_reads = INFINITY;
     for (int rows = 1; rows <= threads; rows++) {
-        double reads = (double)t->m / rows + (double)t->n / (threads / rows);
+        double reads = (double)whole.m / rows + (double)whole.n / (threads / rows);
         if (threads % rows == 0 && reads < least_reads) {
             least_reads = reads;
-            t->row_pieces = rows;
-            t->col_pieces = threads / rows;
+            task.row_pieces = rows;
+            task.col_pieces = threads / rows;
         }
     }
-    zdl_parallel_for(t->row_pieces * t->col_pieces, threads, product_range, t);
-    return t->failed ? ZDL_NO_MEMORY : ZDL_OK;
+    zdl_parallel_for(threads, threads, product_range, &task);
+    return task.failed ? ZDL_NO_MEMORY : ZDL_OK;
 }
 
 int ZDL(affine)(real *out, const real *x, ptrdiff_t x_row, ptrdiff_t x_col, const real *w, ptrdiff_t w_row,
                 ptrdiff_t w_col, const real *b, ptrdiff_t m, ptrdiff_t k, ptrdiff_t n, enum zdl_activation activation)
 {
-    return product(&(struct product){out, n, {x, x_row, x_col}, {w, w_row, w_col}, m, k, n, b, activation, 1, 1, 0});
+    return multiply((product){out, n, {x, x_row, x_col}, {w, w_row, w_col}, m, k, n, b, activation});
 }
 
 int ZDL(matmul)(real *out, ptrdiff_t out_row, const real *a, ptrdiff_t a_row, ptrdiff_t a_col, const real *b,
                 ptrdiff_t b_row, ptrdiff_t b_col, ptrdiff_t m, ptrdiff_t k, ptrdiff_t n)
 {
-    return product(&(struct product){out, out_row, {a, a_row, a_col}, {b, b_row, b_col}, m, k, n, NULL, ZDL_IDENTITY,
-                                     1, 1, 0});
+    return multiply((product){out, out_row, {a, a_row, a_col}, {b, b_row, b_col}, m, k, n, NULL, ZDL_IDENTITY});
 }
 
 struct stack {
-    struct product each;
+    product first;
     const int64_t *a_offset, *b_offset;
+    int failed;
 };
 
 static void stack_range(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
     struct stack *t = task;
     for (ptrdiff_t s = begin; s < end; s++) {
-        struct product one = t->each;
+        product one = t->first;
         one.out += s * one.m * one.n;
         one.a.at += t->a_offset[s];
         one.b.at += t->b_offset[s];
-        product_range(&one, 0, 1);
-        if (one.failed)
-            t->each.failed = 1;
+        if (!kernels()->matmul(&one))
+            t->failed = 1;
     }
 }
 
@@ -290,11 +290,11 @@ int ZDL(matmul_stack)(real *out, const real *a, const int64_t *a_offset, ptrdiff
                       const real *b, const int64_t *b_offset, ptrdiff_t b_row, ptrdiff_t b_col, ptrdiff_t stack,
                       ptrdiff_t m, ptrdiff_t k, ptrdiff_t n)
 {
-    struct stack task = {{out, n, {a, a_row, a_col}, {b, b_row, b_col}, m, k, n, NULL, ZDL_IDENTITY, 1, 1, 0},
-                         a_offset, b_offset};
+    product first = {out, n, {a, a_row, a_col}, {b, b_row, b_col}, m, k, n, NULL, ZDL_IDENTITY};
+    struct stack task = {first, a_offset, b_offset, 0};
     double flops = 2. * (double)stack * (double)m * (double)n * (double)k;
     zdl_parallel_for(stack, zdl_threads_for(flops, GRAIN_FLOPS), stack_range, &task);
-    return task.each.failed ? ZDL_NO_MEMORY : ZDL_OK;
+    return task.failed ? ZDL_NO_MEMORY : ZDL_OK;
 }
 
 struct column_sums {

@@ -129,7 +129,7 @@ def test_float16_overflows_to_inf_and_says_nothing():
     out = np.empty((4, 4), np.float16)
     assert (zerodl_c.matmul(x, x.T) == np.inf).all()
     assert (zerodl_c.matmul(x, x.T, out=out) == np.inf).all()
-    assert (zerodl_c.affine(x, x.T, [1] * 4) == np.inf).all()
+    assert (zerodl_c.affine(x, x.T, x[:, 0]) == np.inf).all()
     assert (zerodl_c.sigmoid_backward(x * 300, x) == -np.inf).all()
 
 
@@ -261,12 +261,13 @@ def test_temporaries_live_as_long_as_c_reads_them(layout):
 
 
 def test_workspaces_are_freed(python):
-    """2000 products that pack 4 MB each."""
+    """200 products that pack 4 MB, some of them three times over."""
     done = python("""
 import numpy as np, zerodl_c, resource
 a, b = np.ones((1, 256)), np.ones((2048, 256)).T
 stack = np.ones((3, 1, 256))
-for i in range(2000):
+zerodl_c.set_num_threads(1)
+for i in range(200):
     zerodl_c.matmul(a, b)
     zerodl_c.matmul(stack, b)
     zerodl_c.affine_backward(a[:, :1], a, b.T[:1].T)

@@ -1,8 +1,8 @@
 """From NumPy arrays to C and back: the only module that knows cffi.
 
 A call takes five steps: coerce the arguments to real arrays (`reals`), find room for the result
-(`check_out`, `room`), hand a `pointer` to each to the C function of their dtype (`kernel`), check what it
-returns (`check`), and give the result back as NumPy would (`finish`).
+(`check_out`, `room`), hand a pointer to each (`contiguous`, `strided`) to the C function of their
+dtype (`kernel`), check what it returns (`check`), and give the result back as NumPy would (`finish`).
 """
 
 from collections.abc import Callable
@@ -112,19 +112,18 @@ def contiguous(x: Array) -> Any:
     return from_buffer(BUFFERS[x.dtype.char], x)
 
 
-def pointer(x: Array) -> Any:
-    """A C pointer to x[0, ..., 0] for x of any strides; the caller keeps x alive."""
+def strided(x: Array) -> tuple[Any, int, int]:
+    """A C pointer to x[..., 0, 0], and the strides of x's last two axes, in elements.
+
+    The caller keeps x alive.
+    """
     flags = x.flags
     if flags.c_contiguous:
-        return contiguous(x)
-    if flags.f_contiguous:
-        return contiguous(x.T)
-    return ffi.cast(POINTERS[x.dtype.char], x.__array_interface__["data"][0])
-
-
-def strided(x: Array) -> tuple[Any, int, int]:
-    """Pointer, row stride and column stride in elements of the last two axes of x."""
-    return pointer(x), x.strides[-2] // x.itemsize, x.strides[-1] // x.itemsize
+        return contiguous(x), x.shape[-1], 1
+    if flags.f_contiguous and x.ndim == 2:
+        return contiguous(x.T), 1, x.shape[0]
+    at = ffi.cast(POINTERS[x.dtype.char], x.__array_interface__["data"][0])
+    return at, x.strides[-2] // x.itemsize, x.strides[-1] // x.itemsize
 
 
 def check(status: int) -> None:

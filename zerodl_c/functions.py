@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _bridge as bridge
-from ._bridge import contiguous, finish, kernel, pointer, real, reals, room, scalar, strided
+from ._bridge import contiguous, finish, kernel, real, reals, room, scalar, strided
 from .reference import functions as reference
 from .reference.functions import _check_affine, _matmul_operands, _rows, _sum_to, identity_function
 
@@ -66,7 +66,7 @@ _TANH, _TANH_BACKWARD = kernel("tanh"), kernel("tanh_backward")
 def step_function(x: ArrayLike) -> Array:
     x, _ = real("x", x)
     y = np.empty(x.shape, np.int64)
-    _STEP[x.dtype.char](pointer(y), pointer(x), x.size)
+    _STEP[x.dtype.char](contiguous(y), contiguous(x), x.size)
     return finish(y, y.dtype)
 
 
@@ -177,7 +177,7 @@ def mean_squared_error(y: ArrayLike, t: ArrayLike) -> Any:
 def _sum_of_squares(y: ArrayLike, t: ArrayLike) -> tuple[float, int, np.dtype[Any]]:
     y, t, dtype = reals(y=y, t=t)
     y, t = (np.asarray(x, order="C") for x in np.broadcast_arrays(y, t))
-    return _SUM_OF_SQUARES[y.dtype.char](pointer(y), pointer(t), y.size), y.size, dtype
+    return _SUM_OF_SQUARES[y.dtype.char](contiguous(y), contiguous(t), y.size), y.size, dtype
 
 
 @_documented
@@ -199,7 +199,7 @@ def softmax_cross_entropy(x: ArrayLike, t: ArrayLike) -> tuple[Any, Array]:
     rows, labels = _labels(x, t)
     y = np.empty(x.shape, x.dtype)
     loss = _SOFTMAX_CROSS_ENTROPY[x.dtype.char](
-        pointer(y), pointer(rows), pointer(labels), *rows.shape
+        contiguous(y), contiguous(rows), contiguous(labels), *rows.shape
     )
     return scalar(loss, dtype), finish(y, dtype)
 
@@ -218,7 +218,7 @@ def softmax_cross_entropy_backward(y: ArrayLike, t: ArrayLike) -> Array:
         c, t = _BACKWARD_LABELS[y.dtype.char], t.astype(np.int64, copy=False)
     else:
         c, t = _BACKWARD_DENSE[y.dtype.char], np.asarray(t, y.dtype, order="C")
-    c(pointer(dx), pointer(rows), pointer(t), *rows.shape)
+    c(contiguous(dx), contiguous(rows), contiguous(t), *rows.shape)
     return finish(dx, dtype)
 
 
@@ -363,7 +363,7 @@ def _affine_backward(
     dx = np.empty((m, k) if want_dx else 0, x.dtype)
     dW, db = np.empty((k, n), x.dtype), np.empty(n, x.dtype)
     status = _AFFINE_BACKWARD[x.dtype.char](
-        pointer(dx) if want_dx else bridge.ffi.NULL, pointer(dW), pointer(db), pointer(dout),
+        contiguous(dx) if want_dx else bridge.ffi.NULL, contiguous(dW), contiguous(db), contiguous(dout),
         *strided(x), *strided(W), m, k, n,
     )  # fmt: skip
     bridge.check(status)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ._bridge import FLOAT32, FLOAT64, kernel, pointer
+from ._bridge import FLOAT32, FLOAT64, contiguous, kernel
 from .reference import optimizer as reference
 
 __all__ = ["SGD"]
@@ -21,7 +21,7 @@ class SGD(reference.SGD):
         for key, param in params.items():
             grad = grads[key]
             if _in_one_pass(param, grad):
-                _SGD[param.dtype.char](pointer(param), pointer(grad), self.lr, param.size)
+                _SGD[param.dtype.char](contiguous(param), contiguous(grad), self.lr, param.size)
             else:
                 params[key] -= self.lr * grad
 

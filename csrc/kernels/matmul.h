@@ -22,6 +22,7 @@ enum {
 #endif
     TILE_VECS = 2,
     TILE_COLS = TILE_VECS * LANES,
+    ROW_VECS = 8,
     BLOCK_DEPTH = 256,
     BLOCK_ROWS = 192,
     BLOCK_COLS = 2048,
@@ -66,6 +67,26 @@ ALWAYS_INLINE void tile_product(int rows, int vecs, ptrdiff_t depth, matrix a, c
         }
 }
 
+/* c[cols] = or += a[depth] @ b[depth, cols] for one row, cols <= ROW_VECS * LANES: a tile of one row would keep the
+   processor waiting for its few sums, this has many. The sums run in the same order. */
+ALWAYS_INLINE void row_product(int vecs, ptrdiff_t depth, matrix a, matrix b, real *c, ptrdiff_t cols, bool add)
+{
+    ptrdiff_t last = cols - (vecs - 1) * LANES;
+    vec sum[ROW_VECS];
+    UNROLL for (int j = 0; j < vecs; j++)
+        sum[j] = broadcast(0);
+    for (ptrdiff_t p = 0; p < depth; p++, a.at += a.col, b.at += b.row) {
+        vec a_p = broadcast(*a.at);
+        UNROLL for (int j = 0; j < vecs - 1; j++)
+            sum[j] = multiply_add(a_p, load(b.at + j * LANES), sum[j]);
+        sum[vecs - 1] = multiply_add(a_p, load_up_to(b.at + (vecs - 1) * LANES, last), sum[vecs - 1]);
+    }
+    UNROLL for (int j = 0; j < vecs; j++) {
+        vec old = add ? load_up_to(c + j * LANES, cols - j * LANES) : broadcast(0);
+        store_up_to(c + j * LANES, old + sum[j], cols - j * LANES);
+    }
+}
+
 /* tile_product for the rows and vectors that there are. */
 static void tile(int rows, ptrdiff_t depth, matrix a, const real *b, ptrdiff_t b_row, real *c, ptrdiff_t c_row,
                  ptrdiff_t cols, bool add)
@@ -99,23 +120,46 @@ static void pack_panel(real *panel, matrix b, ptrdiff_t depth, ptrdiff_t cols)
                 panel[j] = j < cols ? b.at[j * b.col] : 0;
 }
 
-/* Whether a full panel of b must be packed for a C of m rows. */
-static bool needs_packing(matrix b, ptrdiff_t m)
+/* A block of B, ready for the tiles: b[p : p + depth, j : j + cols], of which the columns from `packed_from` on lie
+   in `packed`, panel after panel, and the ones before it are read where they are. */
+struct b_block {
+    ptrdiff_t p, j, depth, cols, packed_from;
+    real *packed;
+    bool first, last; /* of the sum over k */
+};
+
+/* The vectors of one row of C need no more than a row of B at a time, masked at its end. */
+static bool is_one_row(const product *t) { return t->m == 1 && t->b.col == 1; }
+
+/* The first of `cols` columns that must be packed: all where the rows of B are not contiguous, or so far apart that
+   each is another page and many rows of C read them; else those that do not fill a panel. */
+static ptrdiff_t first_packed(const product *t, ptrdiff_t cols)
 {
-    ptrdiff_t bytes_between_rows = b.row * (ptrdiff_t)sizeof(real);
-    return b.col != 1 || (m > 4 * TILE_ROWS && (bytes_between_rows >= PAGE || bytes_between_rows <= -PAGE));
+    ptrdiff_t bytes_between_rows = t->b.row * (ptrdiff_t)sizeof(real);
+    bool far_apart = bytes_between_rows >= PAGE || bytes_between_rows <= -PAGE;
+    if (t->b.col != 1 || (far_apart && t->m > 4 * TILE_ROWS))
+        return 0;
+    return is_one_row(t) ? cols : cols - cols % TILE_COLS;
 }
 
-/* c = activation(c + bias) over a block of rows; bias may be NULL. */
-static void finish_block(real *c, ptrdiff_t c_row, ptrdiff_t rows, ptrdiff_t cols, const real *bias,
-                         enum zdl_activation activation)
+static void pack_block(const product *t, const struct b_block *block)
 {
-    for (; rows > 0; rows--, c += c_row)
+    for (ptrdiff_t j = block->packed_from; j < block->cols; j += TILE_COLS)
+        pack_panel(block->packed + (j - block->packed_from) * block->depth, submatrix(t->b, block->p, block->j + j),
+                   block->depth, block->cols - j);
+}
+
+/* c = activation(c + bias) for rows of `cols` elements, of which bias[0] belongs to the first. */
+static void finish_rows(const product *t, real *c, ptrdiff_t rows, const real *bias, ptrdiff_t cols)
+{
+    if (!bias && t->activation == ZDL_IDENTITY)
+        return;
+    for (; rows > 0; rows--, c += t->out_row)
         for (ptrdiff_t j = 0; j < cols; j += LANES) {
             vec v = load_up_to(c + j, cols - j);
             if (bias)
                 v = v + load_up_to(bias + j, cols - j);
-            switch (activation) {
+            switch (t->activation) {
             case ZDL_IDENTITY: break;
             case ZDL_SIGMOID: v = vec_sigmoid(v); break;
             case ZDL_RELU: v = vec_relu(v); break;
@@ -125,60 +169,69 @@ static void finish_block(real *c, ptrdiff_t c_row, ptrdiff_t rows, ptrdiff_t col
         }
 }
 
-/* A block of the sum over k, ready for the tiles: the columns from `packed_from` on lie in `packed`, panel after
-   panel; the ones before it are read from b itself. */
-struct b_block {
-    matrix b;
-    const real *packed;
-    ptrdiff_t packed_from, depth, cols;
-    bool first, last; /* of the sum over k */
-};
+/* C's only row, at the columns of the block. */
+static void multiply_row(const product *t, const struct b_block *block)
+{
+#define ROW(V)                                                                                                         \
+    case V:                                                                                                            \
+        row_product(V, block->depth, submatrix(t->a, 0, block->p), submatrix(t->b, block->p, j), t->out + j, width,    \
+                    !block->first);                                                                                    \
+        break;
 
-/* c[rows, cols] = or += a[rows, depth] @ block, and activation(c + bias) after the last block. */
-static void multiply_block(real *c, ptrdiff_t c_row, matrix a, const struct b_block *block, ptrdiff_t rows,
-                           const real *bias, enum zdl_activation activation)
+    for (ptrdiff_t j = block->j, end = block->j + block->cols; j < end; j += ROW_VECS * LANES) {
+        ptrdiff_t width = least(ROW_VECS * LANES, end - j);
+        switch (ceil_div(width, LANES)) {
+            ROW(1) ROW(2) ROW(3) ROW(4) ROW(5) ROW(6) ROW(7) ROW(8)
+        }
+        if (block->last)
+            finish_rows(t, t->out + j, 1, t->bias ? t->bias + j : NULL, width);
+    }
+#undef ROW
+}
+
+/* C's rows [from, from + rows), at the columns of the block. */
+static void multiply_rows(const product *t, const struct b_block *block, ptrdiff_t from, ptrdiff_t rows)
 {
     ptrdiff_t tiles = ceil_div(rows, TILE_ROWS);
     for (ptrdiff_t j = 0; j < block->cols; j += TILE_COLS) {
         ptrdiff_t width = least(TILE_COLS, block->cols - j);
         bool packed = j >= block->packed_from;
-        const real *panel = packed ? block->packed + (j - block->packed_from) * block->depth : block->b.at + j;
+        const real *panel = packed ? block->packed + (j - block->packed_from) * block->depth
+                                   : submatrix(t->b, block->p, block->j + j).at;
+        real *c = t->out + from * t->out_row + block->j + j;
         for (ptrdiff_t q = 0; q < tiles; q++) {
             ptrdiff_t i = rows * q / tiles, height = rows * (q + 1) / tiles - i;
-            tile((int)height, block->depth, submatrix(a, i, 0), panel, packed ? TILE_COLS : block->b.row,
-                 c + i * c_row + j, c_row, width, !block->first);
+            tile((int)height, block->depth, submatrix(t->a, from + i, block->p), panel,
+                 packed ? TILE_COLS : t->b.row, c + i * t->out_row, t->out_row, width, !block->first);
         }
-        if (block->last && (bias || activation != ZDL_IDENTITY))
-            finish_block(c + j, c_row, rows, width, bias ? bias + j : NULL, activation);
+        if (block->last)
+            finish_rows(t, c, rows, t->bias ? t->bias + block->j + j : NULL, width);
     }
 }
 
-/* c = activation(a @ b + bias) for (m, k) by (k, n); false where memory for packing is lacking. */
-static bool matmul(real *c, ptrdiff_t c_row, matrix a, matrix b, ptrdiff_t m, ptrdiff_t k, ptrdiff_t n,
-                   const real *bias, enum zdl_activation activation)
+/* out = activation(a @ b + bias); false where memory for packing is lacking. */
+static bool matmul(const product *t)
 {
-    ptrdiff_t depths = k > 0 ? ceil_div(k, BLOCK_DEPTH) : 1, heights = ceil_div(m, BLOCK_ROWS);
-    bool pack_all = needs_packing(b, m);
-    real *scratch = NULL;
-    if (pack_all || n % TILE_COLS) {
-        ptrdiff_t cols = pack_all ? least(n, BLOCK_COLS) : 1;
-        scratch = malloc((size_t)(ceil_div(cols, TILE_COLS) * TILE_COLS * ceil_div(k, depths) + 1) * sizeof(real));
-        if (!scratch)
-            return false;
-    }
-    for (ptrdiff_t j = 0; j < n; j += BLOCK_COLS)
+    ptrdiff_t depths = t->k > 0 ? ceil_div(t->k, BLOCK_DEPTH) : 1, heights = ceil_div(t->m, BLOCK_ROWS);
+    ptrdiff_t to_pack = least(t->n - first_packed(t, t->n), BLOCK_COLS); /* at most, of any block */
+    size_t packed_size = (size_t)(ceil_div(to_pack, TILE_COLS) * TILE_COLS * ceil_div(t->k, depths));
+    real *packed = packed_size ? malloc(packed_size * sizeof(real)) : NULL;
+    if (packed_size && !packed)
+        return false;
+
+    for (ptrdiff_t j = 0; j < t->n; j += BLOCK_COLS)
         for (ptrdiff_t q = 0; q < depths; q++) {
-            ptrdiff_t p = k * q / depths, depth = k * (q + 1) / depths - p, cols = least(BLOCK_COLS, n - j);
-            struct b_block block = {submatrix(b, p, j), scratch, pack_all ? 0 : cols - cols % TILE_COLS,
-                                    depth, cols, q == 0, q == depths - 1};
-            for (ptrdiff_t from = block.packed_from; from < cols; from += TILE_COLS)
-                pack_panel(scratch + (from - block.packed_from) * depth, submatrix(b, p, j + from), depth, cols - from);
-            for (ptrdiff_t r = 0; r < heights; r++) {
-                ptrdiff_t i = m * r / heights, rows = m * (r + 1) / heights - i;
-                multiply_block(c + i * c_row + j, c_row, submatrix(a, i, p), &block, rows, bias ? bias + j : NULL,
-                               activation);
-            }
+            ptrdiff_t p = t->k * q / depths, depth = t->k * (q + 1) / depths - p, cols = least(BLOCK_COLS, t->n - j);
+            struct b_block block = {p, j, depth, cols, first_packed(t, cols), packed, q == 0, q == depths - 1};
+            pack_block(t, &block);
+            if (is_one_row(t))
+                multiply_row(t, &block);
+            else
+                for (ptrdiff_t r = 0; r < heights; r++) {
+                    ptrdiff_t from = t->m * r / heights;
+                    multiply_rows(t, &block, from, t->m * (r + 1) / heights - from);
+                }
         }
-    free(scratch);
+    free(packed);
     return true;
 }

@@ -19,6 +19,16 @@ static inline matrix submatrix(matrix a, ptrdiff_t i, ptrdiff_t j)
     return a;
 }
 
+/* out[m, n] = activation(a[m, k] @ b[k, n] + bias[n]); the rows of out are out_row apart, bias may be NULL. */
+typedef struct {
+    real *out;
+    ptrdiff_t out_row;
+    matrix a, b;
+    ptrdiff_t m, k, n;
+    const real *bias;
+    enum zdl_activation activation;
+} product;
+
 typedef void unary_kernel(real *out, const real *x, ptrdiff_t n);
 typedef void binary_kernel(real *out, const real *x, const real *y, ptrdiff_t n);
 typedef void rows_kernel(real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols);
@@ -34,8 +44,7 @@ struct ZDL(kernels) {
     void (*subtract_label_divide)(real *dx, const real *y, const int64_t *label, real divisor, ptrdiff_t rows,
                                   ptrdiff_t cols);
     void (*sum_rows)(real *sum, const real *x, ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t stride);
-    bool (*matmul)(real *c, ptrdiff_t c_row, matrix a, matrix b, ptrdiff_t m, ptrdiff_t k, ptrdiff_t n,
-                   const real *bias, enum zdl_activation activation);
+    bool (*matmul)(const product *t);
     void (*sgd)(real *param, const real *grad, real lr, ptrdiff_t n);
 };
 
