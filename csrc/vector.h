@@ -217,6 +217,18 @@ ALWAYS_INLINE void add_to(vec_sum *total, vec v)
     total->sum = sum;
 }
 
+/* The error itself is a plain sum, and would stall after 2^MANTISSA_BITS terms: put what it holds into the sum once in
+   RENEWAL terms. An infinite sum has nan for its error, and stays as it is. */
+enum { RENEWAL = 4096 };
+
+ALWAYS_INLINE void renew(vec_sum *total)
+{
+    vec sum = total->sum + total->error;
+    mask finite = less_equal(total->error, total->error);
+    total->error = choose(finite, total->error - (sum - total->sum), total->error);
+    total->sum = choose(finite, sum, total->sum);
+}
+
 /* CROSSED(v, h) is v with lane i from lane i ^ h; reductions halve the vector with it until one lane holds all. */
 #if LANES == 16
 #define LANES_XOR(h)                                                                                                   \

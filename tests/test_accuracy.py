@@ -81,9 +81,7 @@ every_function = pytest.mark.parametrize("name", FUNCTIONS)
 def kernel(name, x):
     out = np.empty_like(x)
     suffix, ctype = ("f32", "float[]") if x.dtype == np.float32 else ("f64", "double[]")
-    getattr(lib, f"zdl_{name}_{suffix}")(
-        ffi.from_buffer(ctype, out), ffi.from_buffer(ctype, x), x.size
-    )
+    getattr(lib, f"zdl_{name}_{suffix}")(ffi.from_buffer(ctype, out), ffi.from_buffer(ctype, x), x.size)
     return out
 
 
@@ -104,7 +102,8 @@ def hard_arguments(dtype):
     bits = np.uint32 if dtype == np.float32 else np.uint64
     patterns = rng.integers(0, np.iinfo(bits).max, 20000, bits, endpoint=True).view(dtype)
     largest, smallest = math.log(info.max), math.log(info.smallest_subnormal)
-    halves = np.arange(2 * smallest / math.log(2), 2 * largest / math.log(2)) * math.log(2) / 2
+    log_2 = math.log(2)
+    multiples = np.arange(32 * smallest // log_2, 32 * largest // log_2) * log_2 / 32
     powers = 2.0 ** np.arange(info.minexp, info.maxexp)
     with np.errstate(all="ignore"):
         chosen = [
@@ -115,8 +114,8 @@ def hard_arguments(dtype):
             10.0 ** rng.uniform(math.log10(info.smallest_subnormal), 0, 5000),
             -(10.0 ** rng.uniform(math.log10(info.smallest_subnormal), 0, 5000)),
             rng.integers(0, 100, 100) * float(info.smallest_subnormal),
-            neighbours(halves, dtype),  # exp reduces to the nearest multiple of log 2
-            neighbours(halves / 2, dtype),  # tanh takes the exp of -2|x|
+            neighbours(rng.choice(multiples, 9000), dtype),  # exp reduces by log 2 or log 2 / 16
+            neighbours(rng.choice(multiples, 9000) / 2, dtype),  # tanh takes the exp of -2|x|
             neighbours(powers, dtype),
             neighbours(powers * math.sqrt(0.5), dtype),  # log splits the mantissa there
             neighbours(np.array([largest, smallest, math.log(info.tiny), 1, -1, 0]), dtype, 50),
@@ -154,18 +153,14 @@ def test_within_2_ulp(name, dtype, isa):
     if wider(dtype) is None:
         assert max(confirmed_errors(name, x[::20], got[::20])) <= ELEMENTWISE_ULP
         return
-    error = errors(got, wide_truth(name, dtype), dtype)
-    order = np.argsort(error)
-    worst, rest = order[-CONFIRMED:], order[:-CONFIRMED]
-    at = x[worst[-1]]
-    assert error[rest].max() <= ELEMENTWISE_ULP, f"{name}({at!r}): {error.max()} ulp"
-    assert np.isfinite(error).all(), f"{name}({at!r}) = {got[worst[-1]]!r}"
+    error = errors(got, wide_truth(name, dtype), dtype)  # itself right to 2^-10 ulp
+    at = error.argmax()
+    assert error[at] <= ELEMENTWISE_ULP + 2**-10, f"{name}({x[at]!r}) = {got[at]!r}: {error[at]} ulp"
+    worst = np.argpartition(error, -CONFIRMED)[-CONFIRMED:]
     assert max(confirmed_errors(name, x[worst], got[worst])) <= ELEMENTWISE_ULP
 
 
-@pytest.mark.parametrize(
-    "start", [0, 1 << 30, 1 << 31, 3 << 30], ids=["small", "large", "-small", "-large"]
-)
+@pytest.mark.parametrize("start", [0, 1 << 30, 1 << 31, 3 << 30], ids=["small", "large", "-small", "-large"])
 @every_function
 def test_float32_bit_patterns(name, start, isa):
     """Every 1009th number of a quarter of float32, against float64."""
@@ -255,9 +250,7 @@ def test_log_softmax_where_all_but_one_term_are_subnormal(dtype, isa):
 
 
 def exact_cross_entropy(y, labels):
-    terms = [
-        mpmath.log(mpmath.mpf(float(v)) + mpmath.mpf(1e-7)) for v in y[np.arange(len(y)), labels]
-    ]
+    terms = [mpmath.log(mpmath.mpf(float(v)) + mpmath.mpf(1e-7)) for v in y[np.arange(len(y)), labels]]
     return -mpmath.fsum(terms) / len(y)
 
 
@@ -295,14 +288,9 @@ def test_squared_errors_within_4_ulp(name, dtype, isa):
         y, t = (rng.standard_normal(n) * 10 ** rng.uniform(-spread, spread, n) for _ in range(2))
         y, t = y.astype(dtype), t.astype(dtype)
         with mpmath.workprec(200):
-            squares = mpmath.fsum(
-                (mpmath.mpf(float(a)) - mpmath.mpf(float(b))) ** 2
-                for a, b in zip(y, t, strict=True)
-            )
+            squares = mpmath.fsum((mpmath.mpf(float(a)) - mpmath.mpf(float(b))) ** 2 for a, b in zip(y, t, strict=True))
             exact = squares / 2 if name == "sum_squared_error" else squares / n
-            assert exact_error(getattr(zerodl_c, name)(y, t), exact, dtype) <= ROWS_ULP, (
-                f"{n}, {spread}"
-            )
+            assert exact_error(getattr(zerodl_c, name)(y, t), exact, dtype) <= ROWS_ULP, f"{n}, {spread}"
 
 
 @every_dtype
@@ -322,9 +310,20 @@ def test_a_float32_mean_of_many_ones_is_one(isa):
 
 
 def test_a_bias_gradient_of_many_rows(isa):
-    """Column sums of 2^25 float32 ones; plain addition would stop at 2^24."""
-    dout = np.ones((2**25, 1), np.float32)
-    assert zerodl_c.affine_backward(dout, dout, np.ones((1, 1), np.float32))[2] == 2.0**25
+    """Column sums of 2^26 float32 ones; plain addition would stop at 2^24."""
+    dout, one, dw, db = np.ones(2**26, np.float32), *np.ones((3, 1), np.float32)
+    dout, one, dw, db = (ffi.from_buffer("float[]", x) for x in (dout, one, dw, db))
+    lib.zdl_affine_backward_f32(ffi.NULL, dw, db, dout, one, 0, 0, one, 0, 0, 2**26, 1, 1)
+    assert db[0] == 2.0**26
+
+
+def test_log_softmax_of_a_long_row(isa):
+    """In place: the sum of 2^27 float32 ones."""
+    row = np.zeros(2**27, np.float32)
+    at = ffi.from_buffer("float[]", row)
+    lib.zdl_log_softmax_f32(at, at, 1, row.size)
+    expected = np.float32(-27 * math.log(2))
+    np.testing.assert_array_max_ulp(row[[0, -1]], [expected, expected], maxulp=ROWS_ULP)
 
 
 # --- Matrix products ------------------------------------------------------------------------------
@@ -384,6 +383,4 @@ def test_the_measure(dtype):
         np.testing.assert_array_equal(errors(following, exact, dtype), 1)
         np.testing.assert_array_equal(errors(x, exact, dtype), 0)
         got, exact = np.array([[np.nan, 1, info.max, np.inf], [1, np.nan, np.inf, np.inf]], wide)
-        np.testing.assert_array_equal(
-            errors(got.astype(dtype), exact, dtype), [np.inf, np.inf, 1, 0]
-        )
+        np.testing.assert_array_equal(errors(got.astype(dtype), exact, dtype), [np.inf, np.inf, 1, 0])

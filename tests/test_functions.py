@@ -81,10 +81,7 @@ CALLS = [
     Call("mean_squared_error", 2, relative),
     *(Call("softmax", 1, softmax_scale, {"axis": axis}) for axis in (-1, 0, None)),
     *(Call("log_softmax", 1, log_softmax_scale, {"axis": axis}) for axis in (-1, 0, None)),
-    *(
-        Call("softmax_backward", 2, softmax_backward_scale, {"axis": axis})
-        for axis in (-1, 0, None)
-    ),
+    *(Call("softmax_backward", 2, softmax_backward_scale, {"axis": axis}) for axis in (-1, 0, None)),
 ]
 WITH_OUT = [call for call in CALLS if call.name in {"relu", "sigmoid", "tanh", "softmax"}]
 
@@ -195,7 +192,7 @@ def test_every_axis(name, dtype):
         assert_as_reference(call._replace(keywords={"axis": axis}), x, f"axis {axis}")
         assert_as_reference(call._replace(keywords={"axis": np.int64(axis)}), x, f"axis {axis}")
     for axis in (0, -1):  # NumPy lets a 0-d array have these
-        assert_as_reference(call._replace(keywords={"axis": axis}), [x[0, 0, 0] for x in x])
+        assert_as_reference(call._replace(keywords={"axis": axis}), [array[0, 0, 0] for array in x])
 
 
 def test_operands_broadcast():

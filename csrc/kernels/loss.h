@@ -7,6 +7,8 @@ static double sum_of_squares(const real *y, const real *t, ptrdiff_t n)
     for (ptrdiff_t i = 0; i < n; i += LANES) {
         vec d = load_up_to(y + i, n - i) - load_up_to(t + i, n - i);
         add_to(&total, d * d);
+        if (i && i % (RENEWAL * LANES) == 0)
+            renew(&total);
     }
     real error, sum = sum_lanes(total, &error);
     if (isfinite(sum))
@@ -43,9 +45,12 @@ static void sum_rows(real *sum, const real *x, ptrdiff_t rows, ptrdiff_t cols, p
 {
     for (ptrdiff_t j = 0; j < cols; j += LANES) {
         vec_sum total = {broadcast(0), broadcast(0)};
-        for (ptrdiff_t i = 0; i < rows; i++)
+        for (ptrdiff_t i = 0; i < rows; i++) {
             add_to(&total, load_up_to(x + i * stride + j, cols - j));
-        mask finite = less_equal(total.error, total.error);
-        store_up_to(sum + j, choose(finite, total.sum + total.error, total.sum), cols - j);
+            if (i && i % RENEWAL == 0)
+                renew(&total);
+        }
+        renew(&total);
+        store_up_to(sum + j, total.sum, cols - j);
     }
 }

@@ -28,13 +28,16 @@ ALWAYS_INLINE void row_exp(real *terms, const real *x, real max, ptrdiff_t cols)
         store_up_to(terms + i, shifted_exp(load_up_to(x + i, cols - i), broadcast(max)), cols - i);
 }
 
-/* Add a row to the total: to an ulp or two by fours, else with every rounding error kept. */
+/* Add a row to the total: to an ulp or two by fours, else, for a short one, with every rounding error kept. */
 ALWAYS_INLINE void add_row(vec_sum *total, const real *x, ptrdiff_t cols, bool by_fours)
 {
     ptrdiff_t i = 0;
     if (by_fours)
-        for (; i + 4 * LANES <= cols; i += 4 * LANES)
+        for (; i + 4 * LANES <= cols; i += 4 * LANES) {
             add_to(total, (load(x + i) + load(x + i + LANES)) + (load(x + i + 2 * LANES) + load(x + i + 3 * LANES)));
+            if (i && i % (RENEWAL * LANES) == 0)
+                renew(total);
+        }
     for (; i < cols; i += LANES)
         add_to(total, load_up_to(x + i, cols - i));
 }
@@ -80,6 +83,7 @@ static void log_softmax(real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols
             ptrdiff_t size = cols - i < BLOCK ? cols - i : BLOCK;
             row_exp(terms, x + i, max, size);
             add_row(&total, terms, size, false);
+            renew(&total);
         }
         real error, sum = sum_lanes(total, &error);
         /* Where one entry dominates, sum is 1 and error is all of the result. */
@@ -94,8 +98,11 @@ static void softmax_backward(real *dx, const real *dout, const real *y, ptrdiff_
 {
     for (; rows > 0; rows--, dx += cols, dout += cols, y += cols) {
         vec_sum total = {broadcast(0), broadcast(0)};
-        for (ptrdiff_t i = 0; i < cols; i += LANES)
+        for (ptrdiff_t i = 0; i < cols; i += LANES) {
             add_to(&total, load_up_to(dout + i, cols - i) * load_up_to(y + i, cols - i));
+            if (i && i % (RENEWAL * LANES) == 0)
+                renew(&total);
+        }
         real error, dot = sum_lanes(total, &error);
         dot = with_error(dot, error);
         for (ptrdiff_t i = 0; i < cols; i += LANES)
