@@ -86,9 +86,7 @@ def test_rows_columns_and_both_repeated(dtype, isa):
     """Zero strides along one axis; and rows a page apart, which are packed."""
     row, column = normal((1, 40), dtype), normal((40, 1), dtype, 1)
     wide = normal((40, 2100), dtype, 2)
-    for a, b in product(
-        (np.broadcast_to(row, (40, 40)), np.broadcast_to(column, (40, 40))), repeat=2
-    ):
+    for a, b in product((np.broadcast_to(row, (40, 40)), np.broadcast_to(column, (40, 40))), repeat=2):
         assert_product(zerodl_c.matmul(a, b), a, b)
     for b in (wide[:, 1:41], wide[::-1, 7:40], wide[:, 40:0:-1], wide[:, ::60]):
         a = normal((60, 40), dtype, 3)
@@ -104,10 +102,7 @@ def test_any_slices_of_any_matrices(dtype, data):
         """A (rows, cols) view into some larger array, and its own strides."""
         steps = [data.draw(st.sampled_from([1, 1, 2, 3, -1, -2])) for _ in range(2)]
         starts = [data.draw(st.integers(0, 3)) for _ in range(2)]
-        sizes = [
-            start + abs(step) * n
-            for start, step, n in zip(starts, steps, (rows, cols), strict=True)
-        ]
+        sizes = [start + abs(step) * n for start, step, n in zip(starts, steps, (rows, cols), strict=True)]
         memory = normal(tuple(sizes), dtype, data.draw(st.integers(0, 9)))
         view = memory[starts[0] :, starts[1] :][:: steps[0], :: steps[1]]
         assert view.shape == (rows, cols)
@@ -204,11 +199,7 @@ def test_large_stacks_on_threads(dtype, threads):
 
 
 DOTS = {
-    **{
-        name: shapes
-        for name, shapes in RANKS.items()
-        if "broadcast" not in name and "stack" not in name
-    },
+    **{name: shapes for name, shapes in RANKS.items() if "broadcast" not in name and "stack" not in name},
     "scalar . scalar": ((), ()),
     "scalar . matrix": ((), (3, 4)),
     "matrix . scalar": ((3, 4), ()),
@@ -299,9 +290,7 @@ def test_out_may_be_an_operand_of_a_stack():
         pytest.param(np.zeros((1, 2, 4)), ValueError, "out .*", id="shape that would broadcast"),
         pytest.param(np.zeros((2, 4), np.float32), TypeError, "out .*float64.*float32", id="dtype"),
         pytest.param(np.zeros((2, 4), int), TypeError, "out .*float64.*int64", id="integers"),
-        pytest.param(
-            LAYOUTS["read-only"](np.zeros((2, 4))), ValueError, "out .*read-only", id="read-only"
-        ),
+        pytest.param(LAYOUTS["read-only"](np.zeros((2, 4))), ValueError, "out .*read-only", id="read-only"),
         pytest.param([[0.0] * 4] * 2, TypeError, "out .*list", id="list"),
     ],
 )
@@ -381,12 +370,19 @@ BATCHES = [(), (1,), (7,), (0,), (2, 3), (2, 0)]
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_affine(layout, dtype, isa):
     for batch, k, n in product(BATCHES, (1, 9), (0, 1, 17)):
-        x, W, b = (
-            LAYOUTS[layout](normal(shape, dtype, 1)) for shape in ((*batch, k), (k, n), (n,))
-        )
+        x, W, b = (LAYOUTS[layout](normal(shape, dtype, 1)) for shape in ((*batch, k), (k, n), (n,)))
         scale = np.abs(x) @ np.abs(W) + np.abs(b)
         label = f"{x.shape} @ {W.shape}"
         assert_close(zerodl_c.affine(x, W, b), reference.affine(x, W, b), k + 1, scale, label)
+
+
+@every_dtype
+@pytest.mark.parametrize("shape", BLOCKS.values(), ids=BLOCKS)
+def test_affine_over_the_edges_of_blocks(shape, dtype, isa):
+    (x, W), b = operands(*shape, dtype), normal(shape[2:], dtype, 3)
+    scale = np.abs(x) @ np.abs(W) + np.abs(b)
+    for W in (W, LAYOUTS["fortran"](W)):
+        assert_close(zerodl_c.affine(x, W, b), reference.affine(x, W, b), shape[1] + 1, scale)
 
 
 @pytest.mark.parametrize("batch", BATCHES, ids=str)
@@ -433,9 +429,7 @@ def test_affine_backward(layout, dtype, isa):
         dout, x, W = (LAYOUTS[layout](normal(shape, dtype, i)) for i, shape in enumerate(shapes))
         got, expected = (engine.affine_backward(dout, x, W) for engine in (zerodl_c, reference))
         sizes = reference.affine_backward(np.abs(dout), np.abs(x), np.abs(W))
-        for name, *pair, terms, scale in zip(
-            ("dx", "dW", "db"), got, expected, (n, m, m), sizes, strict=True
-        ):
+        for name, *pair, terms, scale in zip(("dx", "dW", "db"), got, expected, (n, m, m), sizes, strict=True):
             assert_close(*pair, terms, scale, f"{name} of {shapes}")
 
 
@@ -474,9 +468,7 @@ def test_affine_backward_of_what_does_not_fit(engine, shapes):
 def assert_gradients(gradients, forward, dout, operands):
     """The gradients of sum(dout * forward(*operands)), which is linear in each operand."""
     for gradient, x in zip(gradients, operands, strict=True):
-        expected = reference.numerical_gradient(
-            lambda _: np.sum(dout * forward(*operands)), x, h=1e-3
-        )
+        expected = reference.numerical_gradient(lambda _: np.sum(dout * forward(*operands)), x, h=1e-3)
         assert gradient.shape == x.shape and gradient.flags.c_contiguous
         np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-9)
 

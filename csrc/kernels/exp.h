@@ -79,28 +79,28 @@ static const real exp2_table_error[] = { /* and what its rounding drops */
     -0x1.bdd3413b26456p-54, -0x1.41577ee04992fp-55, 0x1.6e9f156864b27p-54, 0x1.c7c46b071f2bep-56,
     0x1.7a1cd345dcc81p-54, 0x1.11065895048ddp-55, 0x1.2ed02d75b3707p-55, -0x1.e9c23179c2893p-54};
 
-/* exp(x + *low) = 2^n exp(r) for a multiple n of 1/16; EXP_SMALLEST <= x <= EXP_LARGEST, |*low| <= ulp(x), or NULL
-   for 0. Adding ROUNDER / 16 rounds to a multiple of 1/16, and leaves 16 n in the low bits. */
-ALWAYS_INLINE vec exp_in_range(vec x, const vec *low)
+/* 2^power exp(x + *low); EXP_SMALLEST <= x <= EXP_LARGEST, |*low| <= ulp(x), or NULL for 0.
+   exp(x) is 2^n exp(r) for a multiple n of 1/16. Adding ROUNDER / 16 rounds to a multiple of 1/16, and leaves 16 n in the low bits. */
+ALWAYS_INLINE vec exp_in_range(vec x, const vec *low, int power)
 {
     vec shifted = multiply_add(x, broadcast(LOG2_E), broadcast(ROUNDER / 16)), n = shifted - ROUNDER / 16;
-    vec power = lookup16(exp2_table, as_integer(shifted)), power_error = lookup16(exp2_table_error, as_integer(shifted));
+    vec root = lookup16(exp2_table, as_integer(shifted)), root_error = lookup16(exp2_table_error, as_integer(shifted));
     vec high = multiply_add(n, broadcast(-LN2_HIGH), x);
     vec r = multiply_add(n, broadcast(-LN2_LOW), low ? high + *low : high);
     vec p = multiply_add(r * r, polynomial(r, exp_short_tail, sizeof exp_short_tail / sizeof(real)), r);
-    return scale(power + multiply_add(power, p, power_error), n); /* scale floors n */
+    return scale(root + multiply_add(root, p, root_error), power ? n + (real)power : n); /* scale floors n */
 }
 #else
-ALWAYS_INLINE vec exp_in_range(vec x, const vec *low)
+ALWAYS_INLINE vec exp_in_range(vec x, const vec *low, int power)
 {
     vec n, p = exp_reduced(x, low ? *low : broadcast(0), &n).sum;
-    return scale(1 + p, n);
+    return scale(1 + p, power ? n + (real)power : n);
 }
 #endif
 
 ALWAYS_INLINE vec vec_exp(vec x)
 {
-    return exp_in_range(maximum(broadcast(EXP_SMALLEST), minimum(broadcast(EXP_LARGEST), x)), NULL);
+    return exp_in_range(maximum(broadcast(EXP_SMALLEST), minimum(broadcast(EXP_LARGEST), x)), NULL, 0);
 }
 
 /* log(x) = n ln 2 + log(1 + f), sqrt(1/2) <= 1 + f < sqrt(2); log(1 + f) = 2 atanh(s), s = f / (2 + f). */
@@ -142,7 +142,7 @@ ALWAYS_INLINE vec vec_tanh(vec x)
 /* sigmoid(x) = e / (1 + e) with e = exp(x). x = 40 gives 1 already; beyond, e would overflow. */
 ALWAYS_INLINE vec sigmoid_exp(vec x)
 {
-    return exp_in_range(maximum(broadcast(EXP_SMALLEST), minimum(broadcast(40), x)), NULL);
+    return exp_in_range(maximum(broadcast(EXP_SMALLEST), minimum(broadcast(40), x)), NULL, 0);
 }
 
 /* y = e / (1 + e), corrected for the rounding of d = 1 + e by 1 / d = 1 - y. */

@@ -1,13 +1,15 @@
 /* softmax and its kin over the rows of a contiguous (rows, cols) matrix; each row is a few passes in cache.
    x - max is carried as a sum of two numbers, and so is the total, which keeps every result within 4 ulp. */
 
-/* exp(x - max), with the rounding error of x - max. Below EXP_SMALLEST that may be nan, and the result is 0. */
-ALWAYS_INLINE vec shifted_exp(vec x, vec max)
+/* 2^power exp(x - max), with the rounding error of x - max. Below EXP_SMALLEST that may be nan, and the result
+   is 0, by itself unless it is scaled up. */
+ALWAYS_INLINE vec shifted_exp(vec x, vec max, int power)
 {
     vec shifted = x - max, error = sum_error(x, -max, shifted);
     mask zero = less(shifted, broadcast(EXP_SMALLEST));
     error = choose(zero, broadcast(0), error);
-    return exp_in_range(maximum(broadcast(EXP_SMALLEST), shifted), &error);
+    vec y = exp_in_range(maximum(broadcast(EXP_SMALLEST), shifted), &error, power);
+    return power ? choose(zero, broadcast(0), y) : y;
 }
 
 /* The last vector overlaps the one before it; a short row is filled up with x[0]. */
@@ -21,11 +23,11 @@ static real row_max(const real *x, ptrdiff_t cols)
     return largest(maximum(max, load(x + cols - LANES)));
 }
 
-/* terms = exp(x - max) */
-ALWAYS_INLINE void row_exp(real *terms, const real *x, real max, ptrdiff_t cols)
+/* terms = 2^power exp(x - max) */
+ALWAYS_INLINE void row_exp(real *terms, const real *x, real max, ptrdiff_t cols, int power)
 {
     for (ptrdiff_t i = 0; i < cols; i += LANES)
-        store_up_to(terms + i, shifted_exp(load_up_to(x + i, cols - i), broadcast(max)), cols - i);
+        store_up_to(terms + i, shifted_exp(load_up_to(x + i, cols - i), broadcast(max), power), cols - i);
 }
 
 /* Add a row to the total: to an ulp or two by fours, else, for a short one, with every rounding error kept. */
@@ -62,7 +64,7 @@ static void softmax(real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols)
         ptrdiff_t end = rows - i < block ? rows : i + block;
         real sum[MOST_ROWS], error[MOST_ROWS];
         for (ptrdiff_t r = i; r < end; r++)
-            row_exp(out + r * cols, x + r * cols, row_max(x + r * cols, cols), cols);
+            row_exp(out + r * cols, x + r * cols, row_max(x + r * cols, cols), cols, 0);
         for (ptrdiff_t r = i; r < end; r++) {
             vec_sum total = {broadcast(0), broadcast(0)};
             add_row(&total, out + r * cols, cols, true);
@@ -73,21 +75,22 @@ static void softmax(real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols)
     }
 }
 
+/* The terms are scaled up by 2^POWER, so that none loses bits as a subnormal: where one entry dominates, the others
+   are all of its result. Then sum is 2^POWER, and error is the others. */
 static void log_softmax(real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols)
 {
+    enum { BLOCK = 256, POWER = MANTISSA_BITS + 8 };
     for (; rows > 0; rows--, x += cols, out += cols) {
-        enum { BLOCK = 256 };
         real terms[BLOCK], max = row_max(x, cols);
         vec_sum total = {broadcast(0), broadcast(0)};
         for (ptrdiff_t i = 0; i < cols; i += BLOCK) {
             ptrdiff_t size = cols - i < BLOCK ? cols - i : BLOCK;
-            row_exp(terms, x + i, max, size);
+            row_exp(terms, x + i, max, size, POWER);
             add_row(&total, terms, size, false);
             renew(&total);
         }
         real error, sum = sum_lanes(total, &error);
-        /* Where one entry dominates, sum is 1 and error is all of the result. */
-        real log_sum = (real)(log((double)sum) + (double)error / (double)sum);
+        real log_sum = (real)(log(ldexp((double)sum, -POWER)) + (double)error / (double)sum);
         for (ptrdiff_t i = 0; i < cols; i += LANES)
             store_up_to(out + i, (load_up_to(x + i, cols - i) - max) - log_sum, cols - i);
     }
