@@ -41,7 +41,13 @@ def threads(request, restore_threads):
 
 
 @pytest.fixture
-def python():
+def elsewhere(monkeypatch, tmp_path):
+    """An empty working folder: an interpreter started in the checkout would import its sources, which have no C."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def python(elsewhere):
     """Run a program in a fresh interpreter: python(code, NAME=value) -> its completed process."""
 
     def run(code, **environment):

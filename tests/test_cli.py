@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,14 +17,15 @@ import zerodl_c
 from zerodl_c import cli, plot
 from zerodl_c.datasets import load_digits
 
+pytestmark = pytest.mark.usefixtures("elsewhere")
+
 QUICK = ["train", "--epochs", "2", "--hidden", "10"]
 
 
-def run(*arguments):
+def run(*arguments, **options):
     """The command in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "zerodl_c", *arguments], capture_output=True, text=True, timeout=120
-    )
+    command = [sys.executable, "-m", "zerodl_c", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
 
 
 def fails(capsys, *arguments):
@@ -327,13 +329,6 @@ class TestErrors:
 class TestFullDisk:
     """A limit on the size of files makes a write fail halfway, as a full disk does."""
 
-    @pytest.fixture
-    def limit(self):
-        resource = pytest.importorskip("resource", reason="limits are for POSIX systems")
-        before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
     @pytest.mark.parametrize(
         ("size", "unwritten", "written"),
         [
@@ -341,15 +336,16 @@ class TestFullDisk:
             (20_000, "curves.png", ["params_c.npz", "params_numpy.npz"]),
         ],
     )
-    def test_leaves_no_half_written_file(self, capsys, limit, tmp_path, size, unwritten, written):
+    def test_leaves_no_half_written_file(self, tmp_path, size, unwritten, written):
+        resource = pytest.importorskip("resource", reason="limits are for POSIX systems")
         assert cli.main([*QUICK, "--out", str(tmp_path)]) == 0
         before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
         assert len(before["params_c.npz"]) < 20_000 < len(before["curves.png"])
-        capsys.readouterr()
-        limit(size)
-        message = fails(capsys, *QUICK, "--seed", "1", "--out", str(tmp_path))
+        limited = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (size, size))
+        done = run(*QUICK, "--seed", "1", "--out", str(tmp_path), preexec_fn=limited)
         after = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-        assert message == f"cannot write {tmp_path / unwritten}: {os.strerror(errno.EFBIG)}"
+        reason = f"cannot write {tmp_path / unwritten}: {os.strerror(errno.EFBIG)}"
+        assert (done.returncode, done.stderr) == (2, f"zerodl-c: error: {reason}\n")
         assert after.keys() == before.keys()
         assert [name for name in sorted(after) if after[name] != before[name]] == written
         for name in written:

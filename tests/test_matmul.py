@@ -381,8 +381,8 @@ def test_affine(layout, dtype, isa):
 def test_affine_over_the_edges_of_blocks(shape, dtype, isa):
     (x, W), b = operands(*shape, dtype), normal(shape[2:], dtype, 3)
     scale = np.abs(x) @ np.abs(W) + np.abs(b)
-    for W in (W, LAYOUTS["fortran"](W)):
-        assert_close(zerodl_c.affine(x, W, b), reference.affine(x, W, b), shape[1] + 1, scale)
+    for w in (W, LAYOUTS["fortran"](W)):
+        assert_close(zerodl_c.affine(x, w, b), reference.affine(x, w, b), shape[1] + 1, scale)
 
 
 @pytest.mark.parametrize("batch", BATCHES, ids=str)
