@@ -107,7 +107,7 @@ ALWAYS_INLINE vec vec_exp(vec x)
 ALWAYS_INLINE vec vec_log(vec x)
 {
     mask subnormal = less(x, broadcast(SMALLEST_NORMAL));
-    vec normal = choose(subnormal, x * (real)((int64_t)1 << SUBNORMAL_SHIFT), x);
+    vec normal = absolute(choose(subnormal, x * (real)((int64_t)1 << SUBNORMAL_SHIFT), x));
     ivec sqrt_half = as_integer(broadcast((real)0.70710678118654752));
     ivec exponent = (as_integer(normal) - sqrt_half) >> MANTISSA_BITS;
     vec f = as_real(as_integer(normal) - (exponent << MANTISSA_BITS)) - 1;
