@@ -33,9 +33,7 @@ ARGUMENTS = {
     "affine": {"x": HALVES, "W": [[1.0, 0.0], [2.0, 1.0], [4.0, 8.0]], "b": [0.5, -0.5]},
     "affine_backward": {"dout": [[1.0], [2.0]], "x": HALVES, "W": COLUMN},
 }
-OPERANDS = [
-    (name, key) for name, arguments in ARGUMENTS.items() for key in arguments if key != "LABELS"
-]
+OPERANDS = [(name, key) for name, arguments in ARGUMENTS.items() for key in arguments if key != "LABELS"]
 
 every_name = pytest.mark.parametrize("name", ARGUMENTS)
 every_operand = pytest.mark.parametrize(("name", "key"), OPERANDS, ids="-".join)
@@ -109,9 +107,7 @@ def test_python_numbers_do_not_widen():
 @every_name
 def test_float16_is_computed_in_float32(name):
     """The result is the float32 result, rounded once."""
-    narrow, wide = (
-        call(zerodl_c, name, lambda x, dtype=dtype: np.asarray(x, dtype)) for dtype in FLOATS[:2]
-    )
+    narrow, wide = (call(zerodl_c, name, lambda x, dtype=dtype: np.asarray(x, dtype)) for dtype in FLOATS[:2])
     for got, expected in zip(narrow, wide, strict=True):
         np.testing.assert_array_equal(got, expected.astype(got.dtype))
 
@@ -220,9 +216,7 @@ def test_a_wrong_dtype_is_a_typeerror_that_names_the_argument_and_the_dtype(name
 
 
 @every_operand
-@pytest.mark.parametrize(
-    "value", [None, {}, {1, 2}, object(), "abc", 1j, [None], [[1, "a"]]], ids=str
-)
+@pytest.mark.parametrize("value", [None, {}, {1, 2}, object(), "abc", 1j, [None], [[1, "a"]]], ids=str)
 def test_what_is_no_number_is_a_typeerror_that_names_the_argument(name, key, value):
     with pytest.raises(TypeError, match=f"^{key} must"):
         call(zerodl_c, name, **{key: value})
@@ -255,9 +249,7 @@ def test_temporaries_live_as_long_as_c_reads_them(layout):
     for _ in range(5):
         if layout != "repeated":
             np.testing.assert_array_equal(zerodl_c.sigmoid(LAYOUTS[layout](x)), expected[0])
-            np.testing.assert_array_equal(
-                zerodl_c.matmul(LAYOUTS[layout](x), LAYOUTS[layout](x.T)), expected[1]
-            )
+            np.testing.assert_array_equal(zerodl_c.matmul(LAYOUTS[layout](x), LAYOUTS[layout](x.T)), expected[1])
 
 
 def test_workspaces_are_freed(python):
@@ -297,9 +289,7 @@ for x, y in ((a, out), (stack, stacked)):
 resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 print(zerodl_c.matmul(a, b, out=out)[0, 0])
 """)
-    assert done.stdout.splitlines() == ["no memory for the workspace of a matrix product"] * 2 + [
-        "256.0"
-    ], done.stderr
+    assert done.stdout.splitlines() == ["no memory for the workspace of a matrix product"] * 2 + ["256.0"], done.stderr
 
 
 def test_sizes_that_no_memory_holds():
@@ -313,9 +303,7 @@ def test_sizes_that_no_memory_holds():
 @pytest.mark.parametrize("level", _config.isa_levels())
 def test_the_processor_is_left_as_it_was(python, level):
     """MMX without emms would break long double; and subnormals must not be flushed."""
-    names = (
-        f"UNARY, BINARY, LABELLED = {UNARY + SOFTMAX, BACKWARD + SQUARES, [*LABELLED, GRADIENT]}"
-    )
+    names = f"UNARY, BINARY, LABELLED = {UNARY + SOFTMAX, BACKWARD + SQUARES, [*LABELLED, GRADIENT]}"
     done = python(
         names
         + """
@@ -352,19 +340,13 @@ def test_kernels_write_nothing_beside_their_output(dtype, isa):
         memory = np.ones(start + n + 20, dtype)
         for name in ("exp", "log", "tanh", "sigmoid", "relu"):
             memory[:] = 1
-            getattr(lib, f"zdl_{name}_{suffix}")(
-                at(memory[start:]), at(np.append(x, 0).astype(dtype)), n
-            )
+            getattr(lib, f"zdl_{name}_{suffix}")(at(memory[start:]), at(np.append(x, 0).astype(dtype)), n)
             assert (memory[:start] == 1).all() and (memory[start + n :] == 1).all(), (name, n)
         for name in ("softmax", "log_softmax"):
             memory[:] = 1
-            getattr(lib, f"zdl_{name}_{suffix}")(
-                at(memory[start:]), at(np.append(x, 0).astype(dtype)), 1, n
-            )
+            getattr(lib, f"zdl_{name}_{suffix}")(at(memory[start:]), at(np.append(x, 0).astype(dtype)), 1, n)
             assert (memory[:start] == 1).all() and (memory[start + n :] == 1).all(), (name, n)
         memory[:] = 1
         column = np.ones(max(n, 1), dtype)
-        getattr(lib, f"zdl_matmul_{suffix}")(
-            at(memory[start:]), n, at(column), 1, 1, at(column), n, 1, 1, 1, n
-        )
+        getattr(lib, f"zdl_matmul_{suffix}")(at(memory[start:]), n, at(column), 1, 1, at(column), n, 1, 1, 1, n)
         assert (memory[:start] == 1).all() and (memory[start + n :] == 1).all(), ("matmul", n)

@@ -39,10 +39,7 @@ def test_matmul_writes_rows_that_are_apart(dtype, isa, threads):
         a, b = normal((m, k), dtype, 1), normal((k, n), dtype, 2)
         memory = np.full((m, n + 9), 7, dtype)
         out = memory[:, 4 : n + 4]
-        assert (
-            function("matmul", dtype)(at(out), n + 9, *strided(a), *strided(b), m, k, n)
-            == lib.ZDL_OK
-        )
+        assert function("matmul", dtype)(at(out), n + 9, *strided(a), *strided(b), m, k, n) == lib.ZDL_OK
         np.testing.assert_array_equal(out, zerodl_c.matmul(a, b))
         assert (memory[:, :4] == 7).all() and (memory[:, n + 4 :] == 7).all()
 
@@ -100,9 +97,7 @@ def test_affine_is_the_composition(activation, dtype, isa, threads):
             normal((n,), dtype, 3),
         )
         out = np.empty((m, n), dtype)
-        status = function("affine", dtype)(
-            at(out), *strided(x), *strided(w), at(b), m, k, n, activation
-        )
+        status = function("affine", dtype)(at(out), *strided(x), *strided(w), at(b), m, k, n, activation)
         assert status == lib.ZDL_OK
         np.testing.assert_array_equal(out, ACTIVATIONS[activation](zerodl_c.affine(x, w, b)))
 
@@ -112,9 +107,7 @@ def test_affine_backward_without_dx(dtype, isa):
     m, k, n = 13, 9, 17
     dout, x, w = normal((m, n), dtype, 1), normal((m, k), dtype, 2), normal((k, n), dtype, 3)
     dw, db = np.empty((k, n), dtype), np.empty(n, dtype)
-    status = function("affine_backward", dtype)(
-        ffi.NULL, at(dw), at(db), at(dout), *strided(x), *strided(w), m, k, n
-    )
+    status = function("affine_backward", dtype)(ffi.NULL, at(dw), at(db), at(dout), *strided(x), *strided(w), m, k, n)
     assert status == lib.ZDL_OK
     for got, expected in zip((dw, db), zerodl_c.affine_backward(dout, x, w)[1:], strict=True):
         np.testing.assert_array_equal(got, expected)

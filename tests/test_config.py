@@ -33,9 +33,7 @@ def test_zerodl_isa_forces_a_level(python, level):
     assert done.returncode == 0, done.stderr
     values, *config = done.stdout.splitlines()
     assert values == str([0.5] * 9)
-    assert any(
-        re.match(rf"ISA +{level}, of {', '.join(_config.isa_levels())}$", line) for line in config
-    ), config
+    assert any(re.match(rf"ISA +{level}, of {', '.join(_config.isa_levels())}$", line) for line in config), config
 
 
 @pytest.mark.parametrize("level", ["nonsense", "AVX2", "avx", "baseline ", "neon9"])

@@ -26,9 +26,7 @@ def assert_step_as_reference(param, grad, lr=0.1, label=""):
     assert grad.tobytes() == before, f"{label}: the gradient was changed"
     scale = np.abs(lr * grad)
     native = param.dtype.newbyteorder("=")
-    assert_close(
-        np.array(got, native, order="C"), np.array(expected, native, order="C"), 0, scale, label
-    )
+    assert_close(np.array(got, native, order="C"), np.array(expected, native, order="C"), 0, scale, label)
 
 
 @every_dtype
@@ -38,9 +36,7 @@ def test_every_length(dtype, isa):
 
 
 @every_dtype
-@pytest.mark.parametrize(
-    "param_layout", [name for name in LAYOUTS if name not in {"read-only", "repeated"}]
-)
+@pytest.mark.parametrize("param_layout", [name for name in LAYOUTS if name not in {"read-only", "repeated"}])
 @pytest.mark.parametrize("grad_layout", LAYOUTS)
 def test_every_layout(param_layout, grad_layout, dtype):
     for shape in ((), (5,), (3, 17), (2, 3, 4), (0, 3)):
@@ -85,9 +81,7 @@ def test_the_learning_rate_may_change_and_is_001_at_first(engine):
     np.testing.assert_allclose(params["W"], -2.01, rtol=1e-15)
 
 
-@pytest.mark.parametrize(
-    "lr", [0, 1, 0.1, np.float32(0.1), np.float64(0.1), np.array(0.1), -0.1, np.inf], ids=repr
-)
+@pytest.mark.parametrize("lr", [0, 1, 0.1, np.float32(0.1), np.float64(0.1), np.array(0.1), -0.1, np.inf], ids=repr)
 def test_any_number_is_a_learning_rate(lr):
     param = np.array([1.0, 2.0, 3.0])
     with np.errstate(all="ignore"):

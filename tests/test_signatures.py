@@ -36,11 +36,7 @@ def methods(cls):
     }
 
 
-NAMES = [
-    (name, public_name)
-    for name in MODULES
-    for public_name in sorted(public(module("zerodl_c.reference", name)))
-]
+NAMES = [(name, public_name) for name in MODULES for public_name in sorted(public(module("zerodl_c.reference", name)))]
 every_name = pytest.mark.parametrize(("of", "name"), NAMES, ids=lambda value: value)
 
 
@@ -61,9 +57,7 @@ def test_the_modules_export_the_same_names(of):
 
 @every_name
 def test_signatures(of, name):
-    in_c, in_numpy = (
-        getattr(module(engine, of), name) for engine in ("zerodl_c", "zerodl_c.reference")
-    )
+    in_c, in_numpy = (getattr(module(engine, of), name) for engine in ("zerodl_c", "zerodl_c.reference"))
     if not inspect.isclass(in_c):
         assert inspect.signature(in_c) == inspect.signature(in_numpy)
         return
@@ -78,9 +72,7 @@ def documented_and_typed(function, name):
     parameters = [p for p in signature.parameters.values() if p.name != "self"]
     bare = [p.name for p in parameters if p.annotation is p.empty]
     assert not bare, f"{name} has no type hints for {bare}"
-    assert signature.return_annotation is not signature.empty, (
-        f"{name} has no type hint for its result"
-    )
+    assert signature.return_annotation is not signature.empty, f"{name} has no type hint for its result"
 
 
 @pytest.mark.parametrize("engine", ["zerodl_c", "zerodl_c.reference"])

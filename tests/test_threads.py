@@ -20,9 +20,7 @@ pytestmark = pytest.mark.usefixtures("restore_threads")
 
 openmp = pytest.mark.skipif(not _bridge.lib.zdl_openmp(), reason="built without OpenMP")
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-tasks = pytest.mark.skipif(
-    not os.path.isdir("/proc/self/task"), reason="threads are counted in /proc"
-)
+tasks = pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="threads are counted in /proc")
 
 # --- The same bits --------------------------------------------------------------------------------
 
@@ -39,24 +37,19 @@ PRODUCTS = [
 
 def of_shapes(name, operands):
     function = getattr(zerodl_c, name)
-    return lambda dtype: [
-        function(*(normal(shape, dtype, seed) for seed in range(operands))) for shape in SHAPES
-    ]
+    return lambda dtype: [function(*(normal(shape, dtype, seed) for seed in range(operands))) for shape in SHAPES]
 
 
 def labelled(name):
     """Labels: the number of the row, around and around."""
     function = getattr(zerodl_c, name)
     return lambda dtype: [
-        function(np.abs(normal(shape, dtype)) / 10, np.arange(shape[0]) % shape[1])
-        for shape in SHAPES[:2]
+        function(np.abs(normal(shape, dtype)) / 10, np.arange(shape[0]) % shape[1]) for shape in SHAPES[:2]
     ]
 
 
 def of_products(function):
-    return lambda dtype: [
-        function(normal((m, k), dtype, 1), normal((k, n), dtype, 2)) for m, k, n in PRODUCTS
-    ]
+    return lambda dtype: [function(normal((m, k), dtype, 1), normal((k, n), dtype, 2)) for m, k, n in PRODUCTS]
 
 
 def backward_of_products(function):
@@ -91,9 +84,7 @@ RESULTS = {
 
 def bits(result):
     """The bytes of all arrays and scalars in a result."""
-    return (
-        [bits(part) for part in result] if isinstance(result, (list, tuple)) else result.tobytes()
-    )
+    return [bits(part) for part in result] if isinstance(result, (list, tuple)) else result.tobytes()
 
 
 def test_every_function_is_here():
@@ -192,9 +183,7 @@ def test_omp_num_threads(python, n):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_eight_python_threads_in_matmul_at_once(dtype, threads):
-    operands = [
-        (normal((70 + i, 300), dtype, i), normal((90 + i, 300), dtype, -i % 9).T) for i in range(8)
-    ]
+    operands = [(normal((70 + i, 300), dtype, i), normal((90 + i, 300), dtype, -i % 9).T) for i in range(8)]
     expected = [zerodl_c.matmul(a, b) for a, b in operands]
     together = threading.Barrier(8)
 

@@ -60,9 +60,7 @@ def test_both_engines_give_the_same_numbers(dtype, isa, threads):
     x, labels = batch(dtype)
     nets = [net_of(engine, dtype) for engine in (zerodl_c, reference)]
     for forward in ("predict", "accuracy"):
-        got, expected = (
-            getattr(net, forward)(*(x, labels)[: 1 + (forward == "accuracy")]) for net in nets
-        )
+        got, expected = (getattr(net, forward)(*(x, labels)[: 1 + (forward == "accuracy")]) for net in nets)
         np.testing.assert_allclose(got, expected, rtol=50 * np.finfo(dtype).eps)
     assert_close(*(net.loss(x, labels) for net in nets), terms=20, scale=1)
     for t in (
@@ -76,9 +74,7 @@ def test_both_engines_give_the_same_numbers(dtype, isa, threads):
         for key in KEYS:
             assert_close(gradients[0][key], gradients[1][key], terms=20, scale=1, label=key)
     for attribute in ("a1", "z1", "a2", "y"):
-        assert_close(
-            *(getattr(net, attribute) for net in nets), terms=20, scale=10, label=attribute
-        )
+        assert_close(*(getattr(net, attribute) for net in nets), terms=20, scale=10, label=attribute)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -205,12 +201,8 @@ def test_simple_net_on_both_engines():
     [
         pytest.param(np.ones((2, 4)), [0, 1], ValueError, r"\(2, ?4\)|4", id="inputs"),
         pytest.param(np.ones((2, 5)), [0], ValueError, "t must hold 2 labels", id="too few labels"),
-        pytest.param(
-            np.ones((2, 5)), [0, 3], IndexError, "t must hold labels", id="label too large"
-        ),
-        pytest.param(
-            np.ones((2, 5)), [0, -1], IndexError, "t must hold labels", id="negative label"
-        ),
+        pytest.param(np.ones((2, 5)), [0, 3], IndexError, "t must hold labels", id="label too large"),
+        pytest.param(np.ones((2, 5)), [0, -1], IndexError, "t must hold labels", id="negative label"),
         pytest.param(np.ones((2, 5)), [0.0, 1.0], TypeError, "t must", id="float labels"),
         pytest.param(np.ones((0, 5)), [], ValueError, "must be", id="empty batch"),
     ],

@@ -6,12 +6,19 @@ dtype (`kernel`), check what it returns (`check`), and give the result back as N
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._zerodl import ffi, lib
+try:
+    from ._zerodl import ffi, lib
+except ModuleNotFoundError as error:
+    raise ImportError(
+        f"zerodl_c was imported from {Path(__file__).parent}, which has no compiled extension. If these are its "
+        "sources, start Python in another folder, or build in place with `python build.py`"
+    ) from error
 
 Array = NDArray[Any]
 Kernel = dict[str, Callable[..., Any]]

@@ -69,7 +69,7 @@ def show_config() -> None:
 
     openmp = lib.zdl_openmp()
     print(f"zerodl_c  {metadata.version('zerodl_c')}")
-    print(f"compiler  {ffi.string(lib.zdl_compiler()).decode()}")
+    print(f"compiler  {ffi.string(lib.zdl_compiler()).decode().strip()}")
     print(f"ISA       {ffi.string(lib.zdl_get_isa()).decode()}, of {', '.join(isa_levels())}")
     print(f"threads   {get_num_threads()}, {f'OpenMP {openmp}' if openmp else 'without OpenMP'}")
 

@@ -212,6 +212,8 @@ static void multiply_rows(const product *t, const struct b_block *block, ptrdiff
 /* out = activation(a @ b + bias); false where memory for packing is lacking. */
 static bool matmul(const product *t)
 {
+    if (t->m == 0 || t->n == 0)
+        return true;
     ptrdiff_t depths = t->k > 0 ? ceil_div(t->k, BLOCK_DEPTH) : 1, heights = ceil_div(t->m, BLOCK_ROWS);
     ptrdiff_t to_pack = least(t->n - first_packed(t, t->n), BLOCK_COLS); /* at most, of any block */
     size_t packed_size = (size_t)(ceil_div(to_pack, TILE_COLS) * TILE_COLS * ceil_div(t->k, depths));
