@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 
@@ -24,6 +24,8 @@ from zerodl_c.two_layer_net import TwoLayerNet
 
 __all__ = ["main"]
 
+TURNS = 10
+PAUSE = 0.05  # seconds: for a while after their last job, the other engine's threads spin and hold a core
 ENGINES = {"c": zerodl_c, "numpy": zerodl_c.reference}
 
 
@@ -266,7 +268,7 @@ def _start(engine: str, data: Dataset, args: argparse.Namespace) -> _Run:
 
 
 def _fit(runs: list[_Run], data: Dataset, args: argparse.Namespace) -> None:
-    """Train the engines in turns of one epoch, so that a busy machine slows them alike."""
+    """Train the engines in TURNS turns each, so that a busy machine slows them alike."""
     from tqdm import tqdm
 
     images = len(data.x_train)
@@ -278,17 +280,26 @@ def _fit(runs: list[_Run], data: Dataset, args: argparse.Namespace) -> None:
         bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
         disable=None,
     ) as bar:
-        for epoch in range(args.epochs):
-            order = np.random.permutation(images)
+        turn = math.ceil(args.epochs / TURNS)
+        for first in range(0, args.epochs, turn):
+            epochs = range(first, min(first + turn, args.epochs))
+            orders = [np.random.permutation(images) for _ in epochs]
             for run in runs:
-                bar.set_description(f"epoch {epoch + 1}/{args.epochs}, {run.engine}", refresh=False)
-                for start in range(0, images, args.batch_size):
-                    batch = order[start : start + args.batch_size]
-                    run.step(data.x_train[batch], data.t_train[batch])
-                    bar.update(len(batch))
-                run.evaluate(data)
-                loss, accuracy = (f"{values[-1]:.4f}" for values in run.curves.values())
-                bar.set_postfix(loss=loss, accuracy=accuracy, refresh=False)
+                if len(runs) > 1:
+                    time.sleep(PAUSE)
+                for epoch, order in zip(epochs, orders, strict=True):
+                    bar.set_description(f"epoch {epoch + 1}/{args.epochs}, {run.engine}", refresh=False)
+                    _train_epoch(run, data, order, args.batch_size, bar)
+
+
+def _train_epoch(run: _Run, data: Dataset, order: np.ndarray, batch_size: int, bar: Any) -> None:
+    for start in range(0, len(order), batch_size):
+        batch = order[start : start + batch_size]
+        run.step(data.x_train[batch], data.t_train[batch])
+        bar.update(len(batch))
+    run.evaluate(data)
+    loss, accuracy = (f"{values[-1]:.4f}" for values in run.curves.values())
+    bar.set_postfix(loss=loss, accuracy=accuracy, refresh=False)
 
 
 def _table(runs: list[_Run], data: Dataset) -> str:
