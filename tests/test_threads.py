@@ -172,6 +172,22 @@ def test_threadpoolctl_limits_a_new_python_thread():
 
 
 @openmp
+def test_set_num_threads_holds_for_a_new_python_thread_even_if_said_within_a_limit(python):
+    done = python(
+        """
+import threading, threadpoolctl, zerodl_c
+with threadpoolctl.threadpool_limits(1):
+    zerodl_c.set_num_threads(3)
+thread = threading.Thread(target=lambda: print(zerodl_c.get_num_threads()))
+thread.start()
+thread.join()
+""",
+        OMP_NUM_THREADS="2",
+    )
+    assert done.stdout.split() == ["3"], done.stderr
+
+
+@openmp
 @pytest.mark.parametrize("n", [1, 3])
 def test_omp_num_threads(python, n):
     done = python("import zerodl_c; print(zerodl_c.get_num_threads())", OMP_NUM_THREADS=str(n))
