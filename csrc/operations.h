@@ -237,9 +237,23 @@ static void product_range(void *task, ptrdiff_t begin, ptrdiff_t end)
     }
 }
 
+/* One row of C from a transposed b would pack all of b to use it once; as C.T = b.T a.T it is read where it lies. */
+static bool better_transposed(const product *t)
+{
+    return t->m == 1 && t->b.col != 1 && !t->bias && t->activation == ZDL_IDENTITY;
+}
+
+static product transposed(product t)
+{
+    matrix a = {t.b.at, t.b.col, t.b.row}, b = {t.a.at, t.a.col, t.a.row};
+    return (product){t.out, 1, a, b, t.n, t.k, 1, NULL, ZDL_IDENTITY};
+}
+
 /* As many pieces of out as threads, as square as may be: each reads its rows of a and its columns of b. */
 static int multiply(product whole)
 {
+    if (better_transposed(&whole))
+        whole = transposed(whole);
     struct split_product task = {whole, 1, 1, 0};
     int threads = zdl_threads_for(2. * (double)whole.m * (double)whole.n * (double)whole.k, GRAIN_FLOPS);
     double least_reads = INFINITY;

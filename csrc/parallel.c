@@ -24,7 +24,11 @@ static volatile int in_forked_child;
 #if defined __unix__ || defined __APPLE__
 #include <pthread.h>
 static void after_fork(void) { in_forked_child = 1; }
-__attribute__((constructor)) static void watch_forks(void) { pthread_atfork(NULL, NULL, after_fork); }
+__attribute__((constructor)) static void at_load(void)
+{
+    initial = omp_get_max_threads();
+    pthread_atfork(NULL, NULL, after_fork);
+}
 #endif
 
 int zdl_openmp(void) { return _OPENMP; }
@@ -38,7 +42,7 @@ static void apply(int n)
 
 void zdl_set_num_threads(int n)
 {
-    if (!request_count)
+    if (!initial)
         initial = omp_get_max_threads();
     requested = n;
     request_count++;

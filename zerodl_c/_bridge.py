@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 # GNU OpenMP's threads spin for milliseconds while they wait. On a busy core that keeps the thread they wait for from
-# running at all: 8 ms for a call of 50 us. 10,000 rounds are about 0.1 ms. It reads this once, when it is loaded.
+# running at all: 8 ms for a call of 50 us. 2,000 rounds are about 0.1 ms. It reads this once, when it is loaded.
 _SPIN = "GOMP_SPINCOUNT"
 _choose_spin = _SPIN not in os.environ and "OMP_WAIT_POLICY" not in os.environ
 if _choose_spin:
-    os.environ[_SPIN] = "10000"
+    os.environ[_SPIN] = "2000"
 try:
     from ._zerodl import ffi, lib
 except ModuleNotFoundError as error:
