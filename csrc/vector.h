@@ -57,7 +57,7 @@ ALWAYS_INLINE vec load(const real *p) { vec v; memcpy(&v, p, sizeof v); return v
 ALWAYS_INLINE void store(real *p, vec v) { memcpy(p, &v, sizeof v); }
 
 /* less(a, b), less_equal(a, b) per lane, false for nan; choose(mask, a, b) takes a where the mask is set.
-   multiply_add(a, b, c) is a * b + c, rounded once where the machine can (HAVE_FMA).
+   multiply_add(a, b, c) is a * b + c, rounded once where the machine can.
    maximum(a, b) is a > b ? a : b per lane: it returns b where either is nan. minimum likewise.
    scale(v, n) is v * 2^n for integral n, right also where 2^n alone would overflow or underflow.
    load_part, store_part: the first n < LANES elements; the others read as 0 (or as `other`) and are not written.
@@ -65,7 +65,6 @@ ALWAYS_INLINE void store(real *p, vec v) { memcpy(p, &v, sizeof v); }
 
 #if defined VECTOR_AVX512
 
-#define HAVE_FMA 1
 #if REAL_BITS == 64
 #define SIMD(op) _mm512_##op##_pd
 #define SIMD_COMPARE _mm512_cmp_pd_mask
@@ -110,7 +109,6 @@ ALWAYS_INLINE vec choose(mask m, vec a, vec b) { return m ? a : b; }
 #endif
 
 #if defined VECTOR_AVX2
-#define HAVE_FMA 1
 #if REAL_BITS == 64
 #define SIMD(op) _mm256_##op##_pd
 #else
@@ -133,14 +131,18 @@ ALWAYS_INLINE void store_part(real *p, vec v, ptrdiff_t n) { SIMD(maskstore)(p, 
 #else
 
 #if defined __aarch64__ && defined __GNUC__
-#define HAVE_FMA 1
 #if REAL_BITS == 64
-ALWAYS_INLINE vec multiply_add(vec a, vec b, vec c) { return (vec)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b); }
+ALWAYS_INLINE vec multiply_add(vec a, vec b, vec c)
+{
+    return (vec)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b);
+}
 #else
-ALWAYS_INLINE vec multiply_add(vec a, vec b, vec c) { return (vec)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
+ALWAYS_INLINE vec multiply_add(vec a, vec b, vec c)
+{
+    return (vec)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+}
 #endif
 #else
-#define HAVE_FMA 0
 ALWAYS_INLINE vec multiply_add(vec a, vec b, vec c) { return a * b + c; }
 #endif
 ALWAYS_INLINE vec maximum(vec a, vec b) { return choose(less(b, a), a, b); }

@@ -80,7 +80,8 @@ static const real exp2_table_error[] = { /* and what its rounding drops */
     0x1.7a1cd345dcc81p-54, 0x1.11065895048ddp-55, 0x1.2ed02d75b3707p-55, -0x1.e9c23179c2893p-54};
 
 /* 2^power exp(x + *low); EXP_SMALLEST <= x <= EXP_LARGEST, |*low| <= ulp(x), or NULL for 0.
-   exp(x) is 2^n exp(r) for a multiple n of 1/16. Adding ROUNDER / 16 rounds to a multiple of 1/16, and leaves 16 n in the low bits. */
+   exp(x) is 2^n exp(r) for a multiple n of 1/16. Adding ROUNDER / 16 rounds to such a multiple, and leaves 16 n in the
+   low bits. */
 ALWAYS_INLINE vec exp_in_range(vec x, const vec *low, int power)
 {
     vec shifted = multiply_add(x, broadcast(LOG2_E), broadcast(ROUNDER / 16)), n = shifted - ROUNDER / 16;
