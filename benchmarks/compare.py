@@ -89,6 +89,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10, help="turns of each engine (default: 10)")
     args = parser.parse_args()
 
+    np.ones(3_000_000)  # freed at once: glibc then keeps such blocks, and NumPy's temporaries are not fresh pages
     print(f"CPU       {processor()}")
     zerodl_c.show_config()
     pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
