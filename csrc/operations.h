@@ -185,23 +185,26 @@ double ZDL(sum_of_squares)(const real *y, const real *t, ptrdiff_t n)
     return sum;
 }
 
+/* a + b; what rounding drops is added to *error (Knuth's TwoSum). */
+static double add_exactly(double a, double b, double *error)
+{
+    double sum = a + b, part = sum - a;
+    *error += (a - (sum - part)) + (b - part);
+    return sum;
+}
+
 /* log(y + 1e-7), with what rounding drops from y + 1e-7 put back: near y = 1 it is most of the result. */
 static double log_of_probability(double y)
 {
-    double sum = y + 1e-7, part = sum - y;
-    double error = (y - (sum - part)) + (1e-7 - part);
+    double error = 0, sum = add_exactly(y, 1e-7, &error);
     return sum > 0 && isfinite(sum) ? log(sum) + error / sum : log(sum);
 }
 
 double ZDL(cross_entropy)(const real *y, const int64_t *label, ptrdiff_t rows, ptrdiff_t cols)
 {
     double sum = 0, error = 0;
-    for (ptrdiff_t i = 0; i < rows; i++) {
-        double term = log_of_probability((double)y[i * cols + label[i]]);
-        double next = sum + term, part = next - sum;
-        error += (sum - (next - part)) + (term - part);
-        sum = next;
-    }
+    for (ptrdiff_t i = 0; i < rows; i++)
+        sum = add_exactly(sum, log_of_probability((double)y[i * cols + label[i]]), &error);
     return -(isfinite(sum) ? sum + error : sum) / (double)rows;
 }
 
@@ -237,23 +240,9 @@ static void product_range(void *task, ptrdiff_t begin, ptrdiff_t end)
     }
 }
 
-/* One row of C from a transposed b would pack all of b to use it once; as C.T = b.T a.T it is read where it lies. */
-static bool better_transposed(const product *t)
-{
-    return t->m == 1 && t->b.col != 1 && !t->bias && t->activation == ZDL_IDENTITY;
-}
-
-static product transposed(product t)
-{
-    matrix a = {t.b.at, t.b.col, t.b.row}, b = {t.a.at, t.a.col, t.a.row};
-    return (product){t.out, 1, a, b, t.n, t.k, 1, NULL, ZDL_IDENTITY};
-}
-
 /* As many pieces of out as threads, as square as may be: each reads its rows of a and its columns of b. */
 static int multiply(product whole)
 {
-    if (better_transposed(&whole))
-        whole = transposed(whole);
     struct split_product task = {whole, 1, 1, 0};
     int threads = zdl_threads_for(2. * (double)whole.m * (double)whole.n * (double)whole.k, GRAIN_FLOPS);
     double least_reads = INFINITY;

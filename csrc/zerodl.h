@@ -1,8 +1,8 @@
 /* zerodl: the kernels of a small neural-network engine, for float32 and float64, on the CPU.
  *
  * Arrays are row-major and contiguous, unless strides are given (in elements; any sign). Outputs come first, then
- * inputs, then sizes. The output of an elementwise or
- * row-wise function may be one of its inputs; other overlaps are not allowed.
+ * inputs, then sizes. The output of an elementwise or row-wise function may be one of its inputs; other overlaps are
+ * not allowed.
  * Every function may be called from many threads at once. Results do not depend on the number of threads.
  * Functions that return int return 0, or ZDL_NO_MEMORY with the outputs undefined.
  * This header is plain C: Python's cffi reads the same lines. */

@@ -84,6 +84,13 @@ def real(name: str, x: ArrayLike) -> tuple[Array, np.dtype[Any]]:
     return np.asarray(x, order="C"), dtype
 
 
+def alike(*arrays: Array) -> tuple[Array, ...]:
+    """The arrays broadcast to one shape, C-contiguous."""
+    if any(x.shape != arrays[0].shape for x in arrays):
+        arrays = tuple(np.broadcast_arrays(*arrays))
+    return tuple(np.asarray(x, order="C") for x in arrays)
+
+
 def check_out(out: Array | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     """TypeError or ValueError if `out` is given and cannot take a result of this shape and dtype."""
     if out is None:
@@ -164,9 +171,7 @@ def elementwise(c: Kernel, x: ArrayLike, out: Array | None = None) -> Any:
 def elementwise_backward(c: Kernel, dout: ArrayLike, y: ArrayLike) -> Any:
     """c(dx, dout, y, n) for dout and y of one shape, or of shapes that broadcast."""
     dout, y, dtype = reals(dout=dout, y=y)
-    if dout.shape != y.shape:
-        dout, y = np.broadcast_arrays(dout, y)
-    dout, y = np.asarray(dout, order="C"), np.asarray(y, order="C")
+    dout, y = alike(dout, y)
     dx = np.empty(y.shape, y.dtype)
     c[y.dtype.char](contiguous(dx), contiguous(dout), contiguous(y), y.size)
     return finish(dx, dtype)

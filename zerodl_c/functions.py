@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _bridge as bridge
-from ._bridge import contiguous, finish, kernel, real, reals, room, scalar, strided
+from ._bridge import alike, contiguous, finish, kernel, real, reals, room, scalar, strided
 from .reference import functions as reference
 from .reference.functions import _check_affine, _matmul_operands, _rows, _sum_to, identity_function
 
@@ -126,7 +126,7 @@ def softmax(x: ArrayLike, axis: int | None = -1, out: Array | None = None) -> Ar
 @_documented
 def softmax_backward(dout: ArrayLike, y: ArrayLike, axis: int | None = -1) -> Array:
     dout, y, dtype = reals(dout=dout, y=y)
-    return _along_axis(_SOFTMAX_BACKWARD, axis, dtype, None, *np.broadcast_arrays(dout, y))
+    return _along_axis(_SOFTMAX_BACKWARD, axis, dtype, None, *alike(dout, y))
 
 
 @_documented
@@ -176,7 +176,7 @@ def mean_squared_error(y: ArrayLike, t: ArrayLike) -> Any:
 
 def _sum_of_squares(y: ArrayLike, t: ArrayLike) -> tuple[float, int, np.dtype[Any]]:
     y, t, dtype = reals(y=y, t=t)
-    y, t = (np.asarray(x, order="C") for x in np.broadcast_arrays(y, t))
+    y, t = alike(y, t)
     return _SUM_OF_SQUARES[y.dtype.char](contiguous(y), contiguous(t), y.size), y.size, dtype
 
 

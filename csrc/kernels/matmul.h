@@ -209,11 +209,28 @@ static void multiply_rows(const product *t, const struct b_block *block, ptrdiff
     }
 }
 
+/* One row of C from a transposed b would pack all of b to use it once; as C.T = b.T a.T it is read where it lies. */
+static bool better_transposed(const product *t)
+{
+    return t->m == 1 && t->b.col != 1 && !t->bias && t->activation == ZDL_IDENTITY;
+}
+
+static product transposed(product t)
+{
+    matrix a = {t.b.at, t.b.col, t.b.row}, b = {t.a.at, t.a.col, t.a.row};
+    return (product){t.out, 1, a, b, t.n, t.k, 1, NULL, ZDL_IDENTITY};
+}
+
 /* out = activation(a @ b + bias); false where memory for packing is lacking. */
 static bool matmul(const product *t)
 {
     if (t->m == 0 || t->n == 0)
         return true;
+    product swapped;
+    if (better_transposed(t)) {
+        swapped = transposed(*t);
+        t = &swapped;
+    }
     ptrdiff_t depths = t->k > 0 ? ceil_div(t->k, BLOCK_DEPTH) : 1, heights = ceil_div(t->m, BLOCK_ROWS);
     ptrdiff_t to_pack = least(t->n - first_packed(t, t->n), BLOCK_COLS); /* at most, of any block */
     size_t packed_size = (size_t)(ceil_div(to_pack, TILE_COLS) * TILE_COLS * ceil_div(t->k, depths));
