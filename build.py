@@ -1,7 +1,8 @@
 """What the extension is made of: the cffi builder, which setup.py compiles.
 
 csrc/zerodl.h is the one source of truth for the C API: cffi reads the prototypes that C programs
-include. `python build.py` builds the extension in place, for working on it.
+include, and those of csrc/python/arrays.h, which only Python calls. `python build.py` builds the
+extension in place, for working on it.
 """
 
 import subprocess
@@ -20,13 +21,13 @@ Type one of these instead:
 
 NEEDED = """\
 build.py: building in place needs what pip would install for itself first:
-    pip install 'setuptools>=77' 'cffi>=1.16'"""
+    pip install 'setuptools>=77' 'cffi>=1.16' numpy"""
 
 
-def declarations() -> str:
-    """zerodl.h without its preprocessor lines and what only C++ sees."""
+def declarations(header: str) -> str:
+    """A header of csrc/ without its preprocessor lines and what only C++ sees."""
     lines, hidden = [], False
-    for line in (ROOT / "csrc" / "zerodl.h").read_text(encoding="utf-8").splitlines():
+    for line in (ROOT / "csrc" / header).read_text(encoding="utf-8").splitlines():
         if line.startswith("#"):
             hidden = line.startswith("#ifdef __cplusplus")
         elif not hidden:
@@ -36,16 +37,18 @@ def declarations() -> str:
 
 def ffibuilder():
     """The cffi builder; cffi calls it, and setup.py adds the compiler's flags."""
+    import numpy
     from cffi import FFI
 
     builder = FFI()
-    builder.cdef(declarations())
+    builder.cdef(declarations("zerodl.h"))
+    builder.cdef(declarations("python/arrays.h"))
     builder.set_source(
         "zerodl_c._zerodl",
-        '#include "zerodl.h"',
-        sources=[*files("*.c"), *files("isa/*.c")],
+        '#include "python/arrays.h"',
+        sources=[*files("*.c"), *files("isa/*.c"), *files("python/*.c")],
         depends=files("**/*.h"),
-        include_dirs=["csrc"],
+        include_dirs=["csrc", numpy.get_include()],
     )
     return builder
 
@@ -58,7 +61,7 @@ def files(pattern: str) -> list[str]:
 def has_needed() -> bool:
     """Whether setuptools and cffi are here; a fresh environment's setuptools is often too old."""
     try:
-        metadata.version("cffi")
+        metadata.version("cffi"), metadata.version("numpy")
         return int(metadata.version("setuptools").split(".")[0]) >= 77
     except metadata.PackageNotFoundError:
         return False

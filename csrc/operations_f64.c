@@ -1,2 +1,2 @@
 #define REAL_BITS 64
-#include "operations.h"
+#include "network.h"

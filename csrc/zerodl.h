@@ -131,6 +131,41 @@ int zdl_affine_backward_f64(double *dx, double *dw, double *db, const double *do
                             ptrdiff_t x_col, const double *w, ptrdiff_t w_row, ptrdiff_t w_col, ptrdiff_t m,
                             ptrdiff_t k, ptrdiff_t n);
 
+/* ---- Networks: fully connected; softmax follows the last layer, `hidden` the others ---- */
+
+/* Layer l takes width[l] numbers to width[l + 1]: w[l] is [width[l], width[l + 1]], b[l] is [width[l + 1]]. */
+struct zdl_network_f32 {
+    int depth; /* layers */
+    enum zdl_activation hidden;
+    const ptrdiff_t *width;
+    const float *const *w, *const *b;
+};
+struct zdl_network_f64 {
+    int depth; /* layers */
+    enum zdl_activation hidden;
+    const ptrdiff_t *width;
+    const double *const *w, *const *b;
+};
+/* y[batch, width[depth]] = the probabilities for x[batch, width[0]] */
+int zdl_network_predict_f32(float *y, const float *x, ptrdiff_t x_row, ptrdiff_t x_col, ptrdiff_t batch,
+                            const struct zdl_network_f32 *net);
+int zdl_network_predict_f64(double *y, const double *x, ptrdiff_t x_row, ptrdiff_t x_col, ptrdiff_t batch,
+                            const struct zdl_network_f64 *net);
+/* Keep every layer's a[l] = z[l - 1] @ w[l] + b[l], with x for z[-1], and z[l] = its activation, [batch, width[l + 1]].
+   a may be NULL, which saves a pass. */
+int zdl_network_forward_f32(float *const *a, float *const *z, const float *x, ptrdiff_t x_row, ptrdiff_t x_col,
+                            ptrdiff_t batch, const struct zdl_network_f32 *net);
+int zdl_network_forward_f64(double *const *a, double *const *z, const double *x, ptrdiff_t x_row, ptrdiff_t x_col,
+                            ptrdiff_t batch, const struct zdl_network_f64 *net);
+/* dw[l], db[l] = the gradients of softmax_cross_entropy, of label[batch] or, if that is NULL, of t[batch, width[depth]];
+   a and z as in forward. */
+int zdl_network_gradient_f32(float *const *dw, float *const *db, float *const *a, float *const *z, const float *x,
+                             ptrdiff_t x_row, ptrdiff_t x_col, const int64_t *label, const float *t, ptrdiff_t batch,
+                             const struct zdl_network_f32 *net);
+int zdl_network_gradient_f64(double *const *dw, double *const *db, double *const *a, double *const *z, const double *x,
+                             ptrdiff_t x_row, ptrdiff_t x_col, const int64_t *label, const double *t, ptrdiff_t batch,
+                             const struct zdl_network_f64 *net);
+
 /* ---- Optimizers: n parameters in place ---- */
 
 /* param -= lr * grad */

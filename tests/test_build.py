@@ -14,7 +14,6 @@ import tarfile
 from importlib import metadata
 from pathlib import Path
 
-import cffi
 import pytest
 
 from zerodl_c._bridge import lib
@@ -53,18 +52,18 @@ def test_python_m_build_says_what_to_type(arguments):
 def test_build_in_place_says_what_it_needs(sources):
     done = python("-I", "-S", "build.py", cwd=sources)  # without site-packages
     assert (done.returncode, done.stdout) == (2, "")
-    assert "pip install 'setuptools>=77' 'cffi>=1.16'" in done.stderr
+    assert "pip install 'setuptools>=77' 'cffi>=1.16' numpy" in done.stderr
 
 
 def test_the_library_has_what_the_header_declares():
     spec = importlib.util.spec_from_file_location("zerodl_c_build", ROOT / "build.py")
     build = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(build)
-    declarations = build.declarations()
-    cffi.FFI().cdef(declarations)
-    declared = set(re.findall(r"\b(zdl_\w+)\(", re.sub(r"/\*.*?\*/", "", declarations, flags=re.S)))
-    assert "zdl_matmul_f64" in declared
-    assert declared == {name for name in dir(lib) if name.startswith("zdl_")}
+    for header, prefix in (("zerodl.h", "zdl_"), ("python/arrays.h", "np_")):
+        declarations = re.sub(r"/\*.*?\*/", "", build.declarations(header), flags=re.S)
+        declared = set(re.findall(rf"\b({prefix}\w+)\(", declarations))
+        assert f"{prefix}matmul{'_f64' * (prefix == 'zdl_')}" in declared
+        assert declared == {name for name in dir(lib) if name.startswith(prefix)}
 
 
 @needs_compiler

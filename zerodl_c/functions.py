@@ -9,10 +9,11 @@ from math import prod
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy import empty, ndarray
 from numpy.typing import ArrayLike, NDArray
 
 from . import _bridge as bridge
-from ._bridge import alike, contiguous, finish, kernel, real, reals, room, scalar, strided
+from ._bridge import FLOAT64, OK, alike, check, finish, lib, real, reals, room
 from .reference import functions as reference
 from .reference.functions import _check_affine, _matmul_operands, _rows, _sum_to, identity_function
 
@@ -55,18 +56,18 @@ def _documented(function: Function) -> Function:
 
 # ---- Activations ---------------------------------------------------------------------------------
 
-_STEP = kernel("step")
-_SIGMOID, _SIGMOID_GRAD = kernel("sigmoid"), kernel("sigmoid_grad")
-_SIGMOID_BACKWARD = kernel("sigmoid_backward")
-_RELU, _RELU_GRAD, _RELU_BACKWARD = kernel("relu"), kernel("relu_grad"), kernel("relu_backward")
-_TANH, _TANH_BACKWARD = kernel("tanh"), kernel("tanh_backward")
+_STEP = lib.np_step
+_SIGMOID, _SIGMOID_GRAD = lib.np_sigmoid, lib.np_sigmoid_grad
+_SIGMOID_BACKWARD = lib.np_sigmoid_backward
+_RELU, _RELU_GRAD, _RELU_BACKWARD = lib.np_relu, lib.np_relu_grad, lib.np_relu_backward
+_TANH, _TANH_BACKWARD = lib.np_tanh, lib.np_tanh_backward
 
 
 @_documented
 def step_function(x: ArrayLike) -> Array:
     x, _ = real("x", x)
     y = np.empty(x.shape, np.int64)
-    _STEP[x.dtype.char](contiguous(y), contiguous(x), x.size)
+    check(_STEP(id(y), id(x)))
     return finish(y, y.dtype)
 
 
@@ -112,12 +113,16 @@ def tanh_backward(dout: ArrayLike, y: ArrayLike) -> Array:
 
 # ---- Softmax -------------------------------------------------------------------------------------
 
-_SOFTMAX, _LOG_SOFTMAX = kernel("softmax"), kernel("log_softmax")
-_SOFTMAX_BACKWARD = kernel("softmax_backward")
+_SOFTMAX, _LOG_SOFTMAX = lib.np_softmax, lib.np_log_softmax
+_SOFTMAX_BACKWARD = lib.np_softmax_backward
 
 
 @_documented
 def softmax(x: ArrayLike, axis: int | None = -1, out: Array | None = None) -> Array:
+    if axis == -1 and out is None and type(x) is ndarray and x.ndim:
+        y = empty(x.shape, x.dtype)
+        if _SOFTMAX(id(y), id(x)) == OK:
+            return y
     x, dtype = real("x", x)
     bridge.check_out(out, x.shape, dtype)
     return _along_axis(_SOFTMAX, axis, dtype, out, x)
@@ -131,6 +136,10 @@ def softmax_backward(dout: ArrayLike, y: ArrayLike, axis: int | None = -1) -> Ar
 
 @_documented
 def log_softmax(x: ArrayLike, axis: int | None = -1) -> Array:
+    if axis == -1 and type(x) is ndarray and x.ndim:
+        y = empty(x.shape, x.dtype)
+        if _LOG_SOFTMAX(id(y), id(x)) == OK:
+            return y
     x, dtype = real("x", x)
     return _along_axis(_LOG_SOFTMAX, axis, dtype, None, x)
 
@@ -138,7 +147,7 @@ def log_softmax(x: ArrayLike, axis: int | None = -1) -> Array:
 def _along_axis(
     c: bridge.Kernel, axis: int | None, dtype: np.dtype[Any], out: Array | None, *inputs: Array
 ) -> Array:
-    """c(y, *inputs, rows, cols); a row is what lies along `axis`, or everything if it is None."""
+    """c(y, *inputs) for inputs of one shape, by what lies along `axis`, or by everything if it is None."""
     shape = inputs[0].shape
     axis = axis if axis is None else operator.index(axis)
     if axis is not None and axis != -1 and axis != max(len(shape) - 1, 0):
@@ -147,45 +156,50 @@ def _along_axis(
         return finish(np.asarray(y, dtype, order="C"), dtype, out)
 
     inputs = tuple(np.asarray(x, order="C") for x in inputs)
-    size = inputs[0].size
-    cols = size if axis is None or not shape else shape[-1]
     y = out if out is inputs[0] else room(shape, inputs[0].dtype, out, *inputs)
-    c[y.dtype.char](contiguous(y), *map(contiguous, inputs), size // max(cols, 1), cols)
+    rows = (x.reshape(-1) if axis is None else x for x in (y, *inputs))
+    check(c(*map(id, [*rows])))
     return finish(y, dtype, out)
 
 
 # ---- Losses --------------------------------------------------------------------------------------
 
-_SUM_OF_SQUARES, _CROSS_ENTROPY = kernel("sum_of_squares"), kernel("cross_entropy")
-_SOFTMAX_CROSS_ENTROPY = kernel("softmax_cross_entropy")
-_BACKWARD_LABELS = kernel("softmax_cross_entropy_backward")
-_BACKWARD_DENSE = kernel("softmax_cross_entropy_backward_dense")
+_SUM_OF_SQUARES, _CROSS_ENTROPY = lib.np_sum_of_squares, lib.np_cross_entropy
+_SOFTMAX_CROSS_ENTROPY = lib.np_softmax_cross_entropy
+_SOFTMAX_CROSS_ENTROPY_BACKWARD = lib.np_softmax_cross_entropy_backward
 
 
 @_documented
 def sum_squared_error(y: ArrayLike, t: ArrayLike) -> Any:
     total, _, dtype = _sum_of_squares(y, t)
-    return scalar(0.5 * total, dtype)
+    return finish(0.5 * total, dtype)
 
 
 @_documented
 def mean_squared_error(y: ArrayLike, t: ArrayLike) -> Any:
     total, size, dtype = _sum_of_squares(y, t)
-    return scalar(total / size if size else np.nan, dtype)
+    return finish(total / size if size else total * np.nan, dtype)
 
 
-def _sum_of_squares(y: ArrayLike, t: ArrayLike) -> tuple[float, int, np.dtype[Any]]:
+def _sum_of_squares(y: ArrayLike, t: ArrayLike) -> tuple[Array, int, np.dtype[Any]]:
     y, t, dtype = reals(y=y, t=t)
     y, t = alike(y, t)
-    return _SUM_OF_SQUARES[y.dtype.char](contiguous(y), contiguous(t), y.size), y.size, dtype
+    total = empty((), FLOAT64)
+    check(_SUM_OF_SQUARES(id(total), id(y), id(t)))
+    return total, y.size, dtype
 
 
 @_documented
 def cross_entropy_error(y: ArrayLike, t: ArrayLike) -> Any:
+    if type(y) is ndarray and type(t) is ndarray:
+        loss = empty((), y.dtype)
+        if _CROSS_ENTROPY(id(loss), id(y), id(t)) == OK:
+            return loss[()]
     y, dtype = real("y", y)
     y, labels = _labels(y, t)
-    loss = _CROSS_ENTROPY[y.dtype.char](contiguous(y), contiguous(labels), *y.shape)
-    return scalar(loss, dtype)
+    loss = empty((), y.dtype)
+    check(_CROSS_ENTROPY(id(loss), id(y), id(labels)))
+    return finish(loss, dtype)
 
 
 @_documented
@@ -195,17 +209,23 @@ def softmax_loss(x: ArrayLike, t: ArrayLike) -> Any:
 
 @_documented
 def softmax_cross_entropy(x: ArrayLike, t: ArrayLike) -> tuple[Any, Array]:
+    if type(x) is ndarray and type(t) is ndarray:
+        loss, y = empty((), x.dtype), empty(x.shape, x.dtype)
+        if _SOFTMAX_CROSS_ENTROPY(id(loss), id(y), id(x), id(t)) == OK:
+            return loss[()], y
     x, dtype = real("x", x)
     rows, labels = _labels(x, t)
-    y = np.empty(x.shape, x.dtype)
-    loss = _SOFTMAX_CROSS_ENTROPY[x.dtype.char](
-        contiguous(y), contiguous(rows), contiguous(labels), *rows.shape
-    )
-    return scalar(loss, dtype), finish(y, dtype)
+    loss, y = empty((), x.dtype), empty(rows.shape, x.dtype)
+    check(_SOFTMAX_CROSS_ENTROPY(id(loss), id(y), id(rows), id(labels)))
+    return finish(loss, dtype), finish(y.reshape(x.shape), dtype)
 
 
 @_documented
 def softmax_cross_entropy_backward(y: ArrayLike, t: ArrayLike) -> Array:
+    if type(y) is ndarray and type(t) is ndarray:
+        dx = empty(y.shape, y.dtype)
+        if _SOFTMAX_CROSS_ENTROPY_BACKWARD(id(dx), id(y), id(t)) == OK:
+            return dx
     t = np.asarray(t)
     if t.dtype.kind in "biu":
         y, dtype = real("y", y)
@@ -213,29 +233,30 @@ def softmax_cross_entropy_backward(y: ArrayLike, t: ArrayLike) -> Array:
         y, t, dtype = reals(y=y, t=t)
         y = np.asarray(y, order="C")
     rows, t = _rows(y, t)
-    dx = np.empty(y.shape, y.dtype)
-    if t.ndim == 1:
-        c, t = _BACKWARD_LABELS[y.dtype.char], t.astype(np.int64, copy=False)
-    else:
-        c, t = _BACKWARD_DENSE[y.dtype.char], np.asarray(t, y.dtype, order="C")
-    c(contiguous(dx), contiguous(rows), contiguous(t), *rows.shape)
-    return finish(dx, dtype)
+    dx = empty(rows.shape, y.dtype)
+    t = np.asarray(t, np.int64 if t.ndim == 1 else y.dtype, order="C")
+    check(_SOFTMAX_CROSS_ENTROPY_BACKWARD(id(dx), id(rows), id(t)))
+    return finish(dx.reshape(y.shape), dtype)
 
 
 def _labels(y: Array, t: ArrayLike) -> tuple[Array, Array]:
     """y as (batch, classes), and the (batch,) int64 labels of t, which holds them or is one-hot."""
     y, t = _rows(y, t)
-    return y, (t if t.ndim == 1 else t.argmax(axis=1)).astype(np.int64, copy=False)
+    return y, np.asarray(t if t.ndim == 1 else t.argmax(axis=1), np.int64, order="C")
 
 
 # ---- Matrix products -----------------------------------------------------------------------------
 
-_MATMUL, _MATMUL_STACK = kernel("matmul"), kernel("matmul_stack")
-_AFFINE, _AFFINE_BACKWARD = kernel("affine"), kernel("affine_backward")
+_MATMUL, _MATMUL_STACK = lib.np_matmul, lib.np_matmul_stack
+_AFFINE, _AFFINE_BACKWARD = lib.np_affine, lib.np_affine_backward
 
 
 @_documented
 def matmul(a: ArrayLike, b: ArrayLike, out: Array | None = None) -> Array:
+    if out is None and type(a) is ndarray and type(b) is ndarray and a.ndim == b.ndim == 2:
+        y = empty((a.shape[0], b.shape[1]), a.dtype)
+        if _MATMUL(id(y), id(a), id(b)) == OK:
+            return y
     a, b, dtype = reals(a=a, b=b)
     if not a.ndim or not b.ndim:
         raise ValueError(f"matmul: a and b must not be scalars, got shapes {a.shape}, {b.shape}")
@@ -256,30 +277,18 @@ def matmul(a: ArrayLike, b: ArrayLike, out: Array | None = None) -> Array:
         shape = (*shape, n)
     bridge.check_out(out, shape, dtype)
     y = room(shape, a.dtype, out, a, b)
+    matrices = y.reshape(*stack, m, n)
     if stack:
-        _multiply_stack(y, left, right, stack)
+        _multiply_stack(matrices, left, right)
     else:
-        _multiply(y, left, right)
+        check(_MATMUL(id(matrices), id(left), id(right)))
     return finish(y, dtype, out)
 
 
-def _multiply(y: Array, a: Array, b: Array) -> None:
-    """y[m, n] = a[m, k] @ b[k, n], for contiguous y."""
-    n = b.shape[1]
-    status = _MATMUL[y.dtype.char](contiguous(y), n, *strided(a), *strided(b), *a.shape, n)
-    bridge.check(status)
-
-
-def _multiply_stack(y: Array, a: Array, b: Array, stack: tuple[int, ...]) -> None:
+def _multiply_stack(y: Array, a: Array, b: Array) -> None:
     """y[..., m, n] = a[..., m, k] @ b[..., k, n] over the stack that a and b broadcast to."""
-    a_at, a_row, a_col = strided(a)
-    b_at, b_row, b_col = strided(b)
-    a_offset, b_offset = _offsets(a, stack), _offsets(b, stack)
-    status = _MATMUL_STACK[y.dtype.char](
-        contiguous(y), a_at, contiguous(a_offset), a_row, a_col, b_at, contiguous(b_offset), b_row, b_col,
-        prod(stack), *a.shape[-2:], b.shape[-1],
-    )  # fmt: skip
-    bridge.check(status)
+    a_offset, b_offset = _offsets(a, y.shape[:-2]), _offsets(b, y.shape[:-2])
+    check(_MATMUL_STACK(id(y), id(a), id(a_offset), id(b), id(b_offset)))
 
 
 def _offsets(x: Array, stack: tuple[int, ...]) -> Array:
@@ -317,14 +326,13 @@ def matmul_backward(dout: ArrayLike, a: ArrayLike, b: ArrayLike) -> tuple[Array,
 
 @_documented
 def affine(x: ArrayLike, W: ArrayLike, b: ArrayLike) -> Array:
+    if type(x) is ndarray and type(W) is ndarray and type(b) is ndarray and x.ndim == 2:
+        y = empty((x.shape[0], b.size), x.dtype)
+        if _AFFINE(id(y), id(x), id(W), id(b)) == OK:
+            return y
     if np.ndim(b) > 1:
         x, W, b, dtype = reals(x=x, W=W, b=b)
         return finish(np.asarray(matmul(x, W) + b), dtype)
-    return activated_affine(x, W, b, bridge.lib.ZDL_IDENTITY)
-
-
-def activated_affine(x: ArrayLike, W: ArrayLike, b: ArrayLike, activation: int) -> Array:
-    """activation(x @ W + b) in one pass: (..., k) @ (k, n) + (n,), or a number for b."""
     x, W, b, dtype = reals(x=x, W=W, b=b)
     if not x.ndim or W.ndim != 2 or x.shape[-1] != W.shape[0]:
         raise ValueError(f"affine: x and W must be (..., k) and (k, n), got {x.shape}, {W.shape}")
@@ -333,38 +341,17 @@ def activated_affine(x: ArrayLike, W: ArrayLike, b: ArrayLike, activation: int) 
         if b.size != 1:
             raise ValueError(f"affine: b must be of shape ({n},) or one number, got {b.shape}")
         b = np.full(n, b.reshape(()))
-    rows = x if x.ndim == 2 else x.reshape(prod(x.shape[:-1]), k)
-    y = np.empty((*x.shape[:-1], n), x.dtype)
-    b = np.asarray(b, order="C")
-    status = _AFFINE[y.dtype.char](
-        contiguous(y), *strided(rows), *strided(W), contiguous(b), *rows.shape, n, activation
-    )
-    bridge.check(status)
-    return finish(y, dtype)
+    rows, b = x.reshape(prod(x.shape[:-1]), k), np.asarray(b, order="C")
+    y = empty((len(rows), n), x.dtype)
+    check(_AFFINE(id(y), id(rows), id(W), id(b)))
+    return finish(y.reshape(*x.shape[:-1], n), dtype)
 
 
 @_documented
 def affine_backward(dout: ArrayLike, x: ArrayLike, W: ArrayLike) -> tuple[Array, Array, Array]:
-    return _affine_backward(dout, x, W, want_dx=True)
-
-
-def first_layer_backward(dout: ArrayLike, x: ArrayLike, W: ArrayLike) -> tuple[Array, Array]:
-    """dW and db of `affine_backward`: the inputs of a net need no gradient."""
-    return _affine_backward(dout, x, W, want_dx=False)[1:]
-
-
-def _affine_backward(
-    dout: ArrayLike, x: ArrayLike, W: ArrayLike, want_dx: bool
-) -> tuple[Any, Array, Array]:
     dout, x, W, dtype = reals(dout=dout, x=x, W=W)
     _check_affine(dout, x, W)
-    (m, k), n = x.shape, W.shape[1]
     dout = np.asarray(dout, order="C")
-    dx = np.empty((m, k) if want_dx else 0, x.dtype)
-    dW, db = np.empty((k, n), x.dtype), np.empty(n, x.dtype)
-    status = _AFFINE_BACKWARD[x.dtype.char](
-        contiguous(dx) if want_dx else bridge.ffi.NULL, contiguous(dW), contiguous(db), contiguous(dout),
-        *strided(x), *strided(W), m, k, n,
-    )  # fmt: skip
-    bridge.check(status)
+    dx, dW, db = empty(x.shape, x.dtype), empty(W.shape, x.dtype), empty(W.shape[1], x.dtype)
+    check(_AFFINE_BACKWARD(id(dx), id(dW), id(db), id(dout), id(x), id(W)))
     return finish(dx, dtype), finish(dW, dtype), finish(db, dtype)

@@ -4,20 +4,9 @@ from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
 
+from . import _network
 from ._bridge import lib
-from .functions import (
-    activated_affine,
-    affine,
-    affine_backward,
-    cross_entropy_error,
-    first_layer_backward,
-    matmul,
-    sigmoid,
-    sigmoid_backward,
-    softmax,
-    softmax_cross_entropy_backward,
-    softmax_loss,
-)
+from .functions import cross_entropy_error, matmul, softmax_loss
 from .reference import two_layer_net as reference
 
 Array = NDArray[Any]
@@ -42,12 +31,11 @@ class TwoLayerNet(reference.TwoLayerNet):
 
     def predict(self, x: ArrayLike) -> Array:
         """Probabilities (batch, output) for x of shape (batch, input)."""
-        W1, b1, W2, b2 = (self.params[key] for key in ("W1", "b1", "W2", "b2"))
-        return softmax(affine(activated_affine(x, W1, b1, lib.ZDL_SIGMOID), W2, b2))
+        return _network.predict(self._layers(), x, lib.ZDL_SIGMOID)
 
     def loss(self, x: ArrayLike, t: ArrayLike) -> Any:
         """Mean cross-entropy of predict(x) against t, (batch,) labels or (batch, output) one-hot."""
-        self.a1, self.z1, self.a2, self.y = self._forward(x)
+        self.a1, self.z1, self.a2, self.y = _network.forward(self._layers(), x, lib.ZDL_SIGMOID)
         return cross_entropy_error(self.y, t)
 
     def gradient(self, x: ArrayLike, t: ArrayLike) -> dict[str, Array]:
@@ -55,16 +43,10 @@ class TwoLayerNet(reference.TwoLayerNet):
 
         t holds labels or rows of output_size probabilities. The dict is kept as `grads`, too.
         """
-        self.a1, self.z1, self.a2, self.y = self._forward(x)
-        W1, W2 = self.params["W1"], self.params["W2"]
-        dy = softmax_cross_entropy_backward(self.y, t)
-        dz1, dW2, db2 = affine_backward(dy, self.z1, W2)
-        dW1, db1 = first_layer_backward(sigmoid_backward(dz1, self.z1), x, W1)
-        self.grads = {"W1": dW1, "b1": db1, "W2": dW2, "b2": db2}
+        self.grads, kept = _network.gradient(self._layers(), x, t, lib.ZDL_SIGMOID)
+        self.a1, self.z1, self.a2, self.y = kept
         return self.grads
 
-    def _forward(self, x: ArrayLike) -> tuple[Array, Array, Array, Array]:
-        a1 = affine(x, self.params["W1"], self.params["b1"])
-        z1 = sigmoid(a1)
-        a2 = affine(z1, self.params["W2"], self.params["b2"])
-        return a1, z1, a2, softmax(a2)
+    def _layers(self) -> dict[str, Array]:
+        """The parameters in the order of the layers, whatever the order of `params`."""
+        return {key: self.params[key] for key in ("W1", "b1", "W2", "b2")}

@@ -1,0 +1,164 @@
+/* A fully connected net in one call: the batch is split over threads, and each takes its rows through all layers. */
+
+#include "operations.h"
+
+typedef struct ZDL(network) network;
+
+/* One pass of a batch through a net: what it reads, and what it keeps. */
+struct pass {
+    const network *net;
+    matrix x;
+    ptrdiff_t batch;
+    real *const *a, *const *z; /* a is NULL where it is not kept */
+    const int64_t *label;      /* the targets: labels, or if that is NULL, t */
+    const real *t;
+    real *const *da; /* gradients of the loss with respect to a */
+    real *const *dw, *const *db;
+    int failed;
+};
+
+/* The inputs of layer l, from row `row` of the batch on. */
+static matrix inputs(const struct pass *pass, int l, ptrdiff_t row)
+{
+    ptrdiff_t width = pass->net->width[l];
+    return l ? (matrix){pass->z[l - 1] + row * width, width, 1} : submatrix(pass->x, row, 0);
+}
+
+static void activate(enum zdl_activation activation, real *z, const real *a, ptrdiff_t n)
+{
+    switch (activation) {
+    case ZDL_IDENTITY: memcpy(z, a, (size_t)n * sizeof(real)); break;
+    case ZDL_SIGMOID: kernels()->sigmoid(z, a, n); break;
+    case ZDL_RELU: kernels()->relu(z, a, n); break;
+    case ZDL_TANH: kernels()->tanh(z, a, n); break;
+    }
+}
+
+/* da = dz times the activation's derivative, in place */
+static void activate_backward(enum zdl_activation activation, real *da, const real *z, ptrdiff_t n)
+{
+    switch (activation) {
+    case ZDL_IDENTITY: break;
+    case ZDL_SIGMOID: kernels()->sigmoid_backward(da, da, z, n); break;
+    case ZDL_RELU: kernels()->relu_backward(da, da, z, n); break;
+    case ZDL_TANH: kernels()->tanh_backward(da, da, z, n); break;
+    }
+}
+
+static void forward_rows(void *task, ptrdiff_t begin, ptrdiff_t end)
+{
+    struct pass *pass = task;
+    const network *net = pass->net;
+    for (int l = 0; l < net->depth; l++) {
+        ptrdiff_t n = net->width[l + 1], rows = end - begin;
+        bool last = l == net->depth - 1;
+        real *z = pass->z[l] + begin * n, *a = pass->a ? pass->a[l] + begin * n : z;
+        product sums = {a, n, inputs(pass, l, begin), {net->w[l], n, 1}, rows, net->width[l], n, net->b[l],
+                        pass->a || last ? ZDL_IDENTITY : net->hidden};
+        if (!kernels()->matmul(&sums))
+            pass->failed = 1;
+        if (last)
+            kernels()->softmax(z, a, rows, n);
+        else if (pass->a)
+            activate(net->hidden, z, a, rows * n);
+    }
+}
+
+/* The forward pass, and back to the gradient of each layer's sums. */
+static void there_and_back_rows(void *task, ptrdiff_t begin, ptrdiff_t end)
+{
+    struct pass *pass = task;
+    const network *net = pass->net;
+    forward_rows(task, begin, end);
+    int l = net->depth - 1;
+    ptrdiff_t rows = end - begin, n = net->width[l + 1], at = begin * n;
+    if (pass->label)
+        kernels()->subtract_label_divide(pass->da[l] + at, pass->z[l] + at, pass->label + begin, (real)pass->batch,
+                                         rows, n);
+    else
+        kernels()->subtract_divide(pass->da[l] + at, pass->z[l] + at, pass->t + at, (real)pass->batch, rows * n);
+    for (; l > 0; l--) {
+        n = net->width[l + 1];
+        ptrdiff_t k = net->width[l];
+        matrix da = {pass->da[l] + begin * n, n, 1}, w_transposed = {net->w[l], 1, n};
+        product dz = {pass->da[l - 1] + begin * k, k, da, w_transposed, rows, n, k, NULL, ZDL_IDENTITY};
+        if (!kernels()->matmul(&dz))
+            pass->failed = 1;
+        activate_backward(net->hidden, dz.out, pass->z[l - 1] + begin * k, rows * k);
+    }
+}
+
+/* The shares [begin, end) of SHARES of every dw = inputs.T @ da and db = da summed over its rows. */
+enum { SHARES = 64 };
+
+static void weight_shares(void *task, ptrdiff_t begin, ptrdiff_t end)
+{
+    struct pass *pass = task;
+    for (int l = 0; l < pass->net->depth; l++) {
+        ptrdiff_t k = pass->net->width[l], n = pass->net->width[l + 1];
+        ptrdiff_t top = k * begin / SHARES, left = n * begin / SHARES;
+        matrix z = inputs(pass, l, 0), z_transposed = {z.at, z.col, z.row}, da = {pass->da[l], n, 1};
+        product dw = {pass->dw[l] + top * n, n, submatrix(z_transposed, top, 0), da, k * end / SHARES - top, pass->batch,
+                      n, NULL, ZDL_IDENTITY};
+        if (!kernels()->matmul(&dw))
+            pass->failed = 1;
+        kernels()->sum_rows(pass->db[l] + left, da.at + left, pass->batch, n * end / SHARES - left, n);
+    }
+}
+
+static void split_rows(range_function *f, struct pass *pass, double passes)
+{
+    double weights = 0;
+    for (int l = 0; l < pass->net->depth; l++)
+        weights += (double)pass->net->width[l] * (double)pass->net->width[l + 1];
+    ptrdiff_t pieces = f == weight_shares ? SHARES : pass->batch;
+    zdl_parallel_for(pieces, zdl_threads_for(2 * passes * weights * (double)pass->batch, GRAIN_FLOPS), f, pass);
+}
+
+/* A (batch, width) matrix for each of the first `layers` layers' outputs, in one block; NULL if memory is lacking. */
+static real **allocate_outputs(const network *net, int layers, ptrdiff_t batch)
+{
+    size_t pointers = (size_t)net->depth * sizeof(real *), total = 0;
+    for (int l = 0; l < layers; l++)
+        total += (size_t)(batch * net->width[l + 1]) * sizeof(real);
+    real **outputs = malloc(pointers + total);
+    if (!outputs)
+        return NULL;
+    real *next = (real *)(outputs + net->depth);
+    for (int l = 0; l < layers; l++, next += batch * net->width[l])
+        outputs[l] = next;
+    return outputs;
+}
+
+int ZDL(network_predict)(real *y, const real *x, ptrdiff_t x_row, ptrdiff_t x_col, ptrdiff_t batch, const network *net)
+{
+    real **z = allocate_outputs(net, net->depth - 1, batch);
+    if (!z)
+        return ZDL_NO_MEMORY;
+    z[net->depth - 1] = y;
+    int status = ZDL(network_forward)(NULL, z, x, x_row, x_col, batch, net);
+    free(z);
+    return status;
+}
+
+int ZDL(network_forward)(real *const *a, real *const *z, const real *x, ptrdiff_t x_row, ptrdiff_t x_col,
+                         ptrdiff_t batch, const network *net)
+{
+    struct pass pass = {.net = net, .x = {x, x_row, x_col}, .batch = batch, .a = a, .z = z};
+    split_rows(forward_rows, &pass, 1);
+    return pass.failed ? ZDL_NO_MEMORY : ZDL_OK;
+}
+
+int ZDL(network_gradient)(real *const *dw, real *const *db, real *const *a, real *const *z, const real *x,
+                          ptrdiff_t x_row, ptrdiff_t x_col, const int64_t *label, const real *t, ptrdiff_t batch,
+                          const network *net)
+{
+    real **da = allocate_outputs(net, net->depth, batch);
+    if (!da)
+        return ZDL_NO_MEMORY;
+    struct pass pass = {net, {x, x_row, x_col}, batch, a, z, label, t, da, dw, db, 0};
+    split_rows(there_and_back_rows, &pass, 2);
+    split_rows(weight_shares, &pass, 1);
+    free(da);
+    return pass.failed ? ZDL_NO_MEMORY : ZDL_OK;
+}

@@ -1,0 +1,479 @@
+#include "arrays.h"
+
+#ifndef Py_GIL_DISABLED
+#define Py_LIMITED_API 0x030a0000 /* as cffi compiles the rest of the extension */
+#endif
+#include <Python.h>
+
+#include <numpy/ndarraytypes.h>
+#include <stdbool.h>
+#include <string.h>
+
+/* What an array's object says; row and col are the strides of its last two dimensions, in elements. */
+typedef struct {
+    void *at;
+    int type, dims; /* NPY_FLOAT, NPY_DOUBLE or NPY_INT64 */
+    const npy_intp *shape;
+    ptrdiff_t size, rows, cols, row, col;
+    bool contiguous, writable;
+} array;
+
+static PyTypeObject *array_type;
+
+void np_set_array_type(uintptr_t type) { array_type = (PyTypeObject *)type; }
+
+static bool read_strides(array *a, const npy_intp *strides)
+{
+    ptrdiff_t itemsize = a->type == NPY_FLOAT ? sizeof(float) : sizeof(double);
+    npy_intp row = strides[a->dims - 2], col = strides[a->dims - 1];
+    a->rows = a->shape[a->dims - 2];
+    a->cols = a->shape[a->dims - 1];
+    a->row = row / itemsize;
+    a->col = a->cols == 1 ? 1 : col / itemsize; /* of a single column NumPy may say anything */
+    return row % itemsize == 0 && col % itemsize == 0;
+}
+
+/* False for what is no array, or none that C can read where it lies. */
+static bool read_array(array *a, uintptr_t object)
+{
+    PyArrayObject *source = (PyArrayObject *)object;
+    if (Py_TYPE((PyObject *)object) != array_type)
+        return false;
+    int flags = PyArray_FLAGS(source), type = PyArray_DESCR(source)->type_num;
+    if ((type != NPY_FLOAT && type != NPY_DOUBLE && type != NPY_INT64) || !(flags & NPY_ARRAY_ALIGNED) ||
+        !PyArray_ISNBO(PyArray_DESCR(source)->byteorder))
+        return false;
+    *a = (array){.at = PyArray_DATA(source), .type = type, .dims = PyArray_NDIM(source), .shape = PyArray_DIMS(source),
+                 .size = 1, .contiguous = (flags & NPY_ARRAY_C_CONTIGUOUS) != 0,
+                 .writable = (flags & NPY_ARRAY_WRITEABLE) != 0};
+    for (int i = 0; i < a->dims; i++)
+        a->size *= a->shape[i];
+    return a->dims < 2 || read_strides(a, PyArray_STRIDES(source));
+}
+
+/* Arrays of one type, float32 or float64. */
+static bool read_reals(array *arrays, const uintptr_t *objects, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (!read_array(&arrays[i], objects[i]) || arrays[i].type != arrays[0].type)
+            return false;
+    return arrays[0].type != NPY_INT64;
+}
+
+static bool same_shape(const array *a, const array *b)
+{
+    return a->dims == b->dims && memcmp(a->shape, b->shape, (size_t)a->dims * sizeof(npy_intp)) == 0;
+}
+
+/* Contiguous arrays of one type and shape. */
+static bool read_alike(array *arrays, const uintptr_t *objects, int count)
+{
+    if (!read_reals(arrays, objects, count))
+        return false;
+    for (int i = 0; i < count; i++)
+        if (!arrays[i].contiguous || !same_shape(&arrays[i], &arrays[0]))
+            return false;
+    return true;
+}
+
+static bool is_matrix(const array *a, ptrdiff_t rows, ptrdiff_t cols)
+{
+    return a->dims == 2 && a->rows == rows && a->cols == cols;
+}
+
+static bool is_vector(const array *a, ptrdiff_t n) { return a->dims == 1 && a->size == n && a->contiguous; }
+
+/* Whether two contiguous arrays of one type share memory. */
+static bool overlap(const array *a, const array *b)
+{
+    uintptr_t itemsize = a->type == NPY_FLOAT ? sizeof(float) : sizeof(double);
+    uintptr_t a_at = (uintptr_t)a->at, b_at = (uintptr_t)b->at;
+    return a_at < b_at + (uintptr_t)b->size * itemsize && b_at < a_at + (uintptr_t)a->size * itemsize;
+}
+
+static bool is_double(const array *a) { return a->type == NPY_DOUBLE; }
+
+/* ---- Elementwise ---- */
+
+typedef void unary_f32(float *out, const float *x, ptrdiff_t n);
+typedef void unary_f64(double *out, const double *x, ptrdiff_t n);
+typedef void binary_f32(float *out, const float *x, const float *y, ptrdiff_t n);
+typedef void binary_f64(double *out, const double *x, const double *y, ptrdiff_t n);
+
+static int unary(unary_f32 *f32, unary_f64 *f64, uintptr_t out, uintptr_t x)
+{
+    array arrays[2];
+    if (!read_alike(arrays, (uintptr_t[]){out, x}, 2))
+        return NP_NOT_PLAIN;
+    if (is_double(arrays))
+        f64(arrays[0].at, arrays[1].at, arrays[0].size);
+    else
+        f32(arrays[0].at, arrays[1].at, arrays[0].size);
+    return NP_OK;
+}
+
+static int binary(binary_f32 *f32, binary_f64 *f64, uintptr_t out, uintptr_t x, uintptr_t y)
+{
+    array arrays[3];
+    if (!read_alike(arrays, (uintptr_t[]){out, x, y}, 3))
+        return NP_NOT_PLAIN;
+    if (is_double(arrays))
+        f64(arrays[0].at, arrays[1].at, arrays[2].at, arrays[0].size);
+    else
+        f32(arrays[0].at, arrays[1].at, arrays[2].at, arrays[0].size);
+    return NP_OK;
+}
+
+int np_sigmoid(uintptr_t out, uintptr_t x) { return unary(zdl_sigmoid_f32, zdl_sigmoid_f64, out, x); }
+int np_sigmoid_grad(uintptr_t out, uintptr_t x) { return unary(zdl_sigmoid_grad_f32, zdl_sigmoid_grad_f64, out, x); }
+int np_relu(uintptr_t out, uintptr_t x) { return unary(zdl_relu_f32, zdl_relu_f64, out, x); }
+int np_relu_grad(uintptr_t out, uintptr_t x) { return unary(zdl_relu_grad_f32, zdl_relu_grad_f64, out, x); }
+int np_tanh(uintptr_t out, uintptr_t x) { return unary(zdl_tanh_f32, zdl_tanh_f64, out, x); }
+
+int np_step(uintptr_t out, uintptr_t x)
+{
+    array y, source;
+    if (!read_array(&y, out) || !read_reals(&source, &x, 1) || y.type != NPY_INT64 || !same_shape(&y, &source) ||
+        !y.contiguous || !source.contiguous)
+        return NP_NOT_PLAIN;
+    if (is_double(&source))
+        zdl_step_f64(y.at, source.at, y.size);
+    else
+        zdl_step_f32(y.at, source.at, y.size);
+    return NP_OK;
+}
+
+int np_sigmoid_backward(uintptr_t dx, uintptr_t dout, uintptr_t y)
+{
+    return binary(zdl_sigmoid_backward_f32, zdl_sigmoid_backward_f64, dx, dout, y);
+}
+
+int np_relu_backward(uintptr_t dx, uintptr_t dout, uintptr_t y)
+{
+    return binary(zdl_relu_backward_f32, zdl_relu_backward_f64, dx, dout, y);
+}
+
+int np_tanh_backward(uintptr_t dx, uintptr_t dout, uintptr_t y)
+{
+    return binary(zdl_tanh_backward_f32, zdl_tanh_backward_f64, dx, dout, y);
+}
+
+/* ---- Softmax ---- */
+
+/* An array as rows along its last axis. */
+static ptrdiff_t row_length(const array *a) { return a->dims ? a->shape[a->dims - 1] : 1; }
+static ptrdiff_t row_count(const array *a) { return a->size ? a->size / row_length(a) : 0; }
+
+int np_softmax(uintptr_t out, uintptr_t x)
+{
+    array arrays[2];
+    if (!read_alike(arrays, (uintptr_t[]){out, x}, 2))
+        return NP_NOT_PLAIN;
+    if (is_double(arrays))
+        zdl_softmax_f64(arrays[0].at, arrays[1].at, row_count(arrays), row_length(arrays));
+    else
+        zdl_softmax_f32(arrays[0].at, arrays[1].at, row_count(arrays), row_length(arrays));
+    return NP_OK;
+}
+
+int np_log_softmax(uintptr_t out, uintptr_t x)
+{
+    array arrays[2];
+    if (!read_alike(arrays, (uintptr_t[]){out, x}, 2))
+        return NP_NOT_PLAIN;
+    if (is_double(arrays))
+        zdl_log_softmax_f64(arrays[0].at, arrays[1].at, row_count(arrays), row_length(arrays));
+    else
+        zdl_log_softmax_f32(arrays[0].at, arrays[1].at, row_count(arrays), row_length(arrays));
+    return NP_OK;
+}
+
+int np_softmax_backward(uintptr_t dx, uintptr_t dout, uintptr_t y)
+{
+    array v[3];
+    if (!read_alike(v, (uintptr_t[]){dx, dout, y}, 3))
+        return NP_NOT_PLAIN;
+    if (is_double(v))
+        zdl_softmax_backward_f64(v[0].at, v[1].at, v[2].at, row_count(v), row_length(v));
+    else
+        zdl_softmax_backward_f32(v[0].at, v[1].at, v[2].at, row_count(v), row_length(v));
+    return NP_OK;
+}
+
+/* ---- Losses ---- */
+
+/* label[rows] int64, each in [0, cols). */
+static bool read_labels(array *label, uintptr_t object, ptrdiff_t rows, ptrdiff_t cols)
+{
+    if (!read_array(label, object) || label->type != NPY_INT64 || !is_vector(label, rows))
+        return false;
+    const int64_t *values = label->at;
+    for (ptrdiff_t i = 0; i < rows; i++)
+        if (values[i] < 0 || values[i] >= cols)
+            return false;
+    return true;
+}
+
+static void store_scalar(const array *scalar, double value)
+{
+    if (is_double(scalar))
+        *(double *)scalar->at = value;
+    else
+        *(float *)scalar->at = (float)value;
+}
+
+int np_cross_entropy(uintptr_t loss, uintptr_t y, uintptr_t label)
+{
+    array scalar, p, labels;
+    if (!read_reals(&scalar, &loss, 1) || scalar.size != 1 || !read_alike(&p, &y, 1) || p.dims != 2 || !p.size ||
+        !read_labels(&labels, label, p.rows, p.cols))
+        return NP_NOT_PLAIN;
+    store_scalar(&scalar, is_double(&p) ? zdl_cross_entropy_f64(p.at, labels.at, p.rows, p.cols)
+                                        : zdl_cross_entropy_f32(p.at, labels.at, p.rows, p.cols));
+    return NP_OK;
+}
+
+int np_softmax_cross_entropy(uintptr_t loss, uintptr_t y, uintptr_t x, uintptr_t label)
+{
+    array scalar, labels, v[2];
+    if (!read_reals(&scalar, &loss, 1) || scalar.size != 1 || !read_alike(v, (uintptr_t[]){y, x}, 2) ||
+        v->dims != 2 || !v->size || !read_labels(&labels, label, v->rows, v->cols))
+        return NP_NOT_PLAIN;
+    store_scalar(&scalar,
+                 is_double(v) ? zdl_softmax_cross_entropy_f64(v[0].at, v[1].at, labels.at, v->rows, v->cols)
+                              : zdl_softmax_cross_entropy_f32(v[0].at, v[1].at, labels.at, v->rows, v->cols));
+    return NP_OK;
+}
+
+int np_softmax_cross_entropy_backward(uintptr_t dx, uintptr_t y, uintptr_t t)
+{
+    array v[3], labels;
+    if (!read_alike(v, (uintptr_t[]){dx, y}, 2) || v->dims != 2 || !v->size)
+        return NP_NOT_PLAIN;
+    ptrdiff_t rows = v->rows, cols = v->cols;
+    if (cols > 1 && read_labels(&labels, t, rows, cols)) { /* of one class t may mean probabilities */
+        if (is_double(v))
+            zdl_softmax_cross_entropy_backward_f64(v[0].at, v[1].at, labels.at, rows, cols);
+        else
+            zdl_softmax_cross_entropy_backward_f32(v[0].at, v[1].at, labels.at, rows, cols);
+    } else if (read_alike(v, (uintptr_t[]){dx, y, t}, 3)) {
+        if (is_double(v))
+            zdl_softmax_cross_entropy_backward_dense_f64(v[0].at, v[1].at, v[2].at, rows, cols);
+        else
+            zdl_softmax_cross_entropy_backward_dense_f32(v[0].at, v[1].at, v[2].at, rows, cols);
+    } else
+        return NP_NOT_PLAIN;
+    return NP_OK;
+}
+
+int np_sum_of_squares(uintptr_t total, uintptr_t y, uintptr_t t)
+{
+    array scalar, v[2];
+    if (!read_reals(&scalar, &total, 1) || scalar.size != 1 || !read_alike(v, (uintptr_t[]){y, t}, 2))
+        return NP_NOT_PLAIN;
+    store_scalar(&scalar, is_double(v) ? zdl_sum_of_squares_f64(v[0].at, v[1].at, v->size)
+                                       : zdl_sum_of_squares_f32(v[0].at, v[1].at, v->size));
+    return NP_OK;
+}
+
+/* ---- Matrix products ---- */
+
+int np_matmul(uintptr_t out, uintptr_t a, uintptr_t b)
+{
+    array v[3], *y = v, *l = v + 1, *r = v + 2;
+    if (!read_reals(v, (uintptr_t[]){out, a, b}, 3) || l->dims != 2 || r->dims != 2 || l->cols != r->rows ||
+        !is_matrix(y, l->rows, r->cols) || !y->contiguous)
+        return NP_NOT_PLAIN;
+    if (is_double(y))
+        return zdl_matmul_f64(y->at, y->cols, l->at, l->row, l->col, r->at, r->row, r->col, y->rows, l->cols, y->cols);
+    return zdl_matmul_f32(y->at, y->cols, l->at, l->row, l->col, r->at, r->row, r->col, y->rows, l->cols, y->cols);
+}
+
+int np_matmul_stack(uintptr_t out, uintptr_t a, uintptr_t a_offset, uintptr_t b, uintptr_t b_offset)
+{
+    array v[3], *y = v, *l = v + 1, *r = v + 2, p, q;
+    if (!read_reals(v, (uintptr_t[]){out, a, b}, 3) || l->dims < 2 || r->dims < 2 || y->dims < 3 ||
+        l->cols != r->rows || y->rows != l->rows || y->cols != r->cols || !y->contiguous ||
+        !read_array(&p, a_offset) || !read_array(&q, b_offset) || p.type != NPY_INT64 || q.type != NPY_INT64 ||
+        !p.contiguous || !q.contiguous || p.size != q.size || p.size * y->rows * y->cols != y->size)
+        return NP_NOT_PLAIN;
+    if (is_double(y))
+        return zdl_matmul_stack_f64(y->at, l->at, p.at, l->row, l->col, r->at, q.at, r->row, r->col, p.size, y->rows,
+                                    l->cols, y->cols);
+    return zdl_matmul_stack_f32(y->at, l->at, p.at, l->row, l->col, r->at, q.at, r->row, r->col, p.size, y->rows,
+                                l->cols, y->cols);
+}
+
+int np_affine(uintptr_t out, uintptr_t x, uintptr_t w, uintptr_t b)
+{
+    array v[4], *y = v, *l = v + 1, *r = v + 2, *bias = v + 3;
+    if (!read_reals(v, (uintptr_t[]){out, x, w, b}, 4) || l->dims != 2 || r->dims != 2 || l->cols != r->rows ||
+        !is_matrix(y, l->rows, r->cols) || !y->contiguous || !is_vector(bias, y->cols))
+        return NP_NOT_PLAIN;
+    if (is_double(y))
+        return zdl_affine_f64(y->at, l->at, l->row, l->col, r->at, r->row, r->col, bias->at, y->rows, l->cols, y->cols,
+                              ZDL_IDENTITY);
+    return zdl_affine_f32(y->at, l->at, l->row, l->col, r->at, r->row, r->col, bias->at, y->rows, l->cols, y->cols,
+                          ZDL_IDENTITY);
+}
+
+int np_affine_backward(uintptr_t dx, uintptr_t dw, uintptr_t db, uintptr_t dout, uintptr_t x, uintptr_t w)
+{
+    array v[6], *out = v + 3, *in = v + 4, *weight = v + 5;
+    if (!read_reals(v, (uintptr_t[]){dx, dw, db, dout, x, w}, 6) || in->dims != 2 || weight->dims != 2 ||
+        !is_matrix(out, in->rows, weight->cols) || in->cols != weight->rows || !out->contiguous ||
+        !is_matrix(v, in->rows, in->cols) || !is_matrix(v + 1, weight->rows, weight->cols) ||
+        !v[0].contiguous || !v[1].contiguous || !is_vector(v + 2, weight->cols))
+        return NP_NOT_PLAIN;
+    if (is_double(v))
+        return zdl_affine_backward_f64(v[0].at, v[1].at, v[2].at, out->at, in->at, in->row, in->col, weight->at,
+                                       weight->row, weight->col, in->rows, in->cols, weight->cols);
+    return zdl_affine_backward_f32(v[0].at, v[1].at, v[2].at, out->at, in->at, in->row, in->col, weight->at,
+                                   weight->row, weight->col, in->rows, in->cols, weight->cols);
+}
+
+/* ---- Networks ---- */
+
+enum { MOST_LAYERS = 256 };
+
+typedef union {
+    float *f32;
+    double *f64;
+} pointer;
+
+static pointer pointer_to(const array *a)
+{
+    return is_double(a) ? (pointer){.f64 = a->at} : (pointer){.f32 = a->at};
+}
+
+/* A net, its input, and where the arrays of each layer lie. */
+typedef struct {
+    int depth;
+    array x;
+    ptrdiff_t width[MOST_LAYERS + 1];
+    pointer w[MOST_LAYERS], b[MOST_LAYERS], a[MOST_LAYERS], z[MOST_LAYERS], dw[MOST_LAYERS], db[MOST_LAYERS];
+} net_arrays;
+
+/* For each layer a (width[l], width[l + 1]) and a (width[l + 1],) array: the parameters, or their gradients. */
+static bool read_layers(const net_arrays *net, pointer *w, pointer *b, const uintptr_t *objects)
+{
+    for (int l = 0; l < net->depth; l++) {
+        array v[2];
+        if (!read_reals(v, objects + 2 * l, 2) || v->type != net->x.type ||
+            !is_matrix(v, net->width[l], net->width[l + 1]) || !v->contiguous || !is_vector(v + 1, v->cols))
+            return false;
+        w[l] = pointer_to(v);
+        b[l] = pointer_to(v + 1);
+    }
+    return true;
+}
+
+static bool read_net(net_arrays *net, uintptr_t x, const uintptr_t *params, int depth)
+{
+    if (depth < 1 || depth > MOST_LAYERS || !read_reals(&net->x, &x, 1) || net->x.dims != 2)
+        return false;
+    net->depth = depth;
+    net->width[0] = net->x.cols;
+    for (int l = 0; l < depth; l++) {
+        array b;
+        if (!read_array(&b, params[2 * l + 1]))
+            return false;
+        net->width[l + 1] = b.size;
+    }
+    return read_layers(net, net->w, net->b, params);
+}
+
+/* For each layer its a and z, (batch, width[l + 1]). */
+static bool read_kept(net_arrays *net, const uintptr_t *kept)
+{
+    for (int l = 0; l < net->depth; l++) {
+        array v[2];
+        if (!read_alike(v, kept + 2 * l, 2) || v->type != net->x.type ||
+            !is_matrix(v, net->x.rows, net->width[l + 1]))
+            return false;
+        net->a[l] = pointer_to(v);
+        net->z[l] = pointer_to(v + 1);
+    }
+    return true;
+}
+
+static struct zdl_network_f32 network_f32(const net_arrays *net, enum zdl_activation hidden)
+{
+    return (struct zdl_network_f32){net->depth, hidden, net->width, (const float *const *)&net->w->f32,
+                                    (const float *const *)&net->b->f32};
+}
+
+static struct zdl_network_f64 network_f64(const net_arrays *net, enum zdl_activation hidden)
+{
+    return (struct zdl_network_f64){net->depth, hidden, net->width, (const double *const *)&net->w->f64,
+                                    (const double *const *)&net->b->f64};
+}
+
+int np_network_predict(uintptr_t y, uintptr_t x, const uintptr_t *params, int depth, enum zdl_activation hidden)
+{
+    net_arrays net;
+    array out;
+    if (!read_net(&net, x, params, depth) || !read_array(&out, y) || out.type != net.x.type ||
+        !is_matrix(&out, net.x.rows, net.width[depth]) || !out.contiguous)
+        return NP_NOT_PLAIN;
+    const array *in = &net.x;
+    if (is_double(in)) {
+        struct zdl_network_f64 f64 = network_f64(&net, hidden);
+        return zdl_network_predict_f64(out.at, in->at, in->row, in->col, in->rows, &f64);
+    }
+    struct zdl_network_f32 f32 = network_f32(&net, hidden);
+    return zdl_network_predict_f32(out.at, in->at, in->row, in->col, in->rows, &f32);
+}
+
+int np_network_forward(const uintptr_t *kept, uintptr_t x, const uintptr_t *params, int depth,
+                       enum zdl_activation hidden)
+{
+    net_arrays net;
+    if (!read_net(&net, x, params, depth) || !read_kept(&net, kept))
+        return NP_NOT_PLAIN;
+    const array *in = &net.x;
+    if (is_double(in)) {
+        struct zdl_network_f64 f64 = network_f64(&net, hidden);
+        return zdl_network_forward_f64(&net.a->f64, &net.z->f64, in->at, in->row, in->col, in->rows, &f64);
+    }
+    struct zdl_network_f32 f32 = network_f32(&net, hidden);
+    return zdl_network_forward_f32(&net.a->f32, &net.z->f32, in->at, in->row, in->col, in->rows, &f32);
+}
+
+int np_network_gradient(const uintptr_t *grads, const uintptr_t *kept, uintptr_t x, uintptr_t t,
+                        const uintptr_t *params, int depth, enum zdl_activation hidden)
+{
+    net_arrays net;
+    array labels, dense = {0};
+    if (!read_net(&net, x, params, depth) || !read_kept(&net, kept) || !read_layers(&net, net.dw, net.db, grads) ||
+        !net.x.rows)
+        return NP_NOT_PLAIN;
+    const array *in = &net.x;
+    bool labelled = net.width[depth] > 1 && read_labels(&labels, t, in->rows, net.width[depth]);
+    if (!labelled && (!read_array(&dense, t) || dense.type != in->type || !dense.contiguous ||
+                      !is_matrix(&dense, in->rows, net.width[depth])))
+        return NP_NOT_PLAIN;
+    const int64_t *label = labelled ? labels.at : NULL;
+    if (is_double(in)) {
+        struct zdl_network_f64 f64 = network_f64(&net, hidden);
+        return zdl_network_gradient_f64(&net.dw->f64, &net.db->f64, &net.a->f64, &net.z->f64, in->at, in->row, in->col,
+                                        label, dense.at, in->rows, &f64);
+    }
+    struct zdl_network_f32 f32 = network_f32(&net, hidden);
+    return zdl_network_gradient_f32(&net.dw->f32, &net.db->f32, &net.a->f32, &net.z->f32, in->at, in->row, in->col,
+                                    label, dense.at, in->rows, &f32);
+}
+
+/* ---- Optimizers ---- */
+
+int np_sgd(uintptr_t param, uintptr_t grad, double lr)
+{
+    array v[2];
+    if (!read_alike(v, (uintptr_t[]){param, grad}, 2) || !v[0].writable || overlap(v, v + 1))
+        return NP_NOT_PLAIN;
+    if (is_double(v))
+        zdl_sgd_f64(v[0].at, v[1].at, lr, v->size);
+    else
+        zdl_sgd_f32(v[0].at, v[1].at, lr, v->size);
+    return NP_OK;
+}

@@ -1,0 +1,67 @@
+/* The functions that Python calls. Each takes NumPy arrays by the addresses of their objects, id(array), reads dtype,
+   shape and strides itself, and hands them to the function of zerodl.h that it is named after: outputs first, then
+   inputs. It returns NP_OK or NP_NO_MEMORY, or NP_NOT_PLAIN, having done nothing, where the arrays are not what it
+   takes: arrays of one dtype, float32 or float64, aligned, of native byte order, of shapes that fit, and C-contiguous
+   save where it says `strided`. Python then makes them so, or raises the error that says what is wrong.
+   The caller holds a reference to each array. */
+#ifndef ZERODL_ARRAYS_H
+#define ZERODL_ARRAYS_H
+
+#include "../zerodl.h"
+
+enum np_status { NP_OK = ZDL_OK, NP_NO_MEMORY = ZDL_NO_MEMORY, NP_NOT_PLAIN };
+
+/* Once, before all others: the address of the type numpy.ndarray. */
+void np_set_array_type(uintptr_t type);
+
+/* ---- Elementwise: arrays of one shape ---- */
+
+int np_sigmoid(uintptr_t out, uintptr_t x);
+int np_sigmoid_grad(uintptr_t out, uintptr_t x);
+int np_relu(uintptr_t out, uintptr_t x);
+int np_relu_grad(uintptr_t out, uintptr_t x);
+int np_tanh(uintptr_t out, uintptr_t x);
+int np_step(uintptr_t out, uintptr_t x); /* out is int64 */
+int np_sigmoid_backward(uintptr_t dx, uintptr_t dout, uintptr_t y);
+int np_relu_backward(uintptr_t dx, uintptr_t dout, uintptr_t y);
+int np_tanh_backward(uintptr_t dx, uintptr_t dout, uintptr_t y);
+
+/* ---- Softmax over the last axis: arrays of one shape ---- */
+
+int np_softmax(uintptr_t out, uintptr_t x);
+int np_log_softmax(uintptr_t out, uintptr_t x);
+int np_softmax_backward(uintptr_t dx, uintptr_t dout, uintptr_t y);
+
+/* ---- Losses: the loss is a 0-d output, y and x are (rows, cols), not empty ---- */
+
+/* label is (rows,) int64, each in [0, cols) */
+int np_cross_entropy(uintptr_t loss, uintptr_t y, uintptr_t label);
+int np_softmax_cross_entropy(uintptr_t loss, uintptr_t y, uintptr_t x, uintptr_t label);
+/* t is such a label, or (rows, cols) of y's dtype */
+int np_softmax_cross_entropy_backward(uintptr_t dx, uintptr_t y, uintptr_t t);
+/* total is 0-d float64; y and t are of one shape */
+int np_sum_of_squares(uintptr_t total, uintptr_t y, uintptr_t t);
+
+/* ---- Matrix products: inputs of two dimensions are strided ---- */
+
+int np_matmul(uintptr_t out, uintptr_t a, uintptr_t b);
+/* a and b may have more dimensions; the offsets are int64, one for each matrix of out */
+int np_matmul_stack(uintptr_t out, uintptr_t a, uintptr_t a_offset, uintptr_t b, uintptr_t b_offset);
+int np_affine(uintptr_t out, uintptr_t x, uintptr_t w, uintptr_t b);
+int np_affine_backward(uintptr_t dx, uintptr_t dw, uintptr_t db, uintptr_t dout, uintptr_t x, uintptr_t w);
+
+/* ---- Networks: params are w, b of the first layer, w, b of the second, ... ---- */
+
+int np_network_predict(uintptr_t y, uintptr_t x, const uintptr_t *params, int depth, enum zdl_activation hidden);
+/* kept are a, z of the first layer, a, z of the second, ... */
+int np_network_forward(const uintptr_t *kept, uintptr_t x, const uintptr_t *params, int depth,
+                       enum zdl_activation hidden);
+/* grads are dw, db of the first layer, ...; t as in np_softmax_cross_entropy_backward */
+int np_network_gradient(const uintptr_t *grads, const uintptr_t *kept, uintptr_t x, uintptr_t t,
+                        const uintptr_t *params, int depth, enum zdl_activation hidden);
+
+/* ---- Optimizers: param changes in place; grad lies apart from it ---- */
+
+int np_sgd(uintptr_t param, uintptr_t grad, double lr);
+
+#endif
