@@ -8,6 +8,7 @@
 #include "real.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 #if defined __aarch64__ && defined __GNUC__
 #include <arm_neon.h>
@@ -56,12 +57,12 @@ ALWAYS_INLINE real first_lane(vec v) { return v; }
 ALWAYS_INLINE vec load(const real *p) { vec v; memcpy(&v, p, sizeof v); return v; }
 ALWAYS_INLINE void store(real *p, vec v) { memcpy(p, &v, sizeof v); }
 
-/* less(a, b), less_equal(a, b) per lane, false for nan; choose(mask, a, b) takes a where the mask is set.
+/* less(a, b), less_equal(a, b) per lane, false for nan; choose(mask, a, b) takes a where the mask is set; any(mask).
    multiply_add(a, b, c) is a * b + c, rounded once where the machine can.
    maximum(a, b) is a > b ? a : b per lane: it returns b where either is nan. minimum likewise.
    scale(v, n) is v * 2^n for integral n, right also where 2^n alone would overflow or underflow.
-   load_part, store_part: the first n < LANES elements; the others read as 0 (or as `other`) and are not written.
-   load_up_to, store_up_to: the first min(n, LANES). */
+   load_part, store_part: the first n < LANES elements; the others read as 0 (or as `other`) and are not written;
+   keep_part sets them to 0. load_up_to, store_up_to, keep_up_to: the first min(n, LANES). */
 
 #if defined VECTOR_AVX512
 
@@ -69,11 +70,11 @@ ALWAYS_INLINE void store(real *p, vec v) { memcpy(p, &v, sizeof v); }
 #define SIMD(op) _mm512_##op##_pd
 #define SIMD_COMPARE _mm512_cmp_pd_mask
 typedef __mmask8 mask;
-/* table[index % 16] per lane, from two registers. */
-#define HAVE_LOOKUP16 1
-ALWAYS_INLINE vec lookup16(const real *table, ivec index)
+/* table[index % 8] per lane */
+#define HAVE_LOOKUP8 1
+ALWAYS_INLINE ivec lookup8(const integer *table, ivec index)
 {
-    return _mm512_permutex2var_pd(load(table), (__m512i)index, load(table + 8));
+    return (ivec)_mm512_permutexvar_epi64((__m512i)index, _mm512_loadu_si512(table));
 }
 #else
 #define SIMD(op) _mm512_##op##_ps
@@ -87,9 +88,11 @@ ALWAYS_INLINE vec multiply_add(vec a, vec b, vec c) { return SIMD(fmadd)(a, b, c
 ALWAYS_INLINE vec maximum(vec a, vec b) { return SIMD(max)(a, b); }
 ALWAYS_INLINE vec minimum(vec a, vec b) { return SIMD(min)(a, b); }
 ALWAYS_INLINE vec scale(vec v, vec n) { return SIMD(scalef)(v, n); }
+ALWAYS_INLINE bool any(mask m) { return m != 0; }
 ALWAYS_INLINE mask first(ptrdiff_t n) { return (mask)((1u << n) - 1); }
 ALWAYS_INLINE vec load_part_or(const real *p, ptrdiff_t n, vec other) { return SIMD(mask_loadu)(other, first(n), p); }
 ALWAYS_INLINE void store_part(real *p, vec v, ptrdiff_t n) { SIMD(mask_storeu)(p, first(n), v); }
+ALWAYS_INLINE vec keep_part(vec v, ptrdiff_t n) { return SIMD(maskz_mov)(first(n), v); }
 
 #else
 
@@ -106,9 +109,11 @@ typedef int mask;
 ALWAYS_INLINE mask less(vec a, vec b) { return a < b; }
 ALWAYS_INLINE mask less_equal(vec a, vec b) { return a <= b; }
 ALWAYS_INLINE vec choose(mask m, vec a, vec b) { return m ? a : b; }
+ALWAYS_INLINE bool any(mask m) { return m; }
 #endif
 
 #if defined VECTOR_AVX2
+ALWAYS_INLINE bool any(mask m) { return _mm256_movemask_epi8((__m256i)m) != 0; }
 #if REAL_BITS == 64
 #define SIMD(op) _mm256_##op##_pd
 #else
@@ -127,9 +132,19 @@ ALWAYS_INLINE vec load_part_or(const real *p, ptrdiff_t n, vec other)
     return choose((mask)first(n), SIMD(maskload)(p, first(n)), other);
 }
 ALWAYS_INLINE void store_part(real *p, vec v, ptrdiff_t n) { SIMD(maskstore)(p, first(n), v); }
+ALWAYS_INLINE vec keep_part(vec v, ptrdiff_t n) { return as_real(as_integer(v) & (ivec)first(n)); }
 
 #else
 
+#if defined __GNUC__
+ALWAYS_INLINE bool any(mask m)
+{
+    integer bits = 0;
+    UNROLL for (int i = 0; i < LANES; i++)
+        bits |= m[i];
+    return bits != 0;
+}
+#endif
 #if defined __aarch64__ && defined __GNUC__
 #if REAL_BITS == 64
 ALWAYS_INLINE vec multiply_add(vec a, vec b, vec c)
@@ -162,6 +177,12 @@ ALWAYS_INLINE void store_part(real *p, vec v, ptrdiff_t n)
     for (ptrdiff_t i = 0; i < n; i++)
         p[i] = lane[i];
 }
+ALWAYS_INLINE vec keep_part(vec v, ptrdiff_t n)
+{
+    real lane[LANES];
+    store(lane, v);
+    return load_part_or(lane, n, broadcast(0));
+}
 #endif
 
 ALWAYS_INLINE vec power_of_two(vec n)
@@ -179,6 +200,10 @@ ALWAYS_INLINE vec scale(vec v, vec n)
 #endif
 
 ALWAYS_INLINE vec load_part(const real *p, ptrdiff_t n) { return load_part_or(p, n, broadcast(0)); }
+ALWAYS_INLINE vec load_up_to_or(const real *p, ptrdiff_t n, vec other)
+{
+    return n < LANES ? load_part_or(p, n, other) : load(p);
+}
 ALWAYS_INLINE vec load_up_to(const real *p, ptrdiff_t n) { return n < LANES ? load_part(p, n) : load(p); }
 
 ALWAYS_INLINE void store_up_to(real *p, vec v, ptrdiff_t n)
@@ -188,6 +213,8 @@ ALWAYS_INLINE void store_up_to(real *p, vec v, ptrdiff_t n)
     else
         store(p, v);
 }
+
+ALWAYS_INLINE vec keep_up_to(vec v, ptrdiff_t n) { return n < LANES ? keep_part(v, n) : v; }
 
 ALWAYS_INLINE vec absolute(vec v)
 {
@@ -205,6 +232,19 @@ ALWAYS_INLINE vec sum_error(vec a, vec b, vec sum)
 {
     vec b_virtual = sum - a;
     return (a - (sum - b_virtual)) + (b - b_virtual);
+}
+
+/* a b - ab exactly, for ab within an ulp or so of a b, and numbers of moderate size. */
+ALWAYS_INLINE vec product_error(vec a, vec b, vec ab)
+{
+#if defined VECTOR_AVX2 || defined VECTOR_AVX512 || (defined __aarch64__ && defined __GNUC__)
+    return multiply_add(a, b, -ab);
+#else /* Dekker: products of halves are exact */
+    real split = (real)((1 << (MANTISSA_BITS + 2) / 2) + 1);
+    vec a_high = a * split - (a * split - a), a_low = a - a_high;
+    vec b_high = b * split - (b * split - b), b_low = b - b_high;
+    return ((a_high * b_high - ab) + a_high * b_low + a_low * b_high) + a_low * b_low;
+#endif
 }
 
 /* A running sum per lane that keeps what rounding drops: sum + error is exact to twice the precision. */

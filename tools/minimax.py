@@ -5,6 +5,7 @@ the weight turns the error of q into the relative error of the whole function.
 Run `python tools/minimax.py` (needs mpmath); paste what it prints.
 """
 
+import struct
 from collections.abc import Callable
 
 import mpmath as mp
@@ -56,6 +57,12 @@ def log_tail(z: mp.mpf) -> mp.mpf:
     return mp.fsum(2 * z**k / (2 * k + 3) for k in range(90))
 
 
+def power_less_index(j: int) -> int:
+    """The bits of 2^(j/8) from which j << 49 is subtracted: adding k << 49 then gives 2^(k/8) for any k = 8 i + j."""
+    (bits,) = struct.unpack("<q", struct.pack("<d", float(mp.mpf(2) ** (mp.mpf(j) / 8))))
+    return bits - (j << 49)
+
+
 def main() -> None:
     half = mp.log(2) / 2 * mp.mpf("1.002")
     z_max = ((mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)) ** 2 * mp.mpf("1.001")
@@ -67,7 +74,7 @@ def main() -> None:
     cases = [
         ("exp_tail, float32", exp_tail, exp_weight, -half, half, 4),
         ("exp_tail, float64", exp_tail, exp_weight, -half, half, 9),
-        ("exp_tail with the table, float64", exp_tail, exp_weight, -half / 16, half / 16, 4),
+        ("exp_tail with the table, float64", exp_tail, exp_weight, -half / 8, half / 8, 5),
         ("log_tail, float32", log_tail, lambda z: z + tiny, mp.mpf(0), z_max, 3),
         ("log_tail, float64", log_tail, lambda z: z + tiny, mp.mpf(0), z_max, 6),
     ]
@@ -75,10 +82,8 @@ def main() -> None:
         coefficients, error = remez(f, weight, low, high, degree)
         print(f"{name}: relative error 2^{mp.nstr(mp.log(error, 2), 4)}")
         print(",\n".join("    " + mp.nstr(c, 18) for c in coefficients))
-    print("2^(j/16), as float64 and the rest:")
-    powers = [mp.mpf(2) ** (mp.mpf(j) / 16) for j in range(16)]
-    print(",\n".join(f"    {float(power).hex()}" for power in powers))
-    print(",\n".join(f"    {float(power - float(power)).hex()}" for power in powers))
+    print("2^(j/8), as float64, less j/8 in its exponent's place:")
+    print(",\n".join(f"    {power_less_index(j):#018x}" for j in range(8)))
 
 
 if __name__ == "__main__":

@@ -42,17 +42,28 @@ static void exp_all(real *out, const real *x, ptrdiff_t n) { map1(vec_exp, out, 
 static void log_all(real *out, const real *x, ptrdiff_t n) { map1(vec_log, out, x, n); }
 static void tanh_all(real *out, const real *x, ptrdiff_t n) { map1(vec_tanh, out, x, n); }
 
-/* In two loops over a block in cache: each is short enough for the processor to overlap its iterations. */
+/* sigmoid with its two halves interleaved: the exponentials of the next GROUP vectors, the quotients of these. Each half
+   is short enough for the processor to overlap; the whole would wait for itself. */
 static void sigmoid(real *out, const real *x, ptrdiff_t n)
 {
-    enum { BLOCK = 256 };
-    for (; n > 0; n -= BLOCK, out += BLOCK, x += BLOCK) {
-        ptrdiff_t size = n < BLOCK ? n : BLOCK;
-        map1(sigmoid_exp, out, x, size);
-        map1(sigmoid_of_exp, out, out, size);
+    enum { GROUP = 4, STEP = GROUP * LANES };
+    ptrdiff_t i = 0;
+    if (n >= STEP) {
+        vec e[GROUP];
+        UNROLL for (int g = 0; g < GROUP; g++)
+            e[g] = sigmoid_exp(load(x + g * LANES));
+        for (; i + 2 * STEP <= n; i += STEP)
+            UNROLL for (int g = 0; g < GROUP; g++) {
+                vec next = sigmoid_exp(load(x + i + STEP + g * LANES));
+                store(out + i + g * LANES, sigmoid_of_exp(load(x + i + g * LANES), e[g]));
+                e[g] = next;
+            }
+        UNROLL for (int g = 0; g < GROUP; g++)
+            store(out + i + g * LANES, sigmoid_of_exp(load(x + i + g * LANES), e[g]));
+        i += STEP;
     }
+    map1(vec_sigmoid, out + i, x + i, n - i);
 }
-
 static void sigmoid_grad(real *out, const real *x, ptrdiff_t n) { map1(vec_sigmoid_grad, out, x, n); }
 static void relu(real *out, const real *x, ptrdiff_t n) { map1(vec_relu, out, x, n); }
 static void relu_grad(real *out, const real *x, ptrdiff_t n) { map1(vec_relu_grad, out, x, n); }

@@ -8,6 +8,7 @@
 #define LN2_LOW 1.90821492927058770002e-10
 #define EXP_LARGEST 709.8   /* exp overflows before it */
 #define EXP_SMALLEST -745.5 /* exp is 0 before it */
+#define EXP_SMALLEST_NORMAL -708.0 /* exp is normal from it on */
 #define SMALLEST_NORMAL 0x1p-1022
 #define SMALLEST_SUBNORMAL 0x1p-1074
 #define SUBNORMAL_SHIFT 54
@@ -23,6 +24,7 @@ static const real log_tail[] = { /* (log((1+s)/(1-s)) - 2s) / s^3 in s^2, to 2^-
 #define LN2_LOW -2.12194440e-4f
 #define EXP_LARGEST 88.8f
 #define EXP_SMALLEST -104.0f
+#define EXP_SMALLEST_NORMAL -87.0f
 #define SMALLEST_NORMAL 0x1p-126f
 #define SMALLEST_SUBNORMAL 0x1p-149f
 #define SUBNORMAL_SHIFT 25
@@ -35,12 +37,16 @@ static const real log_tail[] = { /* to 2^-36.6 */
 
 enum { EXP_TERMS = sizeof exp_tail / sizeof(real), LOG_TERMS = sizeof log_tail / sizeof(real) };
 
-/* Estrin's scheme: pairs, then pairs of pairs, so that no long chain of operations waits for itself. */
+/* Horner's scheme for a few terms; for more Estrin's, pairs and then pairs of pairs, so that no long chain of operations
+   waits for itself. */
 ALWAYS_INLINE vec polynomial(vec x, const real *coefficient, int terms)
 {
+    enum { FEW = 5 };
     vec part[16];
     UNROLL for (int i = 0; i < terms; i++)
         part[i] = broadcast(coefficient[i]);
+    UNROLL for (; terms > 1 && terms <= FEW; terms--)
+        part[terms - 2] = multiply_add(part[terms - 1], x, part[terms - 2]);
     UNROLL for (; terms > 1; terms = (terms + 1) / 2, x = x * x) {
         UNROLL for (int i = 0; i < terms / 2; i++)
             part[i] = multiply_add(part[2 * i + 1], x, part[2 * i]);
@@ -50,54 +56,67 @@ ALWAYS_INLINE vec polynomial(vec x, const real *coefficient, int terms)
     return part[0];
 }
 
-/* p and n with exp(x + low) = 2^n (1 + p.sum + p.error), for EXP_SMALLEST <= x <= EXP_LARGEST and |low| <= ulp(x).
+/* p and n with exp(x) = 2^n (1 + p.sum + p.error), for EXP_SMALLEST <= x <= EXP_LARGEST.
    x - n ln 2 is high + low, of which high is exact. */
-ALWAYS_INLINE vec_sum exp_reduced(vec x, vec low, vec *n)
+ALWAYS_INLINE vec_sum exp_reduced(vec x, vec *n)
 {
     *n = multiply_add(x, broadcast(LOG2_E), broadcast(ROUNDER)) - ROUNDER;
-    vec high = multiply_add(*n, broadcast(-LN2_HIGH), x);
-    low = multiply_add(*n, broadcast(-LN2_LOW), low);
-    vec r = high + low;
+    vec high = multiply_add(*n, broadcast(-LN2_HIGH), x), low = *n * -LN2_LOW, r = high + low;
     vec tail = multiply_add(r * r, polynomial(r, exp_tail, EXP_TERMS), low);
     vec p = high + tail;
     return (vec_sum){p, (high - p) + tail};
 }
 
-#ifdef HAVE_LOOKUP16
-/* With 2^(j/16) from a table r is 16 times smaller, which halves the polynomial. */
-static const real exp_short_tail[] = { /* (exp(r) - 1 - r) / r^2, |r| <= ln(2)/32, to 2^-56.2 */
-    0.499999999999995998, 0.166666666643999384, 0.0416666666934447081, 0.00833347247545313207,
-    0.00138885931928627812};
-static const real exp2_table[] = { /* 2^(j/16) */
-    0x1.0000000000000p+0, 0x1.0b5586cf9890fp+0, 0x1.172b83c7d517bp+0, 0x1.2387a6e756238p+0,
-    0x1.306fe0a31b715p+0, 0x1.3dea64c123422p+0, 0x1.4bfdad5362a27p+0, 0x1.5ab07dd485429p+0,
-    0x1.6a09e667f3bcdp+0, 0x1.7a11473eb0187p+0, 0x1.8ace5422aa0dbp+0, 0x1.9c49182a3f090p+0,
-    0x1.ae89f995ad3adp+0, 0x1.c199bdd85529cp+0, 0x1.d5818dcfba487p+0, 0x1.ea4afa2a490dap+0};
-static const real exp2_table_error[] = { /* and what its rounding drops */
-    0x0.0p+0, 0x1.8a62e4adc610bp-54, -0x1.19041b9d78a76p-55, 0x1.9b07eb6c70573p-54,
-    0x1.6f46ad23182e4p-55, 0x1.ada0911f09ebcp-55, 0x1.d4397afec42e2p-56, 0x1.6324c054647adp-54,
-    -0x1.bdd3413b26456p-54, -0x1.41577ee04992fp-55, 0x1.6e9f156864b27p-54, 0x1.c7c46b071f2bep-56,
-    0x1.7a1cd345dcc81p-54, 0x1.11065895048ddp-55, 0x1.2ed02d75b3707p-55, -0x1.e9c23179c2893p-54};
+#ifdef HAVE_LOOKUP8
+/* n is a multiple of 1/8 here: with 2^(j/8) from a table r is 8 times smaller, which halves the polynomial. */
+enum { EXP_FRACTION_BITS = 3 };
+static const real exp_short_tail[] = { /* as exp_tail, |r| <= ln(2)/16, to 2^-58.3 */
+    0.500000000000029957, 0.166666666666636903, 0.0416666665693390924, 0.00833333337141934059,
+    0.00138897840587454446, 0.000198405629364350773};
+/* The bits of 2^(j/8), less j / 8 at the place of the exponent. */
+static const integer exp2_table[] = {
+    0x3ff0000000000000, 0x3fef72b83c7d517b, 0x3fef06fe0a31b715, 0x3feebfdad5362a27,
+    0x3feea09e667f3bcd, 0x3feeace5422aa0db, 0x3feee89f995ad3ad, 0x3fef5818dcfba487};
+ALWAYS_INLINE ivec exp2_bits(vec shifted) { return lookup8(exp2_table, as_integer(shifted)); }
+#else
+enum { EXP_FRACTION_BITS = 0 };
+#define exp_short_tail exp_tail
+ALWAYS_INLINE ivec exp2_bits(vec shifted) { return (void)shifted, as_integer(broadcast(1)); }
+#endif
 
-/* 2^power exp(x + *low); EXP_SMALLEST <= x <= EXP_LARGEST, |*low| <= ulp(x), or NULL for 0.
-   exp(x) is 2^n exp(r) for a multiple n of 1/16. Adding ROUNDER / 16 rounds to such a multiple, and leaves 16 n in the
-   low bits. */
-ALWAYS_INLINE vec exp_in_range(vec x, const vec *low, int power)
+enum {
+    EXP_SHORT_TERMS = sizeof exp_short_tail / sizeof(real),
+    EXP_SHIFT = MANTISSA_BITS - EXP_FRACTION_BITS,
+    EXP_FRACTION = (1 << EXP_FRACTION_BITS) - 1
+};
+#define EXP_ROUNDER (ROUNDER / (1 << EXP_FRACTION_BITS))
+
+/* exp(x + low) 2^-bias = 2^(n - bias) (1 + p), |low| <= ulp(x): p, and shifted = n - bias + EXP_ROUNDER, of which the
+   low bits hold n - bias. rounder is EXP_ROUNDER - bias. low may be NULL for 0. */
+ALWAYS_INLINE vec exp_parts(vec x, const vec *low, vec rounder, vec *shifted)
 {
-    vec shifted = multiply_add(x, broadcast(LOG2_E), broadcast(ROUNDER / 16)), n = shifted - ROUNDER / 16;
-    vec root = lookup16(exp2_table, as_integer(shifted)), root_error = lookup16(exp2_table_error, as_integer(shifted));
+    *shifted = multiply_add(x, broadcast(LOG2_E), rounder);
+    vec n = *shifted - rounder;
     vec high = multiply_add(n, broadcast(-LN2_HIGH), x);
     vec r = multiply_add(n, broadcast(-LN2_LOW), low ? high + *low : high);
-    vec p = multiply_add(r * r, polynomial(r, exp_short_tail, sizeof exp_short_tail / sizeof(real)), r);
-    return scale(root + multiply_add(root, p, root_error), power ? n + (real)power : n); /* scale floors n */
+    return multiply_add(r * r, polynomial(r, exp_short_tail, EXP_SHORT_TERMS), r);
 }
-#else
+
+/* exp(x) 2^-bias, where that is a normal number: 2^n is made of n's own bits. rounder is EXP_ROUNDER - bias. */
+ALWAYS_INLINE vec exp_normal(vec x, vec rounder)
+{
+    vec shifted, p = exp_parts(x, NULL, rounder, &shifted);
+    vec power = as_real(exp2_bits(shifted) + (as_integer(shifted) << EXP_SHIFT));
+    return multiply_add(power, p, power);
+}
+
+/* 2^power exp(x + *low), for EXP_SMALLEST <= x <= EXP_LARGEST. */
 ALWAYS_INLINE vec exp_in_range(vec x, const vec *low, int power)
 {
-    vec n, p = exp_reduced(x, low ? *low : broadcast(0), &n).sum;
-    return scale(1 + p, power ? n + (real)power : n);
+    vec shifted, p = exp_parts(x, low, broadcast(EXP_ROUNDER), &shifted);
+    vec fraction = as_real(exp2_bits(shifted) + ((as_integer(shifted) & EXP_FRACTION) << EXP_SHIFT));
+    return scale(multiply_add(fraction, p, fraction), shifted - (EXP_ROUNDER - (real)power)); /* scale floors n */
 }
-#endif
 
 ALWAYS_INLINE vec vec_exp(vec x)
 {
@@ -132,7 +151,7 @@ ALWAYS_INLINE vec vec_log(vec x)
 ALWAYS_INLINE vec vec_tanh(vec x)
 {
     vec n;
-    vec_sum p = exp_reduced(maximum(broadcast(EXP_SMALLEST), -2 * absolute(x)), broadcast(0), &n);
+    vec_sum p = exp_reduced(maximum(broadcast(EXP_SMALLEST), -2 * absolute(x)), &n);
     vec power_less_1 = scale(broadcast(1), n) - 1, scaled_p = scale(p.sum, n);
     vec t = power_less_1 + scaled_p, t_error = sum_error(power_less_1, scaled_p, t) + scale(p.error, n);
     vec d = 2 + t, d_error = t - (d - 2);
@@ -140,18 +159,21 @@ ALWAYS_INLINE vec vec_tanh(vec x)
     return copy_sign(y - reciprocal * (y * d_error + 2 * reciprocal * t_error), x);
 }
 
-/* sigmoid(x) = e / (1 + e) with e = exp(x). x = 40 gives 1 already; beyond, e would overflow. */
+/* e = exp(-|x|) */
 ALWAYS_INLINE vec sigmoid_exp(vec x)
 {
-    return exp_in_range(maximum(broadcast(EXP_SMALLEST), minimum(broadcast(40), x)), NULL, 0);
+    vec negative = as_real(as_integer(x) | as_integer(broadcast((real)-0.0)));
+    return any(less(negative, broadcast(EXP_SMALLEST_NORMAL)))
+               ? exp_in_range(maximum(broadcast(EXP_SMALLEST), negative), NULL, 0)
+               : exp_normal(negative, broadcast(EXP_ROUNDER));
 }
 
-/* y = e / (1 + e), corrected for the rounding of d = 1 + e by 1 / d = 1 - y. */
-ALWAYS_INLINE vec sigmoid_of_exp(vec e)
+/* With q = e / (1 + e), right to an ulp or two: 1 - q where x >= 0, which is right to one, and so is e - e q where
+   x < 0, which is q again. */
+ALWAYS_INLINE vec sigmoid_of_exp(vec x, vec e)
 {
-    vec d = 1 + e, d_error = sum_error(broadcast(1), e, d);
-    vec y = e / d;
-    return multiply_add(-y, d_error * (1 - y), y);
+    vec q = e / (1 + e), one_or_e = choose(less(x, broadcast(0)), e, broadcast(1));
+    return multiply_add(-one_or_e, q, one_or_e);
 }
 
-ALWAYS_INLINE vec vec_sigmoid(vec x) { return sigmoid_of_exp(sigmoid_exp(x)); }
+ALWAYS_INLINE vec vec_sigmoid(vec x) { return sigmoid_of_exp(x, sigmoid_exp(x)); }

@@ -1,5 +1,29 @@
-/* softmax and its kin over the rows of a contiguous (rows, cols) matrix; each row is a few passes in cache.
-   x - max is carried as a sum of two numbers, and so is the total, which keeps every result within 4 ulp. */
+/* softmax and its kin over the rows of a contiguous (rows, cols) matrix. A short row takes one lane of a vector, a long
+   one vectors of its own; each is a few passes in cache. Sums are carried as two numbers, which keeps every result
+   within 4 ulp. */
+
+#if REAL_BITS == 64
+#define NEAR ((real)600)
+#define MODERATE ((real)0x1p14)
+#define NARROW ((real)700)
+#else
+#define NEAR ((real)40)
+#define MODERATE ((real)0x1p9)
+#define NARROW ((real)85)
+#endif
+
+/* How exp(x) is kept in range: the rows' largest entries, and their nearest powers of 2. */
+typedef struct {
+    vec max, bias;
+    bool plain; /* exp(x) 2^-bias is right to an ulp and normal for every entry: they are moderate and close together */
+} range;
+
+ALWAYS_INLINE range range_of(vec max, vec min)
+{
+    mask wide = less_equal(min, max - NARROW) | less_equal(broadcast(MODERATE), absolute(max));
+    vec bias = multiply_add(max, broadcast(LOG2_E), broadcast(ROUNDER)) - ROUNDER;
+    return (range){max, bias, !any(wide)};
+}
 
 /* 2^power exp(x - max), with the rounding error of x - max. Below EXP_SMALLEST that may be nan, and the result
    is 0, by itself unless it is scaled up. */
@@ -12,88 +36,292 @@ ALWAYS_INLINE vec shifted_exp(vec x, vec max, int power)
     return power ? choose(zero, broadcast(0), y) : y;
 }
 
-/* The last vector overlaps the one before it; a short row is filled up with x[0]. */
-static real row_max(const real *x, ptrdiff_t cols)
+/* exp(x) to a common factor: of the power of 2 of the bias, or else of max. */
+ALWAYS_INLINE vec term(vec x, range r, bool plain)
 {
-    if (cols < LANES)
-        return largest(load_part_or(x, cols, broadcast(x[0])));
-    vec max = load(x);
-    for (ptrdiff_t i = LANES; i + LANES <= cols; i += LANES)
-        max = maximum(max, load(x + i));
-    return largest(maximum(max, load(x + cols - LANES)));
+    return plain ? exp_normal(x, EXP_ROUNDER - r.bias) : shifted_exp(x, r.max, 0);
 }
 
-/* terms = 2^power exp(x - max) */
-ALWAYS_INLINE void row_exp(real *terms, const real *x, real max, ptrdiff_t cols, int power)
+/* ---- Short rows: LANES of them, one in each lane ---- */
+
+enum { SHORT_COLS = 2 * LANES };
+
+/* block[j] = column j of up to LANES rows */
+static void to_lanes(vec *block, const real *x, ptrdiff_t rows, ptrdiff_t cols)
 {
-    for (ptrdiff_t i = 0; i < cols; i += LANES)
-        store_up_to(terms + i, shifted_exp(load_up_to(x + i, cols - i), broadcast(max), power), cols - i);
+    real *lanes = (real *)block;
+    for (ptrdiff_t r = 0; r < LANES; r++)
+        for (ptrdiff_t j = 0; j < cols; j++)
+            lanes[j * LANES + r] = r < rows ? x[r * cols + j] : 0;
 }
 
-/* Add a row to the total: to an ulp or two by fours, else, for a short one, with every rounding error kept. */
-ALWAYS_INLINE void add_row(vec_sum *total, const real *x, ptrdiff_t cols, bool by_fours)
+static void from_lanes(real *x, const vec *block, ptrdiff_t rows, ptrdiff_t cols)
 {
-    ptrdiff_t i = 0;
-    if (by_fours)
-        for (; i + 4 * LANES <= cols; i += 4 * LANES) {
-            add_to(total, (load(x + i) + load(x + i + LANES)) + (load(x + i + 2 * LANES) + load(x + i + 3 * LANES)));
-            if (i && i % (RENEWAL * LANES) == 0)
-                renew(total);
-        }
-    for (; i < cols; i += LANES)
-        add_to(total, load_up_to(x + i, cols - i));
-}
-
-/* x[i] *= 1 / (sum + error), where the inverse is a sum of two numbers, too: one division for the row. */
-ALWAYS_INLINE void row_divide(real *x, ptrdiff_t cols, real sum, real error)
-{
-    real inverse = 1 / sum;
-    real inverse_error = -inverse * (real)(fma(sum, inverse, -1) + error * inverse);
-    for (ptrdiff_t i = 0; i < cols; i += LANES) {
-        vec term = load_up_to(x + i, cols - i);
-        store_up_to(x + i, multiply_add(term, broadcast(inverse), term * inverse_error), cols - i);
+    for (ptrdiff_t j = 0; j < cols; j++) {
+        real lane[LANES];
+        store(lane, block[j]);
+        for (ptrdiff_t r = 0; r < rows; r++)
+            x[r * cols + j] = lane[r];
     }
 }
 
-/* Several short rows at a time, so that the processor need not wait for one row's sum before the next row. */
+static range range_of_lanes(const vec *block, ptrdiff_t cols)
+{
+    vec max = block[0], min = block[0];
+    for (ptrdiff_t j = 1; j < cols; j++) {
+        max = maximum(max, block[j]);
+        min = minimum(min, block[j]);
+    }
+    return range_of(max, min);
+}
+
+ALWAYS_INLINE vec_sum lane_terms(vec *block, ptrdiff_t cols, range r, bool plain)
+{
+    vec_sum total = {broadcast(0), broadcast(0)};
+    for (ptrdiff_t j = 0; j < cols; j++)
+        add_to(&total, block[j] = term(block[j], r, plain));
+    return total;
+}
+
+static void softmax_lanes(vec *block, ptrdiff_t cols)
+{
+    range r = range_of_lanes(block, cols);
+    vec_sum total = r.plain ? lane_terms(block, cols, r, true) : lane_terms(block, cols, r, false);
+    vec inverse = 1 / total.sum;
+    vec inverse_error = -inverse * (product_error(total.sum, inverse, broadcast(1)) + total.error * inverse);
+    for (ptrdiff_t j = 0; j < cols; j++)
+        block[j] = multiply_add(block[j], inverse, block[j] * inverse_error);
+}
+
+/* ---- Long rows: vectors of entries ---- */
+
+/* Largest and smallest entries of a row, by lanes. */
+typedef struct {
+    vec max, min;
+} extremes;
+
+static range range_of_row(extremes e)
+{
+    return range_of(broadcast(largest(e.max)), broadcast(-largest(-e.min)));
+}
+
+static extremes extremes_of_row(const real *x, ptrdiff_t cols)
+{
+    extremes e = {broadcast(x[0]), broadcast(x[0])};
+    for (ptrdiff_t i = 0; i < cols; i += LANES) {
+        vec v = load_up_to_or(x + i, cols - i, broadcast(x[0]));
+        e = (extremes){maximum(v, e.max), minimum(v, e.min)};
+    }
+    return e;
+}
+
+/* terms = term(x), unless terms is NULL; returns their sum, by fours. *e takes in the entries of x. */
+ALWAYS_INLINE vec_sum row_terms(real *terms, const real *x, ptrdiff_t cols, range r, bool plain, extremes *e)
+{
+    enum { FOUR = 4 };
+    vec_sum total = {broadcast(0), broadcast(0)};
+    ptrdiff_t i = 0;
+    for (; i + FOUR * LANES <= cols; i += FOUR * LANES) {
+        vec t[FOUR];
+        UNROLL for (int k = 0; k < FOUR; k++) {
+            vec v = load(x + i + k * LANES);
+            t[k] = term(v, r, plain);
+            if (terms)
+                store(terms + i + k * LANES, t[k]);
+            *e = (extremes){maximum(v, e->max), minimum(v, e->min)};
+        }
+        add_to(&total, (t[0] + t[1]) + (t[2] + t[3]));
+        if (i && i % (RENEWAL * LANES) == 0)
+            renew(&total);
+    }
+    for (; i < cols; i += LANES) {
+        vec v = load_up_to_or(x + i, cols - i, broadcast(x[0])), t = term(v, r, plain);
+        if (terms)
+            store_up_to(terms + i, t, cols - i);
+        add_to(&total, keep_up_to(t, cols - i));
+        *e = (extremes){maximum(v, e->max), minimum(v, e->min)};
+    }
+    return total;
+}
+
+/* The same as if no entry were far from 0: then exp needs no shift, and no pass that looks for the largest entry first.
+   *near tells whether that is so. */
+ALWAYS_INLINE vec_sum unshifted_terms(real *terms, const real *x, ptrdiff_t cols, extremes *e, bool *near)
+{
+    *e = (extremes){broadcast(x[0]), broadcast(x[0])};
+    vec_sum total = row_terms(terms, x, cols, (range){.plain = true}, true, e);
+    *near = !any(less(broadcast(NEAR), e->max) | less(e->min, broadcast(-NEAR)));
+    return total;
+}
+
+static vec_sum shifted_terms(real *terms, const real *x, ptrdiff_t cols, range r)
+{
+    extremes e = {broadcast(0), broadcast(0)};
+    return r.plain ? row_terms(terms, x, cols, r, true, &e) : row_terms(terms, x, cols, r, false, &e);
+}
+
+static vec_sum exp_row(real *terms, const real *x, ptrdiff_t cols)
+{
+    if (terms == x)
+        return shifted_terms(terms, x, cols, range_of_row(extremes_of_row(x, cols)));
+    extremes e;
+    bool near;
+    vec_sum total = unshifted_terms(terms, x, cols, &e, &near);
+    return near ? total : shifted_terms(terms, x, cols, range_of_row(e));
+}
+
+/* How many elements lie before the first that is at the address of a whole vector. A pass that does little but load and
+   store takes twice as long across such addresses. */
+ALWAYS_INLINE ptrdiff_t to_alignment(const real *p)
+{
+    return (ptrdiff_t)(-(uintptr_t)p % VECTOR_BYTES / sizeof(real));
+}
+
+/* out = f(x, high, low) for a row. */
+ALWAYS_INLINE void map_row(vec f(vec, real, real), real *out, const real *x, ptrdiff_t cols, real high, real low)
+{
+    ptrdiff_t head = to_alignment(out), i = 0;
+    if (head && cols > 16 * LANES) {
+        store_part(out, f(load_part(x, head), high, low), head);
+        i = head;
+    }
+    for (; i < cols; i += LANES)
+        store_up_to(out + i, f(load_up_to(x + i, cols - i), high, low), cols - i);
+}
+
+ALWAYS_INLINE vec times(vec v, real high, real low) { return multiply_add(v, broadcast(high), v * low); }
+ALWAYS_INLINE vec minus(vec v, real high, real low) { return (v - high) - low; }
+
+enum { MOST_ROWS = 8 };
+
+/* Several rows at a time, so that the processor need not wait for one row's sum before the next row. */
+static void softmax_rows(real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols)
+{
+    vec_sum total[MOST_ROWS];
+    real inverse[MOST_ROWS], inverse_error[MOST_ROWS];
+    for (ptrdiff_t r = 0; r < rows; r++)
+        total[r] = exp_row(out + r * cols, x + r * cols, cols);
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        real error, sum = sum_lanes(total[r], &error);
+        inverse[r] = 1 / sum;
+        inverse_error[r] = -inverse[r] * ((real)fma(sum, inverse[r], -1) + error * inverse[r]);
+    }
+    for (ptrdiff_t r = 0; r < rows; r++)
+        map_row(times, out + r * cols, out + r * cols, cols, inverse[r], inverse_error[r]);
+}
+
+/* ---- log_softmax ---- */
+
+/* Where one entry dominates a row, it is nearly all of the sum, and the others are all of its result. Then the terms are
+   2^POWER exp(x - max): the largest is 2^POWER, exactly, and the others are the error of the sum. Scaled so, they lose no
+   bits as subnormals. */
+enum { POWER = MANTISSA_BITS + 8 };
+#define POWER_OF_2 ((real)((int64_t)1 << POWER))
+
+static void log_softmax_lanes(vec *block, ptrdiff_t cols)
+{
+    vec max = block[0];
+    for (ptrdiff_t j = 1; j < cols; j++)
+        max = maximum(max, block[j]);
+    vec_sum total = {broadcast(0), broadcast(0)};
+    for (ptrdiff_t j = 0; j < cols; j++)
+        add_to(&total, shifted_exp(block[j], max, POWER));
+    vec log_sum = vec_log(total.sum * (1 / POWER_OF_2)) + total.error / total.sum;
+    for (ptrdiff_t j = 0; j < cols; j++)
+        block[j] = (block[j] - max) - log_sum;
+}
+
+/* What log_softmax subtracts from the entries of a row: high, then low. */
+typedef struct {
+    real high, low;
+} shift;
+
+static shift dominated_shift(const real *x, ptrdiff_t cols, real max)
+{
+    vec_sum total = {broadcast(0), broadcast(0)};
+    for (ptrdiff_t i = 0; i < cols; i += LANES) {
+        add_to(&total, keep_up_to(shifted_exp(load_up_to(x + i, cols - i), broadcast(max), POWER), cols - i));
+        if (i && i % (RENEWAL * LANES) == 0)
+            renew(&total);
+    }
+    real error, sum = sum_lanes(total, &error);
+    return (shift){max, (real)(log((double)sum / (double)POWER_OF_2) + (double)error / (double)sum)};
+}
+
+/* log((sum + error) 2^bias), where nothing dominates: log(m) + n ln 2 for m near 1, of which n ln 2 is right to twice the
+   precision. */
+static shift shift_of_sum(vec_sum total, real bias)
+{
+    int exponent;
+    real error, sum = sum_lanes(total, &error);
+    double m = 2 * frexp((double)sum, &exponent), n = exponent - 1 + (double)bias;
+    double n_ln2 = n * 0x1.62e42feep-1, rest = log(m) + n * 0x1.a39ef35793c76p-33 + (double)error / (double)sum;
+    double log_sum = n_ln2 + rest, log_sum_error = rest - (log_sum - n_ln2);
+    real high = (real)log_sum;
+    return (shift){high, (real)(log_sum - (double)high + log_sum_error)};
+}
+
+static shift log_softmax_shift(const real *x, ptrdiff_t cols)
+{
+    extremes e;
+    bool near;
+    range r = {.plain = true};
+    vec_sum total = unshifted_terms(NULL, x, cols, &e, &near);
+    real max = largest(e.max);
+    if (!near) {
+        r = range_of_row(e);
+        if (r.plain)
+            total = shifted_terms(NULL, x, cols, r);
+    }
+    if (r.plain) {
+        shift s = shift_of_sum(total, first_lane(r.bias));
+        if (s.high - max >= 1)
+            return s;
+    }
+    return dominated_shift(x, cols, max);
+}
+
+static void log_softmax_rows(real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols)
+{
+    shift shifts[MOST_ROWS];
+    for (ptrdiff_t r = 0; r < rows; r++)
+        shifts[r] = log_softmax_shift(x + r * cols, cols);
+    for (ptrdiff_t r = 0; r < rows; r++)
+        map_row(minus, out + r * cols, x + r * cols, cols, shifts[r].high, shifts[r].low);
+}
+
+/* ---- Softmax and log_softmax, short rows or long ---- */
+
+typedef void lanes_function(vec *block, ptrdiff_t cols);
+typedef void rows_function(real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols);
+
+ALWAYS_INLINE void by_blocks(lanes_function *in_lanes, rows_function *in_rows, real *out, const real *x, ptrdiff_t rows,
+                             ptrdiff_t cols)
+{
+    enum { CACHED = 32768 / sizeof(real) };
+    bool is_short = cols <= SHORT_COLS;
+    ptrdiff_t fitting = CACHED / cols;
+    ptrdiff_t step = is_short ? LANES : fitting < 1 ? 1 : fitting < MOST_ROWS ? fitting : MOST_ROWS;
+    for (; rows > 0; rows -= step, out += step * cols, x += step * cols) {
+        ptrdiff_t count = rows < step ? rows : step;
+        if (is_short) {
+            vec block[SHORT_COLS];
+            to_lanes(block, x, count, cols);
+            in_lanes(block, cols);
+            from_lanes(out, block, count, cols);
+        } else
+            in_rows(out, x, count, cols);
+    }
+}
+
 static void softmax(real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols)
 {
-    enum { MOST_ROWS = 8, CACHED = 8192 / sizeof(real) };
-    ptrdiff_t block = cols > CACHED / MOST_ROWS ? 1 : MOST_ROWS;
-    for (ptrdiff_t i = 0; i < rows; i += block) {
-        ptrdiff_t end = rows - i < block ? rows : i + block;
-        real sum[MOST_ROWS], error[MOST_ROWS];
-        for (ptrdiff_t r = i; r < end; r++)
-            row_exp(out + r * cols, x + r * cols, row_max(x + r * cols, cols), cols, 0);
-        for (ptrdiff_t r = i; r < end; r++) {
-            vec_sum total = {broadcast(0), broadcast(0)};
-            add_row(&total, out + r * cols, cols, true);
-            sum[r - i] = sum_lanes(total, &error[r - i]);
-        }
-        for (ptrdiff_t r = i; r < end; r++)
-            row_divide(out + r * cols, cols, sum[r - i], error[r - i]);
-    }
+    by_blocks(softmax_lanes, softmax_rows, out, x, rows, cols);
 }
 
-/* The terms are scaled up by 2^POWER, so that none loses bits as a subnormal: where one entry dominates, the others
-   are all of its result. Then sum is 2^POWER, and error is the others. */
 static void log_softmax(real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols)
 {
-    enum { BLOCK = 256, POWER = MANTISSA_BITS + 8 };
-    for (; rows > 0; rows--, x += cols, out += cols) {
-        real terms[BLOCK], max = row_max(x, cols);
-        vec_sum total = {broadcast(0), broadcast(0)};
-        for (ptrdiff_t i = 0; i < cols; i += BLOCK) {
-            ptrdiff_t size = cols - i < BLOCK ? cols - i : BLOCK;
-            row_exp(terms, x + i, max, size, POWER);
-            add_row(&total, terms, size, false);
-            renew(&total);
-        }
-        real error, sum = sum_lanes(total, &error);
-        real log_sum = (real)(log(ldexp((double)sum, -POWER)) + (double)error / (double)sum);
-        for (ptrdiff_t i = 0; i < cols; i += LANES)
-            store_up_to(out + i, (load_up_to(x + i, cols - i) - max) - log_sum, cols - i);
-    }
+    by_blocks(log_softmax_lanes, log_softmax_rows, out, x, rows, cols);
 }
 
 /* dx = y (dout - sum(dout y)) per row. */
