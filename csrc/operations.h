@@ -343,3 +343,25 @@ void ZDL(sgd)(real *param, const real *grad, double lr, ptrdiff_t n)
     struct sgd task = {param, grad, (real)lr};
     zdl_parallel_for(n, zdl_threads_for((double)n, GRAIN_ARITHMETIC), sgd_range, &task);
 }
+
+/* ---- This machine's peak ---- */
+
+struct peak {
+    ptrdiff_t rounds;
+    double flops; /* of one thread: all of them write the same value */
+};
+
+static void peak_range(void *task, ptrdiff_t begin, ptrdiff_t end)
+{
+    struct peak *t = task;
+    for (ptrdiff_t i = begin; i < end; i++)
+        t->flops = kernels()->peak(t->rounds);
+}
+
+double ZDL(peak)(ptrdiff_t rounds)
+{
+    struct peak task = {rounds, 0};
+    int threads = zdl_get_num_threads();
+    zdl_parallel_for(threads, threads, peak_range, &task);
+    return threads * task.flops;
+}

@@ -35,6 +35,10 @@ int zdl_openmp(void);
 /* The most threads that a call uses, for all threads of the process; at first OpenMP's default. */
 void zdl_set_num_threads(int n);
 int zdl_get_num_threads(void);
+/* To be timed: multiplies and adds in registers, on every thread, as fast as the level in use can. Returns the flops
+   done: a constant times rounds times threads. */
+double zdl_peak_f32(ptrdiff_t rounds);
+double zdl_peak_f64(ptrdiff_t rounds);
 
 /* ---- Elementwise, n elements ---- */
 

@@ -10,6 +10,7 @@
 #include "loss.h"
 #include "matmul.h"
 #include "optimizer.h"
+#include "peak.h"
 #include "softmax.h"
 
 const struct ZDL(kernels) ISA_TABLE = {
@@ -33,4 +34,5 @@ const struct ZDL(kernels) ISA_TABLE = {
     .sum_rows = sum_rows,
     .matmul = matmul,
     .sgd = sgd,
+    .peak = peak,
 };

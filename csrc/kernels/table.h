@@ -46,6 +46,7 @@ struct ZDL(kernels) {
     void (*sum_rows)(real *sum, const real *x, ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t stride);
     bool (*matmul)(const product *t);
     void (*sgd)(real *param, const real *grad, real lr, ptrdiff_t n);
+    double (*peak)(ptrdiff_t rounds);
 };
 
 /* One per ISA: isa/<name>_f32.c and isa/<name>_f64.c. */
