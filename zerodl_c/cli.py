@@ -27,6 +27,8 @@ __all__ = ["main"]
 TURNS = 5
 PAUSE = 0.2  # seconds: for 0.1 s after their last job OpenBLAS's threads spin, and hold the cores that ours need
 ENGINES = {"c": zerodl_c, "numpy": zerodl_c.reference}
+DTYPES = ["float64", "float32"]
+BENCH_ENGINES = ["c", "numpy", "torch", "scipy", "sklearn", "onnxruntime", "jax"]  # as in bench.ENGINES, not loaded here
 
 
 class CommandError(Exception):
@@ -44,18 +46,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status: 0, or 2 after an error and 130 after Ctrl-C, each with one line on stderr.
+        The exit status: 0, or 1 where `bench --strict` finds a case that is slower than the reference, or 2 after
+        an error and 130 after Ctrl-C, each of these two with one line on stderr.
     """
     try:
         args = _parser().parse_args(argv)
-        args.command(args)
+        return args.command(args) or 0
     except CommandError as error:
         print(f"zerodl-c: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("zerodl-c: interrupted", file=sys.stderr)
         return 130
-    return 0
 
 
 # ---- The command line ----------------------------------------------------------------------------
@@ -73,6 +75,7 @@ def _parser() -> _Parser:
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_train(commands)
+    _add_bench(commands)
     info = commands.add_parser(
         "info", help="show the version, the compiler, the instruction sets and the threads"
     )
@@ -123,6 +126,35 @@ def _add_train(commands: argparse._SubParsersAction[_Parser]) -> None:
     )
 
 
+def _add_bench(commands: argparse._SubParsersAction[_Parser]) -> None:
+    parser = commands.add_parser(
+        "bench",
+        help="time the C engine beside NumPy and what else is installed",
+        description="Time the C engine, its reference in NumPy, and what is installed of PyTorch, SciPy, scikit-learn, "
+        "ONNX Runtime and JAX: in one process, in turns, with equal threads. Losses are printed as plainly as wins.",
+        epilog="Needs what this installs: pip install 'zerodl_c[bench]'",
+    )
+    parser.set_defaults(command=bench)
+    option = parser.add_argument
+    count = _integer(1, 2**31 - 1)
+    threads = sorted({1, zerodl_c.get_num_threads()})
+    shown = " ".join(map(str, threads))
+    option("--threads", metavar="N", nargs="+", type=count, default=threads, help=f"default: {shown}")
+    option("--dtype", nargs="+", choices=DTYPES, default=DTYPES, help=f"default: {' '.join(DTYPES)}")
+    option("--only", metavar="TEXT", default="", help="the cases whose name contains TEXT")
+    option(
+        "--engines",
+        nargs="+",
+        choices=BENCH_ENGINES,
+        help="who takes part; c and numpy always do (default: all that are installed)",
+    )
+    option("--rounds", metavar="N", type=count, default=6, help="turns of each engine (default: %(default)s)")
+    option("--json", metavar="FILE", type=Path, help="keep the results in FILE")
+    option("--png", metavar="FILE", type=Path, help="draw the ratios to NumPy into FILE")
+    option("--compare", metavar="OLD.json", type=Path, help="show what changed since an older --json")
+    option("--strict", action="store_true", help="exit 1 if a case is slower than NumPy")
+
+
 def _integer(low: int, high: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         try:
@@ -148,6 +180,23 @@ def _rate(text: str) -> float:
     return value
 
 
+@contextmanager
+def _plainly(extra: str) -> Iterator[None]:
+    """Report a missing package, trouble with files and lack of memory as a CommandError."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise CommandError(
+            f"the module {error.name} is missing: pip install 'zerodl_c[{extra}]'"
+        ) from None
+    except OSError as error:
+        raise CommandError(
+            f"{error.filename}: {error.strerror}" if error.filename else error
+        ) from None
+    except MemoryError as error:
+        raise CommandError(f"not enough memory: {error}") from None
+
+
 # ---- info ----------------------------------------------------------------------------------------
 
 
@@ -159,24 +208,7 @@ def show_info(args: argparse.Namespace) -> None:
 # ---- train ---------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _plainly() -> Iterator[None]:
-    """Report a missing package, trouble with files and lack of memory as a CommandError."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise CommandError(
-            f"the module {error.name} is missing: pip install 'zerodl_c[demo]'"
-        ) from None
-    except OSError as error:
-        raise CommandError(
-            f"{error.filename}: {error.strerror}" if error.filename else error
-        ) from None
-    except MemoryError as error:
-        raise CommandError(f"not enough memory: {error}") from None
-
-
-@_plainly()
+@_plainly("demo")
 def train(args: argparse.Namespace) -> None:
     """Train the two-layer net on one engine or both, print how they did, and keep the results."""
     data = _load(args)
@@ -322,13 +354,18 @@ def _prepare(folder: Path) -> None:
 
     if folder.exists() and not folder.is_dir():
         raise CommandError(f"argument --out: {folder} is not a folder")
-    try:
+    with _writing("--out", folder):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
+
+
+@contextmanager
+def _writing(option: str, path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
-        message = f"argument --out: cannot write to {folder}: {error.strerror}"
-        raise CommandError(message) from None
+        raise CommandError(f"argument {option}: cannot write to {path}: {error.strerror}") from None
 
 
 def _save(runs: list[_Run], folder: Path) -> None:
@@ -340,6 +377,55 @@ def _save(runs: list[_Run], folder: Path) -> None:
     with _replacing(folder / "curves.png") as file:
         learning_curves({run.engine: run.curves for run in runs}, file)
     _say(f"\nkept in {folder}: {', '.join(f'params_{run.engine}.npz' for run in runs)}, curves.png")
+
+
+# ---- bench ---------------------------------------------------------------------------------------
+
+
+@_plainly("bench")
+def bench(args: argparse.Namespace) -> int:
+    """Time the cases, print a table, keep the results; 1 if --strict and a case is slower than the reference."""
+    from zerodl_c import bench as harness
+
+    _prepare_files(args)
+    try:
+        old = harness.read(args.compare) if args.compare else None
+        new = harness.run(args.engines, args.only, args.dtype, args.threads, args.rounds, _say)
+    except harness.BenchError as error:
+        raise CommandError(error) from None
+    for line in harness.losses(new.records):
+        _say(line)
+    for line in harness.compare(old, new) if old else ():
+        _say(line)
+    if args.json:
+        with _replacing(args.json) as file:
+            file.write(new.to_json().encode())
+    if args.png:
+        _draw(new.records, args.png)
+    return int(args.strict and any(record.is_loss for record in new.records))
+
+
+def _prepare_files(args: argparse.Namespace) -> None:
+    """Find out before the run whether its results can be drawn and kept."""
+    if args.png:
+        from zerodl_c.plot import speed_ratios  # noqa: F401
+    for option, path in (("--json", args.json), ("--png", args.png)):
+        if path and path.is_dir():
+            raise CommandError(f"argument {option}: {path} is a folder")
+        with _writing(option, path):
+            if path:
+                with tempfile.TemporaryFile(dir=path.parent):
+                    pass
+
+
+def _draw(records: Sequence[Any], path: Path) -> None:
+    from zerodl_c.plot import speed_ratios
+
+    with _replacing(path) as file:
+        speed_ratios(records, file)
+
+
+# ---- Output --------------------------------------------------------------------------------------
 
 
 @contextmanager

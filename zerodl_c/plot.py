@@ -1,15 +1,18 @@
-"""Pictures of what was learned, as PNG files. Needs matplotlib, from the extra ``[demo]``."""
+"""Pictures of what was learned and timed, as PNG files. Needs matplotlib, from the extras ``[demo]``, ``[bench]``."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-__all__ = ["learning_curves"]
+if TYPE_CHECKING:
+    from zerodl_c.bench import Record
+
+__all__ = ["learning_curves", "speed_ratios"]
 
 
 def learning_curves(
@@ -52,4 +55,44 @@ def learning_curves(
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
         axes.grid(alpha=0.3)
         axes.legend(title="at the end")
+    figure.savefig(path, format="png")
+
+
+def speed_ratios(records: Sequence[Record], path: str | os.PathLike[str] | BinaryIO) -> None:
+    """Draw how many times as fast as NumPy, and as PyTorch where it took part, the C engine is in each case.
+
+    Parameters
+    ----------
+    records : sequence of zerodl_c.bench.Record
+        One colour for each dtype and thread count of theirs, one row for each case.
+    path : path or binary file
+        Where the PNG goes.
+    """
+    rows = list(dict.fromkeys((record.group, record.case) for record in records))
+    series = list(dict.fromkeys((record.dtype, record.threads) for record in records))
+    figure = Figure(figsize=(9, 2 + 0.26 * len(rows)), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    for index, (dtype, threads) in enumerate(series):
+        for engine, marker, faces in (("numpy", "o", f"C{index}"), ("torch", "D", "none")):
+            points = [
+                (r.ratio(engine), rows.index((r.group, r.case)) + 0.6 * (index + 0.5) / len(series) - 0.3)
+                for r in records
+                if (r.dtype, r.threads) == (dtype, threads) and engine in r.seconds
+            ]
+            if points:
+                label = f"{engine}: {dtype}, {threads} thread{'s' * (threads > 1)}"
+                axes.scatter(*zip(*points, strict=True), 18, marker=marker, fc=faces, ec=f"C{index}", label=label)
+    axes.axvline(1, color="black", linewidth=1)
+    for row in range(1, len(rows)):
+        between_groups = rows[row][0] != rows[row - 1][0]
+        axes.axhline(row - 0.5, color="grey", linewidth=1.2 if between_groups else 0.2)
+    axes.set_yticks(range(len(rows)), [case for _, case in rows], fontsize=8)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda ratio, _: f"{ratio:g}x"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.grid(axis="x", alpha=0.3)
+    axes.set_xlabel("time of the other engine / time of C: to the right of 1, C is faster")
+    figure.legend(loc="outside upper center", ncols=2, fontsize=8)
     figure.savefig(path, format="png")

@@ -1,0 +1,119 @@
+"""The harness behind `zerodl-c bench`: every case on every engine, in one process, in turns, with equal threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timezone
+from importlib import metadata
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+import zerodl_c
+
+from .cases import Case, chosen_cases, works_of
+from .engines import ENGINES, BenchError, Engine, chosen, equal_threads
+from .machine import Peaks, describe
+from .report import Record, Result, Table, compare, losses, read
+from .timing import keep_freed_memory, seconds_per_call
+
+__all__ = ["ENGINES", "BenchError", "Record", "Result", "compare", "losses", "read", "run"]
+
+SHARE = """\
+Each time is the least of {rounds} turns of 10 ms; engines take turns, with equal threads. A ratio is the engine's time
+over C's: above 1 C is faster. C's share is of what this machine can do: for matrix products and nets, of the peak
+flops above, which multiply_adds in registers reach; for the others, of the speed of relu(x, out=y), a plain pass that
+reads and writes as many elements."""
+
+
+def run(
+    engines: Sequence[str] | None,
+    text: str,
+    dtypes: Sequence[str],
+    threads: Sequence[int],
+    rounds: int,
+    say: Callable[[str], None],
+) -> Result:
+    """Time the cases, and say each row of the table as it is measured.
+
+    Parameters
+    ----------
+    engines : sequence of str or None
+        Which take part beside C and NumPy; None for all that are installed.
+    text : str
+        Only cases whose name contains this.
+    dtypes : sequence of str
+    threads : sequence of int
+    rounds : int
+        Turns of each engine.
+    say : callable
+        Prints a line.
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    BenchError
+        If there is no such engine or case, or an engine gives a wrong result.
+    """
+    cases = chosen_cases(text)
+    players, left_out = chosen(engines)
+    keep_freed_memory()
+    peaks = Peaks(rounds)
+    kinds = [np.dtype(name) for name in dtypes]
+    for n in threads:
+        with equal_threads(players[:1], n):
+            for dtype in kinds:
+                peaks.flops_per_second(dtype)
+    machine = describe(players)
+    for line in _introduction(machine, peaks, left_out, rounds):
+        say(line)
+    table = Table([engine.name for engine in players])
+    say(table.header())
+    records: list[Record] = []
+    for n in threads:
+        with equal_threads(players, n):
+            for dtype in kinds:
+                records += _measure(cases, dtype, players, peaks, table, say)
+    date = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return Result(metadata.version("zerodl_c"), date, machine, peaks.as_records(), records)
+
+
+def _measure(
+    cases: Sequence[Case],
+    dtype: np.dtype[Any],
+    engines: Sequence[Engine],
+    peaks: Peaks,
+    table: Table,
+    say: Callable[[str], None],
+) -> Iterator[Record]:
+    """All cases for one dtype, with the threads in use."""
+    for _, group in groupby(cases, lambda case: case.group):
+        records = []
+        for case in group:
+            seconds = seconds_per_call(works_of(case, dtype, engines), peaks.rounds)
+            share = peaks.share(case, dtype, seconds["c"])
+            threads = zerodl_c.get_num_threads()
+            record = Record(
+                case.group, case.name, dtype.name, threads, case.flops, case.elements, seconds, share
+            )
+            say(table.row(record))
+            records.append(record)
+        if len(records) > 1:
+            for line in table.summary(records):
+                say(line)
+        yield from records
+
+
+def _introduction(machine: dict[str, Any], peaks: Peaks, left_out: Sequence[str], rounds: int) -> Iterator[str]:
+    yield f"CPU       {machine['cpu']}, {machine['cores']} cores, {machine['isa']}"
+    yield f"compiler  {machine['compiler']}"
+    yield f"engines   {', '.join(machine['engines'].values())}; Python {machine['python']}"
+    yield f"BLAS      {', '.join(machine['blas'])}"
+    rates = (f"{flops / 1e9:.1f} GF/s ({dtype}, threads {n})" for (dtype, n), flops in peaks.flops.items())
+    yield f"peak      {', '.join(rates)}"
+    yield from left_out
+    yield f"\n{SHARE.format(rounds=rounds)}\n"

@@ -1,0 +1,438 @@
+"""Who is timed: the C engine, its reference in NumPy, and the libraries that are installed.
+
+An engine has a method for each kind of case that it can run: it takes the case's inputs and gives a callable that
+does the work once, as a user of that library would, and returns the result. What can be prepared, such as tensors from
+arrays, is prepared before the callable is made.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from importlib import metadata
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+import zerodl_c
+from zerodl_c import reference
+
+Array = NDArray[Any]
+Params = Mapping[str, Array]
+Work = Callable[[], Any]
+
+RATE = 0.1  # of learning
+
+
+class BenchError(Exception):
+    """What the user can mend, or must know: one line."""
+
+
+class Engine:
+    """A library, imported when its engine is made."""
+
+    name: ClassVar[str]
+    packages: ClassVar[Mapping[str, str]] = {}  # what it needs: the name that pip knows, and the module's
+
+    @classmethod
+    def missing(cls) -> list[str]:
+        """The packages that are not installed, of those that it needs."""
+        return [package for package, module in cls.packages.items() if find_spec(module) is None]
+
+    def version(self) -> str:
+        return ", ".join(f"{package} {metadata.version(package)}" for package in self.packages)
+
+    def set_threads(self, n: int) -> None:
+        """Use n threads, where threadpoolctl does not see to it."""
+
+    def work(self, kind: str, inputs: tuple[Any, ...]) -> Work | None:
+        """What does a case's work once, or None if this engine has nothing for it."""
+        method = getattr(self, kind, None)
+        return method(*inputs) if method else None
+
+
+class C(Engine):
+    """The C engine. Its reference has the same interface."""
+
+    name = "c"
+    module: ModuleType = zerodl_c
+
+    def version(self) -> str:
+        return f"zerodl_c {metadata.version('zerodl_c')}"
+
+    def set_threads(self, n: int) -> None:
+        zerodl_c.set_num_threads(n)
+
+    def sigmoid(self, x: Array) -> Work:
+        return partial(self.module.sigmoid, x)
+
+    def softmax(self, x: Array) -> Work:
+        return partial(self.module.softmax, x)
+
+    def log_softmax(self, x: Array) -> Work:
+        return partial(self.module.log_softmax, x)
+
+    def loss_and_gradient(self, x: Array, t: Array) -> Work:
+        forward = self.module.softmax_cross_entropy
+        backward = self.module.softmax_cross_entropy_backward
+
+        def work() -> tuple[Any, Array]:
+            loss, y = forward(x, t)
+            return loss, backward(y, t)
+
+        return work
+
+    def matmul(self, a: Array, b: Array) -> Work:
+        return partial(self.module.matmul, a, b)
+
+    def training_step(self, params: Params, x: Array, t: Array) -> Work:
+        net, optimizer = self.net(params), self.module.SGD(lr=RATE)
+
+        def work() -> list[Array]:
+            optimizer.update(net.params, net.gradient(x, t))
+            return list(net.params.values())
+
+        return work
+
+    def predict(self, params: Params, x: Array) -> Work:
+        return partial(self.net(params).predict, x)
+
+    def net(self, params: Params) -> Any:
+        """The book's net, with its own copy of these params."""
+        net = self.module.TwoLayerNet(*params["W1"].shape, params["b2"].size)
+        net.params = {key: param.copy() for key, param in params.items()}
+        return net
+
+
+class NumPy(C):
+    """The reference; for a matrix product NumPy itself, whose BLAS is what there is to beat."""
+
+    name = "numpy"
+    module = reference
+
+    def version(self) -> str:
+        return f"numpy {np.__version__}"
+
+    def set_threads(self, n: int) -> None:
+        """threadpoolctl sees to it."""
+
+    def matmul(self, a: Array, b: Array) -> Work:
+        return partial(np.matmul, a, b)
+
+
+class SciPy(Engine):
+    name = "scipy"
+    packages: ClassVar = {"scipy": "scipy"}
+
+    def __init__(self) -> None:
+        from scipy import linalg, special
+
+        self.linalg, self.special = linalg, special
+
+    def sigmoid(self, x: Array) -> Work:
+        return partial(self.special.expit, x)
+
+    def softmax(self, x: Array) -> Work:
+        return partial(self.special.softmax, x, axis=-1)
+
+    def log_softmax(self, x: Array) -> Work:
+        return partial(self.special.log_softmax, x, axis=-1)
+
+    def matmul(self, a: Array, b: Array) -> Work:
+        """out.T = b.T @ a.T: so nothing is copied, for BLAS keeps matrices by columns, and out comes by rows."""
+        gemm = self.linalg.get_blas_funcs("gemm", (a, b))
+        (left, trans_a), (right, trans_b) = (
+            (m, True) if m.flags.f_contiguous and not m.flags.c_contiguous else (m.T, False) for m in (b, a)
+        )
+        return lambda: gemm(1.0, left, right, trans_a=trans_a, trans_b=trans_b).T
+
+
+class ScikitLearn(Engine):
+    name = "sklearn"
+    packages: ClassVar = {"scikit-learn": "sklearn"}
+
+    def __init__(self) -> None:
+        from sklearn.neural_network import MLPClassifier
+        from sklearn.utils import extmath
+
+        self.MLPClassifier, self.extmath = MLPClassifier, extmath
+
+    def softmax(self, x: Array) -> Work | None:
+        return partial(self.extmath.softmax, x) if x.ndim == 2 else None
+
+    def training_step(self, params: Params, x: Array, t: Array) -> Work:
+        classifier = self.classifier(params, len(x))
+
+        def work() -> list[Array]:
+            classifier.partial_fit(x, t)
+            (W1, W2), (b1, b2) = classifier.coefs_, classifier.intercepts_
+            return [W1, b1, W2, b2]
+
+        return work
+
+    def predict(self, params: Params, x: Array) -> Work:
+        return partial(self.classifier(params, 10).predict_proba, x)
+
+    def classifier(self, params: Params, batch: int) -> Any:
+        """MLPClassifier makes its weights when it first sees data; then they are replaced by ours."""
+        W1, b1, W2, b2 = (params[key].copy() for key in ("W1", "b1", "W2", "b2"))
+        classifier = self.MLPClassifier(
+            W1.shape[1],
+            activation="logistic",
+            solver="sgd",
+            alpha=0,
+            batch_size=batch,
+            learning_rate_init=RATE,
+            momentum=0,
+            nesterovs_momentum=False,
+        )
+        labels = np.arange(batch) % b2.size
+        classifier.partial_fit(np.zeros((batch, len(W1)), W1.dtype), labels, classes=np.arange(b2.size))
+        classifier.coefs_, classifier.intercepts_ = [W1, W2], [b1, b2]
+        return classifier
+
+
+class Torch(Engine):
+    name = "torch"
+    packages: ClassVar = {"torch": "torch"}
+
+    def __init__(self) -> None:
+        import torch
+
+        self.torch: Any = torch
+
+    def set_threads(self, n: int) -> None:
+        self.torch.set_num_threads(n)
+
+    def sigmoid(self, x: Array) -> Work:
+        return partial(self.torch.sigmoid, self.torch.from_numpy(x))
+
+    def softmax(self, x: Array) -> Work:
+        return partial(self.torch.softmax, self.torch.from_numpy(x), -1)
+
+    def log_softmax(self, x: Array) -> Work:
+        return partial(self.torch.log_softmax, self.torch.from_numpy(x), -1)
+
+    def loss_and_gradient(self, x: Array, t: Array) -> Work:
+        logits, labels = self.torch.from_numpy(x.copy()).requires_grad_(), self.torch.from_numpy(t)
+        cross_entropy = self.torch.nn.functional.cross_entropy
+
+        def work() -> tuple[Any, Any]:
+            logits.grad = None
+            loss = cross_entropy(logits, labels)
+            loss.backward()
+            return loss.detach(), logits.grad
+
+        return work
+
+    def matmul(self, a: Array, b: Array) -> Work:
+        return partial(self.torch.matmul, self.torch.from_numpy(a), self.torch.from_numpy(b))
+
+    def training_step(self, params: Params, x: Array, t: Array) -> Work:
+        net, images, labels = self.net(params), self.torch.from_numpy(x), self.torch.from_numpy(t)
+        optimizer = self.torch.optim.SGD(net.parameters(), lr=RATE)
+        result = [p.detach().T if p.ndim == 2 else p.detach() for p in net.parameters()]
+        cross_entropy = self.torch.nn.functional.cross_entropy
+
+        def work() -> list[Any]:
+            optimizer.zero_grad()
+            cross_entropy(net(images), labels).backward()
+            optimizer.step()
+            return result
+
+        return work
+
+    def predict(self, params: Params, x: Array) -> Work:
+        net, image = self.net(params), self.torch.from_numpy(x)
+        inference_mode, softmax = self.torch.inference_mode, self.torch.softmax
+
+        def work() -> Any:
+            with inference_mode():
+                return softmax(net(image), -1)
+
+        return work
+
+    def net(self, params: Params) -> Any:
+        inputs, hidden = params["W1"].shape
+        nn = self.torch.nn
+        net = nn.Sequential(nn.Linear(inputs, hidden), nn.Sigmoid(), nn.Linear(hidden, params["b2"].size))
+        for parameter, key in zip(net.parameters(), ("W1", "b1", "W2", "b2"), strict=True):
+            parameter.data = self.torch.from_numpy(params[key].T.copy())
+        return net
+
+
+class ONNXRuntime(Engine):
+    """It runs nets that are trained, and no training: so it has one case."""
+
+    name = "onnxruntime"
+    packages: ClassVar = {"onnxruntime": "onnxruntime", "onnx": "onnx"}
+
+    def __init__(self) -> None:
+        import onnx
+        import onnxruntime
+
+        self.onnx: Any = onnx
+        self.onnxruntime: Any = onnxruntime
+        self.threads = 1
+
+    def set_threads(self, n: int) -> None:
+        self.threads = n  # of the sessions that are made from now on
+
+    def predict(self, params: Params, x: Array) -> Work:
+        options = self.onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        session = self.onnxruntime.InferenceSession(self.model(params), options, providers=["CPUExecutionProvider"])
+        return lambda: session.run(None, {"x": x})[0]
+
+    def model(self, params: Params) -> bytes:
+        """The net in the ONNX format: of an older version, which older runtimes read."""
+        helper = self.onnx.helper
+        dtype = helper.np_dtype_to_tensor_dtype(params["W1"].dtype)
+        nodes = [
+            helper.make_node("Gemm", ["x", "W1", "b1"], ["a1"]),
+            helper.make_node("Sigmoid", ["a1"], ["z1"]),
+            helper.make_node("Gemm", ["z1", "W2", "b2"], ["a2"]),
+            helper.make_node("Softmax", ["a2"], ["y"], axis=-1),
+        ]
+        x = helper.make_tensor_value_info("x", dtype, ["batch", len(params["W1"])])
+        y = helper.make_tensor_value_info("y", dtype, ["batch", params["b2"].size])
+        weights = [self.onnx.numpy_helper.from_array(param, key) for key, param in params.items()]
+        graph = helper.make_graph(nodes, "TwoLayerNet", [x], [y], weights)
+        opset = helper.make_opsetid("", 13)
+        return bytes(helper.make_model(graph, opset_imports=[opset], ir_version=8).SerializeToString())
+
+
+class JAX(Engine):
+    name = "jax"
+    packages: ClassVar = {"jax": "jax", "jaxlib": "jaxlib"}
+
+    def __init__(self) -> None:
+        import jax.extend.backend
+
+        self.jax: Any = jax
+        jax.config.update("jax_platforms", "cpu")
+        jax.config.update("jax_enable_x64", True)
+
+    def set_threads(self, n: int) -> None:
+        """JAX takes as many threads as there are cores when it starts, or what NPROC says: so it is started anew."""
+        before = os.environ.get("NPROC")
+        os.environ["NPROC"] = str(n)
+        try:
+            self.jax.extend.backend.clear_backends()
+            self.jax.devices()
+        finally:
+            del os.environ["NPROC"]
+            if before is not None:
+                os.environ["NPROC"] = before
+
+    def compiled(self, function: Callable[..., Any], *inputs: Any) -> Work:
+        """The function of these inputs, which are copied to JAX now; it returns when the array is there."""
+        jitted, arrays = self.jax.jit(function), self.jax.device_put(inputs)
+        return lambda: jitted(*arrays).block_until_ready()
+
+    def sigmoid(self, x: Array) -> Work:
+        return self.compiled(self.jax.nn.sigmoid, x)
+
+    def softmax(self, x: Array) -> Work:
+        return self.compiled(self.jax.nn.softmax, x)
+
+    def log_softmax(self, x: Array) -> Work:
+        return self.compiled(self.jax.nn.log_softmax, x)
+
+    def loss_and_gradient(self, x: Array, t: Array) -> Work:
+        jitted, arrays = self.jax.jit(self.jax.value_and_grad(self.cross_entropy)), self.jax.device_put((x, t))
+
+        def work() -> tuple[Any, Any]:
+            loss, gradient = jitted(*arrays)
+            return loss, gradient.block_until_ready()
+
+        return work
+
+    def matmul(self, a: Array, b: Array) -> Work:
+        """JAX has no views: an operand that is one is transposed in the compiled function."""
+        views = [not m.flags.c_contiguous for m in (a, b)]
+        bases = [m.T if view else m for m, view in zip((a, b), views, strict=True)]
+
+        def product(*bases: Any) -> Any:
+            left, right = (m.T if view else m for m, view in zip(bases, views, strict=True))
+            return left @ right
+
+        return self.compiled(product, *bases)
+
+    def training_step(self, params: Params, x: Array, t: Array) -> Work:
+        def loss(params: dict[str, Any], x: Any, t: Any) -> Any:
+            return self.cross_entropy(self.scores(params, x), t)
+
+        @self.jax.jit
+        def update(params: dict[str, Any], x: Any, t: Any) -> dict[str, Any]:
+            return self.jax.tree.map(lambda p, g: p - RATE * g, params, self.jax.grad(loss)(params, x, t))
+
+        params, x, t = self.jax.device_put((dict(params), x, t))
+
+        def work() -> list[Any]:
+            nonlocal params
+            params = update(params, x, t)
+            params["W1"].block_until_ready()
+            return [params[key] for key in ("W1", "b1", "W2", "b2")]
+
+        return work
+
+    def predict(self, params: Params, x: Array) -> Work:
+        return self.compiled(lambda params, x: self.jax.nn.softmax(self.scores(params, x)), dict(params), x)
+
+    def scores(self, params: Mapping[str, Any], x: Any) -> Any:
+        return self.jax.nn.sigmoid(x @ params["W1"] + params["b1"]) @ params["W2"] + params["b2"]
+
+    def cross_entropy(self, x: Any, t: Any) -> Any:
+        return -self.jax.nn.log_softmax(x)[self.jax.numpy.arange(len(t)), t].mean()
+
+
+ENGINES: dict[str, type[Engine]] = {
+    engine.name: engine for engine in (C, NumPy, Torch, SciPy, ScikitLearn, ONNXRuntime, JAX)
+}
+
+
+def chosen(names: Sequence[str] | None) -> tuple[list[Engine], list[str]]:
+    """The engines of these names (by default of all that are installed), and a line for each that is left out.
+
+    The C engine and NumPy are always among them.
+    """
+    engines: list[Engine] = []
+    left_out = []
+    for name, engine in ENGINES.items():
+        if names and name not in (*names, "c", "numpy"):
+            continue
+        missing = engine.missing()
+        try:
+            if not missing:
+                engines.append(engine())
+                continue
+            reason = f"needs: pip install {' '.join(missing)}"
+        except ImportError as error:
+            reason = f"cannot be imported: {error}"
+        if names:
+            raise BenchError(f"engine {name} {reason}")
+        if len(missing) < len(engine.packages):  # it is here, but something that it needs is not
+            left_out.append(f"left out: {name}, which {reason}")
+    return engines, left_out
+
+
+@contextmanager
+def equal_threads(engines: Sequence[Engine], n: int) -> Iterator[None]:
+    """Give all engines the same number of threads."""
+    before = zerodl_c.get_num_threads()
+    try:
+        with threadpool_limits(n):
+            for engine in engines:
+                engine.set_threads(n)
+            if zerodl_c.get_num_threads() != n:
+                raise BenchError(f"this build of zerodl_c has no OpenMP and cannot use {n} threads")
+            yield
+    finally:
+        zerodl_c.set_num_threads(before)

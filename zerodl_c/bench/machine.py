@@ -1,0 +1,108 @@
+"""What this machine is, and the most that it can do: its peak flops, and a plain pass over memory."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_info
+
+import zerodl_c
+from zerodl_c import _bridge, _config
+from zerodl_c._bridge import ffi, lib
+
+from .cases import Case
+from .engines import Engine
+from .timing import seconds_per_call
+
+PEAK_ROUNDS = 200_000  # 0.3 ms or more, of which starting the threads takes a few us
+
+
+def describe(engines: Sequence[Engine]) -> dict[str, Any]:
+    """The processor, how zerodl_c was built, and the version of every engine."""
+    blas = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    return {
+        "cpu": _processor(),
+        "cores": os.cpu_count(),
+        "isa": ffi.string(lib.zdl_get_isa()).decode(),
+        "compiler": ffi.string(lib.zdl_compiler()).decode().strip(),
+        "python": platform.python_version(),
+        "engines": {engine.name: engine.version() for engine in engines},
+        "blas": sorted({f"{pool['internal_api']} {pool['version']} {pool.get('architecture', '')}".strip() for pool in blas}),
+    }
+
+
+def _processor() -> str:
+    """The processor's name, where the system tells."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+class Peaks:
+    """The most that this machine does with the threads in use: measured once for each dtype, size and thread count.
+
+    A case's share is what it reaches of that. Of a matrix product or a net: its flops per second, of those that
+    multiply_adds in registers reach. Of other functions: the time that a plain pass takes, `relu(x, out=y)`, which
+    reads and writes as many elements, of the case's; the elements are in the cache in which the case has them.
+    """
+
+    def __init__(self, rounds: int) -> None:
+        self.rounds = rounds
+        self.flops: dict[tuple[str, int], float] = {}  # per second, by dtype and threads
+        self.seconds: dict[tuple[str, int, int], float] = {}  # of a pass, by dtype, threads and elements
+
+    def share(self, case: Case, dtype: np.dtype[Any], seconds: float) -> float | None:
+        """None where what a call costs is most of it."""
+        if case.group == "tiny":
+            return None
+        if case.flops:
+            return case.flops / seconds / self.flops_per_second(dtype)
+        return case.passes * self.pass_seconds(dtype, case.elements) / seconds
+
+    def flops_per_second(self, dtype: np.dtype[Any]) -> float:
+        key = dtype.name, zerodl_c.get_num_threads()
+        if key not in self.flops:
+            peak = _bridge.kernel("peak")[dtype.char]
+            with _highest_isa():
+                seconds = seconds_per_call({"peak": lambda: peak(PEAK_ROUNDS)}, self.rounds)["peak"]
+                self.flops[key] = peak(PEAK_ROUNDS) / seconds
+        return self.flops[key]
+
+    def pass_seconds(self, dtype: np.dtype[Any], elements: int) -> float:
+        key = dtype.name, zerodl_c.get_num_threads(), elements
+        if key not in self.seconds:
+            x, y = np.ones((2, elements), dtype)
+            self.seconds[key] = seconds_per_call({"pass": lambda: zerodl_c.relu(x, out=y)}, self.rounds)["pass"]
+        return self.seconds[key]
+
+    def as_records(self) -> dict[str, list[dict[str, Any]]]:
+        """What was measured, for JSON."""
+        return {
+            "flops": [
+                {"dtype": dtype, "threads": threads, "per_second": flops}
+                for (dtype, threads), flops in self.flops.items()
+            ],
+            "passes": [
+                {"dtype": dtype, "threads": threads, "elements": elements, "seconds": seconds,
+                 "bytes_per_second": 2 * elements * np.dtype(dtype).itemsize / seconds}
+                for (dtype, threads, elements), seconds in self.seconds.items()
+            ],
+        }
+
+
+@contextmanager
+def _highest_isa() -> Iterator[None]:
+    """Use the highest level that this machine has, whatever ZERODL_ISA says."""
+    before = lib.zdl_get_isa()
+    lib.zdl_set_isa(_config.isa_levels()[-1].encode())
+    try:
+        yield
+    finally:
+        lib.zdl_set_isa(before)

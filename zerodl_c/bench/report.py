@@ -1,0 +1,185 @@
+"""What was measured: as a table, as JSON, and beside an older result."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from .engines import BenchError
+
+Key = tuple[str, str, int]  # what names a measurement: case, dtype, threads
+
+SCHEMA = 1
+CASE_WIDTH = 36
+
+
+@dataclass(frozen=True)
+class Record:
+    """One case, and the seconds that a call takes on each engine."""
+
+    group: str
+    case: str
+    dtype: str
+    threads: int
+    flops: int
+    elements: int
+    seconds: dict[str, float]
+    share: float | None  # of this machine's peak; see machine.Peaks
+
+    def ratio(self, engine: str = "numpy") -> float:
+        """How many times as fast as this engine C is."""
+        return self.seconds[engine] / self.seconds["c"]
+
+    @property
+    def is_loss(self) -> bool:
+        return self.ratio() < 1
+
+    @property
+    def key(self) -> Key:
+        return self.case, self.dtype, self.threads
+
+    def __str__(self) -> str:
+        return f"{self.case}, {self.dtype}, threads {self.threads}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """All that a run found out."""
+
+    version: str
+    date: str
+    machine: dict[str, Any]
+    peaks: dict[str, Any]
+    records: list[Record]
+
+    def to_json(self) -> str:
+        return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1, ensure_ascii=False) + "\n"
+
+
+def read(path: Path) -> Result:
+    """The result that a file holds; BenchError if it holds something else."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        schema = content.pop("schema")
+        if schema == SCHEMA:
+            return _result(**content)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise BenchError(f"{path} is not a result of zerodl-c bench --json") from None
+    raise BenchError(f"{path} has schema {schema}, and this version of zerodl_c reads schema {SCHEMA}")
+
+
+def _result(records: list[dict[str, Any]], machine: dict[str, Any], **rest: Any) -> Result:
+    """From JSON; ValueError, TypeError or KeyError if what a comparison needs is not there."""
+    result = Result(records=[Record(**record) for record in records], machine=dict(machine), **rest)
+    known = {record.key: record.seconds[name] for record in result.records for name in ("c", "numpy")}
+    if not known or not all(0 < seconds < math.inf for seconds in known.values()):
+        raise ValueError
+    return result
+
+
+# ---- The table -----------------------------------------------------------------------------------
+
+
+class Table:
+    """Markdown, row by row, with a column for each engine beside C and NumPy."""
+
+    def __init__(self, engines: Sequence[str]) -> None:
+        self.others = [name for name in engines if name not in ("c", "numpy")]
+
+    def header(self) -> str:
+        names = self.line("dtype", "threads", "case", "C, us", "C", "share", "numpy, us", "ratio", *self.others)
+        return f"{names}\n{re.sub('[^|]', '-', names)}"
+
+    def row(self, record: Record) -> str:
+        c, numpy = (f"{record.seconds[name] * 1e6:.2f}" for name in ("c", "numpy"))
+        share = "" if record.share is None else f"{record.share:.0%}"
+        ratios = (_times(record.ratio(name)) if name in record.seconds else "" for name in self.others)
+        numpy_ratio = _times(record.ratio())
+        return self.line(
+            record.dtype, record.threads, record.case, c, _rate(record), share, numpy, numpy_ratio, *ratios
+        )
+
+    def summary(self, records: Sequence[Record]) -> Iterator[str]:
+        """The geometric mean and the worst of the ratios, of the cases of one group, dtype and thread count."""
+        first = records[0]
+        for label, of in (("geometric mean", geometric_mean), ("worst", min)):
+            cells = []
+            for name in ("numpy", *self.others):
+                ratios = [record.ratio(name) for record in records if name in record.seconds]
+                cells.append(_times(of(ratios)) if ratios else "")
+            yield self.line(first.dtype, first.threads, f"{first.group}: {label}", "", "", "", "", *cells)
+
+    def line(self, *cells: Any) -> str:
+        widths = [-7, 7, -CASE_WIDTH, 9, 11, 5, 9, 6, *(max(6, len(name)) for name in self.others)]
+        padded = (f"{cell:{'<' if w < 0 else '>'}{abs(w)}}" for cell, w in zip(cells, widths, strict=True))
+        return f"| {' | '.join(padded)} |"
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.2f}x"
+
+
+def _rate(record: Record) -> str:
+    if record.flops:
+        return f"{record.flops / record.seconds['c'] / 1e9:.1f} GF/s"
+    return f"{record.seconds['c'] / record.elements * 1e9:.2f} ns"
+
+
+def geometric_mean(ratios: Sequence[float]) -> float:
+    return math.exp(sum(map(math.log, ratios)) / len(ratios))
+
+
+def losses(records: Sequence[Record]) -> Iterator[str]:
+    """How many cases are slower than NumPy, and which."""
+    lost = [record for record in records if record.is_loss]
+    yield f"slower than numpy: {len(lost) or 'none'} of {len(records)} cases"
+    for record in lost:
+        yield f"    {record}: {record.ratio():.2f}x"
+
+
+# ---- Beside an older result ----------------------------------------------------------------------
+
+
+def compare(old: Result, new: Result) -> Iterator[str]:
+    """What changed between two results, line by line."""
+    before = {record.key: record for record in old.records}
+    after = {record.key: record for record in new.records}
+    common = [key for key in after if key in before]
+    yield "Since the older result, by its and the new time: above 1 is faster now."
+    yield "NumPy's own change beside it is the noise: a change of C that is no larger says nothing."
+    if old.machine.get("cpu") != new.machine.get("cpu"):
+        yield f"The older result is from another processor: {old.machine.get('cpu')}"
+    if common:
+        yield from _changes([(before[key], after[key]) for key in common])
+    yield from _unmatched("older", before, after)
+    yield from _unmatched("new", after, before)
+
+
+def _changes(pairs: Sequence[tuple[Record, Record]]) -> Iterator[str]:
+    yield f"\n| dtype   | threads | {'case':<{CASE_WIDTH}} | old C, us | new C, us | C old/new | numpy old/new |"
+    yield f"|{'-' * 9}|{'-' * 9}|{'-' * (CASE_WIDTH + 2)}|{'-' * 11}|{'-' * 11}|{'-' * 11}|{'-' * 15}|"
+    for old, new in pairs:
+        c, numpy = (old.seconds[name] / new.seconds[name] for name in ("c", "numpy"))
+        yield (
+            f"| {new.dtype:<7} | {new.threads:>7} | {new.case:<{CASE_WIDTH}} | {old.seconds['c'] * 1e6:>9.2f} "
+            f"| {new.seconds['c'] * 1e6:>9.2f} | {c:>8.2f}x | {numpy:>12.2f}x |"
+        )
+    c, numpy = (
+        geometric_mean([old.seconds[name] / new.seconds[name] for old, new in pairs]) for name in ("c", "numpy")
+    )
+    yield f"| {'':<7} | {'':>7} | {'geometric mean':<{CASE_WIDTH}} | {'':>9} | {'':>9} | {c:>8.2f}x | {numpy:>12.2f}x |"
+
+
+def _unmatched(which: str, these: Mapping[Key, Record], those: Mapping[Key, Record]) -> Iterator[str]:
+    """The cases of one result that the other lacks: a line for each dtype and thread count."""
+    settings: dict[tuple[str, int], list[str]] = {}
+    for case, dtype, threads in these:
+        if (case, dtype, threads) not in those:
+            settings.setdefault((dtype, threads), []).append(case)
+    for (dtype, threads), cases in settings.items():
+        yield f"only in the {which} result, {dtype}, threads {threads}: {', '.join(cases)}"

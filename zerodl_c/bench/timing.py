@@ -1,0 +1,53 @@
+"""How long a call takes: the least of many short turns, in which the engines alternate.
+
+What else the machine does makes a turn longer and never shorter, so the least is what the work itself takes, and
+turns that are short and many find a quiet moment.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+import zerodl_c
+
+TURN = 0.01  # seconds
+WARM_UP = 0.02  # for the caches, the threads and the clock of the processor
+# For 0.1 s after their last job OpenBLAS's threads spin, and hold the cores that the next engine's threads need.
+PAUSE = 0.15
+
+
+def keep_freed_memory() -> None:
+    """Make glibc keep blocks of up to 24 MB that are freed, for the next result.
+
+    It does so once it has seen one come and go. Until then every large result is made of fresh pages, which the
+    kernel must clear, and which engine meets them is chance.
+    """
+    np.ones(3_000_000)
+
+
+def seconds_per_call(works: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+    """Seconds that a call of each takes: the least of `rounds` turns."""
+    best = dict.fromkeys(works, float("inf"))
+    for _ in range(rounds):
+        for name, work in works.items():
+            best[name] = min(best[name], _turn(work))
+    return best
+
+
+def _turn(work: Callable[[], Any]) -> float:
+    if zerodl_c.get_num_threads() > 1:
+        time.sleep(PAUSE)
+    start, calls, elapsed = time.perf_counter(), 0, 0.0
+    while elapsed < WARM_UP:
+        work()
+        calls += 1
+        elapsed = time.perf_counter() - start
+    repeats = max(1, int(TURN * calls / elapsed))
+    start = time.perf_counter()
+    for _ in range(repeats):
+        work()
+    return (time.perf_counter() - start) / repeats
