@@ -87,7 +87,7 @@ def test_sdist_is_complete(sources):
     [archive] = (sources / "dist").iterdir()
     with tarfile.open(archive) as tar:
         packed = {name.partition("/")[2] for name in tar.getnames()}
-    folders = ("csrc", "zerodl_c", "tests", "tools", "benchmarks")
+    folders = ("csrc", "zerodl_c", "tests", "tools")
     wanted = {
         path.relative_to(sources).as_posix()
         for folder in folders

@@ -28,7 +28,8 @@ TURNS = 5
 PAUSE = 0.2  # seconds: for 0.1 s after their last job OpenBLAS's threads spin, and hold the cores that ours need
 ENGINES = {"c": zerodl_c, "numpy": zerodl_c.reference}
 DTYPES = ["float64", "float32"]
-BENCH_ENGINES = ["c", "numpy", "torch", "scipy", "sklearn", "onnxruntime", "jax"]  # as in bench.ENGINES, not loaded here
+# zerodl_c.bench.ENGINES, which is loaded by the command alone
+BENCH_ENGINES = ["c", "numpy", "torch", "scipy", "sklearn", "onnxruntime", "jax"]
 
 
 class CommandError(Exception):
@@ -362,6 +363,7 @@ def _prepare(folder: Path) -> None:
 
 @contextmanager
 def _writing(option: str, path: Path) -> Iterator[None]:
+    """Report that a path cannot be written to, as the option's fault."""
     try:
         yield
     except OSError as error:
@@ -401,7 +403,10 @@ def bench(args: argparse.Namespace) -> int:
         with _replacing(args.json) as file:
             file.write(new.to_json().encode())
     if args.png:
-        _draw(new.records, args.png)
+        from zerodl_c.plot import speed_ratios
+
+        with _replacing(args.png) as file:
+            speed_ratios(new.records, file)
     return int(args.strict and any(record.is_loss for record in new.records))
 
 
@@ -410,19 +415,11 @@ def _prepare_files(args: argparse.Namespace) -> None:
     if args.png:
         from zerodl_c.plot import speed_ratios  # noqa: F401
     for option, path in (("--json", args.json), ("--png", args.png)):
-        if path and path.is_dir():
-            raise CommandError(f"argument {option}: {path} is a folder")
-        with _writing(option, path):
-            if path:
-                with tempfile.TemporaryFile(dir=path.parent):
-                    pass
-
-
-def _draw(records: Sequence[Any], path: Path) -> None:
-    from zerodl_c.plot import speed_ratios
-
-    with _replacing(path) as file:
-        speed_ratios(records, file)
+        if path:
+            if path.is_dir():
+                raise CommandError(f"argument {option}: {path} is a folder")
+            with _writing(option, path), tempfile.TemporaryFile(dir=path.parent):
+                pass
 
 
 # ---- Output --------------------------------------------------------------------------------------

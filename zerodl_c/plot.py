@@ -74,14 +74,18 @@ def speed_ratios(records: Sequence[Record], path: str | os.PathLike[str] | Binar
     axes = figure.subplots()
     for index, (dtype, threads) in enumerate(series):
         for engine, marker, faces in (("numpy", "o", f"C{index}"), ("torch", "D", "none")):
-            points = [
-                (r.ratio(engine), rows.index((r.group, r.case)) + 0.6 * (index + 0.5) / len(series) - 0.3)
-                for r in records
-                if (r.dtype, r.threads) == (dtype, threads) and engine in r.seconds
-            ]
-            if points:
-                label = f"{engine}: {dtype}, {threads} thread{'s' * (threads > 1)}"
-                axes.scatter(*zip(*points, strict=True), 18, marker=marker, fc=faces, ec=f"C{index}", label=label)
+            shown = [r for r in records if (r.dtype, r.threads) == (dtype, threads) and engine in r.seconds]
+            below = 0.6 * ((index + 0.5) / len(series) - 0.5)  # the middle of its row, so that no colour hides another
+            if shown:
+                axes.scatter(
+                    [record.ratio(engine) for record in shown],
+                    [rows.index((record.group, record.case)) + below for record in shown],
+                    s=18,
+                    marker=marker,
+                    facecolors=faces,
+                    edgecolors=f"C{index}",
+                    label=f"{engine}: {dtype}, {threads} thread{'s' * (threads > 1)}",
+                )
     axes.axvline(1, color="black", linewidth=1)
     for row in range(1, len(rows)):
         between_groups = rows[row][0] != rows[row - 1][0]

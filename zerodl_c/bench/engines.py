@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from importlib import metadata
+from importlib import import_module, metadata
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any, ClassVar
@@ -131,9 +131,8 @@ class SciPy(Engine):
     packages: ClassVar = {"scipy": "scipy"}
 
     def __init__(self) -> None:
-        from scipy import linalg, special
-
-        self.linalg, self.special = linalg, special
+        self.linalg: Any = import_module("scipy.linalg")
+        self.special: Any = import_module("scipy.special")
 
     def sigmoid(self, x: Array) -> Work:
         return partial(self.special.expit, x)
@@ -158,10 +157,8 @@ class ScikitLearn(Engine):
     packages: ClassVar = {"scikit-learn": "sklearn"}
 
     def __init__(self) -> None:
-        from sklearn.neural_network import MLPClassifier
-        from sklearn.utils import extmath
-
-        self.MLPClassifier, self.extmath = MLPClassifier, extmath
+        self.extmath: Any = import_module("sklearn.utils.extmath")
+        self.neural_network: Any = import_module("sklearn.neural_network")
 
     def softmax(self, x: Array) -> Work | None:
         return partial(self.extmath.softmax, x) if x.ndim == 2 else None
@@ -182,7 +179,7 @@ class ScikitLearn(Engine):
     def classifier(self, params: Params, batch: int) -> Any:
         """MLPClassifier makes its weights when it first sees data; then they are replaced by ours."""
         W1, b1, W2, b2 = (params[key].copy() for key in ("W1", "b1", "W2", "b2"))
-        classifier = self.MLPClassifier(
+        classifier = self.neural_network.MLPClassifier(
             W1.shape[1],
             activation="logistic",
             solver="sgd",
@@ -203,9 +200,7 @@ class Torch(Engine):
     packages: ClassVar = {"torch": "torch"}
 
     def __init__(self) -> None:
-        import torch
-
-        self.torch: Any = torch
+        self.torch: Any = import_module("torch")
 
     def set_threads(self, n: int) -> None:
         self.torch.set_num_threads(n)
@@ -274,11 +269,8 @@ class ONNXRuntime(Engine):
     packages: ClassVar = {"onnxruntime": "onnxruntime", "onnx": "onnx"}
 
     def __init__(self) -> None:
-        import onnx
-        import onnxruntime
-
-        self.onnx: Any = onnx
-        self.onnxruntime: Any = onnxruntime
+        self.onnx: Any = import_module("onnx")
+        self.onnxruntime: Any = import_module("onnxruntime")
         self.threads = 1
 
     def set_threads(self, n: int) -> None:
@@ -313,18 +305,17 @@ class JAX(Engine):
     packages: ClassVar = {"jax": "jax", "jaxlib": "jaxlib"}
 
     def __init__(self) -> None:
-        import jax.extend.backend
-
-        self.jax: Any = jax
-        jax.config.update("jax_platforms", "cpu")
-        jax.config.update("jax_enable_x64", True)
+        self.jax: Any = import_module("jax")
+        self.backend: Any = import_module("jax.extend.backend")
+        self.jax.config.update("jax_platforms", "cpu")
+        self.jax.config.update("jax_enable_x64", True)
 
     def set_threads(self, n: int) -> None:
         """JAX takes as many threads as there are cores when it starts, or what NPROC says: so it is started anew."""
         before = os.environ.get("NPROC")
         os.environ["NPROC"] = str(n)
         try:
-            self.jax.extend.backend.clear_backends()
+            self.backend.clear_backends()
             self.jax.devices()
         finally:
             del os.environ["NPROC"]
@@ -369,17 +360,17 @@ class JAX(Engine):
         def loss(params: dict[str, Any], x: Any, t: Any) -> Any:
             return self.cross_entropy(self.scores(params, x), t)
 
-        @self.jax.jit
         def update(params: dict[str, Any], x: Any, t: Any) -> dict[str, Any]:
-            return self.jax.tree.map(lambda p, g: p - RATE * g, params, self.jax.grad(loss)(params, x, t))
+            return {key: params[key] - RATE * grad for key, grad in self.jax.grad(loss)(params, x, t).items()}
 
-        params, x, t = self.jax.device_put((dict(params), x, t))
+        jitted = self.jax.jit(update)
+        state, images, labels = self.jax.device_put((dict(params), x, t))
 
         def work() -> list[Any]:
-            nonlocal params
-            params = update(params, x, t)
-            params["W1"].block_until_ready()
-            return [params[key] for key in ("W1", "b1", "W2", "b2")]
+            nonlocal state
+            state = jitted(state, images, labels)
+            state["W1"].block_until_ready()
+            return [state[key] for key in ("W1", "b1", "W2", "b2")]
 
         return work
 

@@ -20,12 +20,13 @@ from .cases import Case
 from .engines import Engine
 from .timing import seconds_per_call
 
+BLAS = ("internal_api", "version", "architecture")  # what threadpoolctl tells of it
 PEAK_ROUNDS = 200_000  # 0.3 ms or more, of which starting the threads takes a few us
 
 
 def describe(engines: Sequence[Engine]) -> dict[str, Any]:
     """The processor, how zerodl_c was built, and the version of every engine."""
-    blas = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
     return {
         "cpu": _processor(),
         "cores": os.cpu_count(),
@@ -33,7 +34,7 @@ def describe(engines: Sequence[Engine]) -> dict[str, Any]:
         "compiler": ffi.string(lib.zdl_compiler()).decode().strip(),
         "python": platform.python_version(),
         "engines": {engine.name: engine.version() for engine in engines},
-        "blas": sorted({f"{pool['internal_api']} {pool['version']} {pool.get('architecture', '')}".strip() for pool in blas}),
+        "blas": sorted({" ".join(filter(None, map(pool.get, BLAS))) for pool in pools}),
     }
 
 

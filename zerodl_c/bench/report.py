@@ -76,8 +76,8 @@ def read(path: Path) -> Result:
 def _result(records: list[dict[str, Any]], machine: dict[str, Any], **rest: Any) -> Result:
     """From JSON; ValueError, TypeError or KeyError if what a comparison needs is not there."""
     result = Result(records=[Record(**record) for record in records], machine=dict(machine), **rest)
-    known = {record.key: record.seconds[name] for record in result.records for name in ("c", "numpy")}
-    if not known or not all(0 < seconds < math.inf for seconds in known.values()):
+    times = {record.key: (record.seconds["c"], record.seconds["numpy"]) for record in result.records}
+    if not times or not all(0 < seconds < math.inf for pair in times.values() for seconds in pair):
         raise ValueError
     return result
 
@@ -92,17 +92,13 @@ class Table:
         self.others = [name for name in engines if name not in ("c", "numpy")]
 
     def header(self) -> str:
-        names = self.line("dtype", "threads", "case", "C, us", "C", "share", "numpy, us", "ratio", *self.others)
-        return f"{names}\n{re.sub('[^|]', '-', names)}"
+        return _head(self.line("dtype", "threads", "case", "C, us", "C", "share", "numpy, us", "ratio", *self.others))
 
     def row(self, record: Record) -> str:
         c, numpy = (f"{record.seconds[name] * 1e6:.2f}" for name in ("c", "numpy"))
         share = "" if record.share is None else f"{record.share:.0%}"
-        ratios = (_times(record.ratio(name)) if name in record.seconds else "" for name in self.others)
-        numpy_ratio = _times(record.ratio())
-        return self.line(
-            record.dtype, record.threads, record.case, c, _rate(record), share, numpy, numpy_ratio, *ratios
-        )
+        ratios = (_times(record.ratio(name)) if name in record.seconds else "" for name in ("numpy", *self.others))
+        return self.line(record.dtype, record.threads, record.case, c, _rate(record), share, numpy, *ratios)
 
     def summary(self, records: Sequence[Record]) -> Iterator[str]:
         """The geometric mean and the worst of the ratios, of the cases of one group, dtype and thread count."""
@@ -115,9 +111,18 @@ class Table:
             yield self.line(first.dtype, first.threads, f"{first.group}: {label}", "", "", "", "", *cells)
 
     def line(self, *cells: Any) -> str:
-        widths = [-7, 7, -CASE_WIDTH, 9, 11, 5, 9, 6, *(max(6, len(name)) for name in self.others)]
-        padded = (f"{cell:{'<' if w < 0 else '>'}{abs(w)}}" for cell, w in zip(cells, widths, strict=True))
-        return f"| {' | '.join(padded)} |"
+        others = (max(6, len(name)) for name in self.others)
+        return _line(cells, (-7, 7, -CASE_WIDTH, 9, 11, 5, 9, 6, *others))
+
+
+def _line(cells: Sequence[Any], widths: Sequence[int]) -> str:
+    """A row of Markdown, the cells of negative width to the left."""
+    padded = (f"{cell:{'<' if width < 0 else '>'}{abs(width)}}" for cell, width in zip(cells, widths, strict=True))
+    return f"| {' | '.join(padded)} |"
+
+
+def _head(names: str) -> str:
+    return f"{names}\n{re.sub('[^|]', '-', names)}"
 
 
 def _times(ratio: float) -> str:
@@ -137,7 +142,7 @@ def geometric_mean(ratios: Sequence[float]) -> float:
 def losses(records: Sequence[Record]) -> Iterator[str]:
     """How many cases are slower than NumPy, and which."""
     lost = [record for record in records if record.is_loss]
-    yield f"slower than numpy: {len(lost) or 'none'} of {len(records)} cases"
+    yield f"\nslower than numpy: {len(lost) or 'none'} of {len(records)} cases"
     for record in lost:
         yield f"    {record}: {record.ratio():.2f}x"
 
@@ -150,8 +155,7 @@ def compare(old: Result, new: Result) -> Iterator[str]:
     before = {record.key: record for record in old.records}
     after = {record.key: record for record in new.records}
     common = [key for key in after if key in before]
-    yield "Since the older result, by its and the new time: above 1 is faster now."
-    yield "NumPy's own change beside it is the noise: a change of C that is no larger says nothing."
+    yield "\nSpeed since the older result: above 1 is faster now. NumPy's, beside it, is noise, which C's must exceed."
     if old.machine.get("cpu") != new.machine.get("cpu"):
         yield f"The older result is from another processor: {old.machine.get('cpu')}"
     if common:
@@ -161,18 +165,15 @@ def compare(old: Result, new: Result) -> Iterator[str]:
 
 
 def _changes(pairs: Sequence[tuple[Record, Record]]) -> Iterator[str]:
-    yield f"\n| dtype   | threads | {'case':<{CASE_WIDTH}} | old C, us | new C, us | C old/new | numpy old/new |"
-    yield f"|{'-' * 9}|{'-' * 9}|{'-' * (CASE_WIDTH + 2)}|{'-' * 11}|{'-' * 11}|{'-' * 11}|{'-' * 15}|"
-    for old, new in pairs:
-        c, numpy = (old.seconds[name] / new.seconds[name] for name in ("c", "numpy"))
-        yield (
-            f"| {new.dtype:<7} | {new.threads:>7} | {new.case:<{CASE_WIDTH}} | {old.seconds['c'] * 1e6:>9.2f} "
-            f"| {new.seconds['c'] * 1e6:>9.2f} | {c:>8.2f}x | {numpy:>12.2f}x |"
-        )
-    c, numpy = (
-        geometric_mean([old.seconds[name] / new.seconds[name] for old, new in pairs]) for name in ("c", "numpy")
-    )
-    yield f"| {'':<7} | {'':>7} | {'geometric mean':<{CASE_WIDTH}} | {'':>9} | {'':>9} | {c:>8.2f}x | {numpy:>12.2f}x |"
+    widths = (-7, 7, -CASE_WIDTH, 9, 9, 7, 11)
+    names = ("dtype", "threads", "case", "old C, us", "new C, us", "C speed", "numpy speed")
+    yield f"\n{_head(_line(names, widths))}"
+    speeds = [[old.seconds[name] / new.seconds[name] for name in ("c", "numpy")] for old, new in pairs]
+    for (old, new), speed in zip(pairs, speeds, strict=True):
+        microseconds = (f"{record.seconds['c'] * 1e6:.2f}" for record in (old, new))
+        yield _line([new.dtype, new.threads, new.case, *microseconds, *map(_times, speed)], widths)
+    means = (geometric_mean(column) for column in zip(*speeds, strict=True))
+    yield _line(["", "", "geometric mean", "", "", *map(_times, means)], widths)
 
 
 def _unmatched(which: str, these: Mapping[Key, Record], those: Mapping[Key, Record]) -> Iterator[str]:

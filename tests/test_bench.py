@@ -1,0 +1,301 @@
+"""The command zerodl-c bench: what it prints, keeps and refuses. No test depends on how long anything takes."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import pytest
+from arrays import DTYPES
+
+import zerodl_c
+from zerodl_c import bench, cli
+from zerodl_c._bridge import ffi, kernel, lib
+from zerodl_c.bench import cases, engines, machine, timing
+
+pytestmark = pytest.mark.usefixtures("elsewhere")
+
+QUICK = ["bench", "--engines", "c", "--rounds", "1", "--threads", "1", "--dtype", "float64"]
+TINY = [*QUICK, "--only", "sigmoid (3,)"]
+
+
+# Prints how many small cases an engine has, or ends with the error that it gives other results than NumPy.
+AGREE = """
+import numpy as np
+from zerodl_c.bench import cases, engines
+players = [engines.ENGINES["{name}"](), engines.NumPy()]
+small = [case for case in cases.chosen_cases() if case.flops < 2e8 and case.elements <= 1e5]
+with engines.equal_threads([engines.C(), *players], 1):
+    works = [cases.works_of(case, np.dtype(dtype), players) for dtype in ("f", "d") for case in small]
+print(sum("{name}" in work for work in works))
+"""
+
+
+@pytest.fixture(autouse=True)
+def short_turns(monkeypatch):
+    monkeypatch.setattr(timing, "WARM_UP", 1e-4)
+    monkeypatch.setattr(timing, "TURN", 1e-4)
+    monkeypatch.setattr(timing, "PAUSE", 0)
+
+
+@pytest.fixture
+def times(monkeypatch):
+    """What a call of each engine is said to take, instead of measuring it."""
+    seconds = {"c": 1e-6, "numpy": 2e-6}
+    monkeypatch.setattr(bench, "seconds_per_call", lambda works, rounds: {name: seconds[name] for name in works})
+    return seconds
+
+
+def lines(capsys, *arguments, status=0):
+    """Run the command; return what it prints."""
+    assert cli.main(arguments) == status
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    return captured.out.splitlines()
+
+
+def rows(printed):
+    """The cells of the tables' rows, with neither their heads nor their rules."""
+    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in printed if line.startswith("|")]
+    return [cells for cells in table if cells[0] != "dtype" and set(cells[0]) != {"-"}]
+
+
+def fails(capsys, *arguments):
+    """Run a command that must fail; return what it says after 'zerodl-c: error: '."""
+    assert cli.main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    [line] = captured.err.splitlines()
+    return line.removeprefix("zerodl-c: error: ")
+
+
+class TestTable:
+    def test_a_row_for_each_case_dtype_and_thread_count(self, capsys):
+        before = zerodl_c.get_num_threads()
+        counts = [1, 2] if lib.zdl_openmp() else [1]
+        arguments = ["--only", "(3,)", "--threads", *map(str, counts), "--dtype", "float32", "float64"]
+        printed = lines(capsys, "bench", "--engines", "c", "--rounds", "1", *arguments)
+        expected = [
+            [dtype, str(n), case]
+            for n in counts
+            for dtype in ("float32", "float64")
+            for case in ("sigmoid (3,)", "softmax (3,)", "tiny: geometric mean", "tiny: worst")
+        ]
+        assert [cells[:3] for cells in rows(printed)] == expected
+        assert zerodl_c.get_num_threads() == before
+
+    def test_figures(self, capsys, times, monkeypatch):
+        monkeypatch.setattr(machine.Peaks, "flops_per_second", lambda self, dtype: 1e12)
+        monkeypatch.setattr(machine.Peaks, "pass_seconds", lambda self, dtype, elements: elements * 1e-12)
+        [cells] = rows(lines(capsys, *QUICK, "--only", "matmul (100x784)(784x50)"))
+        assert cells[3:] == ["1.00", "7840.0 GF/s", "784%", "2.00", "2.00x"]
+        [cells] = rows(lines(capsys, *QUICK, "--only", "sigmoid (100, 1000)"))
+        assert cells[3:] == ["1.00", "0.01 ns", "10%", "2.00", "2.00x"]
+        [cells] = rows(lines(capsys, *QUICK, "--only", "loss and gradient (1000, 1000)"))
+        assert cells[5] == "200%"
+
+    def test_losses_are_named(self, capsys, times):
+        assert lines(capsys, *TINY)[-1] == "slower than numpy: none of 1 cases"
+        times["numpy"] = 0.5e-6
+        printed = lines(capsys, *TINY)
+        assert printed[-2:] == ["slower than numpy: 1 of 1 cases", "    sigmoid (3,), float64, threads 1: 0.50x"]
+
+    def test_strict(self, capsys, times):
+        lines(capsys, *TINY, "--strict")
+        times["numpy"] = 0.5e-6
+        lines(capsys, *TINY, "--strict", status=1)
+
+    def test_as_a_program(self):
+        done = subprocess.run([sys.executable, "-m", "zerodl_c", *TINY], capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert [cells[2] for cells in rows(done.stdout.splitlines())] == ["sigmoid (3,)"]
+
+
+class TestFiles:
+    def test_json(self, capsys, tmp_path, times):
+        path = tmp_path / "new.json"
+        lines(capsys, *QUICK, "--only", "(3,)", "--json", str(path))
+        result = json.loads(path.read_text(encoding="utf-8"))
+        assert result["schema"] == 1
+        assert set(result["machine"]) >= {"cpu", "cores", "isa", "compiler", "python", "engines"}
+        assert set(result["machine"]["engines"]) == {"c", "numpy"}
+        [peak] = result["peaks"]["flops"]
+        assert (peak["dtype"], peak["threads"]) == ("float64", 1) and peak["per_second"] > 0
+        assert [record["case"] for record in result["records"]] == ["sigmoid (3,)", "softmax (3,)"]
+        assert all(record["seconds"] == times for record in result["records"])
+        assert list(tmp_path.iterdir()) == [path]
+
+    def test_json_keeps_the_passes_over_memory(self, capsys, tmp_path):
+        lines(capsys, *QUICK, "--only", "softmax (100, 10)", "--json", str(tmp_path / "new.json"))
+        result = json.loads((tmp_path / "new.json").read_text(encoding="utf-8"))
+        [once] = result["peaks"]["passes"]
+        assert (once["dtype"], once["threads"], once["elements"]) == ("float64", 1, 1000)
+        assert once["bytes_per_second"] == pytest.approx(16000 / once["seconds"])
+
+    def test_compare(self, capsys, tmp_path, times):
+        path = str(tmp_path / "old.json")
+        lines(capsys, *QUICK, "--only", "(3,)", "--json", path)
+        times.update(c=0.5e-6, numpy=2.5e-6)
+        printed = lines(capsys, *TINY[:-1], "sigmoid (", "--compare", path, "--json", path)
+        start = next(i for i, line in enumerate(printed) if line.startswith("Speed since"))
+        change, mean = rows(printed[start:])
+        assert change == ["float64", "1", "sigmoid (3,)", "1.00", "0.50", "2.00x", "0.80x"]
+        assert mean[2:] == ["geometric mean", "", "", "2.00x", "0.80x"]
+        assert "only in the older result, float64, threads 1: softmax (3,)" in printed
+        [only_new] = [line for line in printed if line.startswith("only in the new")]
+        assert only_new.endswith("sigmoid (100, 50), sigmoid (100, 1000), sigmoid (1000, 1000)")
+        assert bench.read(tmp_path / "old.json").records[0].seconds["c"] == 0.5e-6  # replaced, after it was read
+
+    def test_png(self, capsys, tmp_path):
+        path = tmp_path / "ratios.png"
+        lines(capsys, *TINY, "--png", str(path))
+        png = path.read_bytes()
+        assert png.startswith(b"\x89PNG\r\n\x1a\n") and png.endswith(b"IEND\xaeB`\x82")
+
+    @pytest.mark.parametrize(
+        "content",
+        ["", "{", "[]", "null", '{"schema": 1}', '{"schema": 1, "records": [], "machine": {}}', b"\xff"],
+    )
+    def test_foreign_json(self, capsys, tmp_path, content):
+        path = tmp_path / "old.json"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        message = fails(capsys, *TINY, "--compare", str(path))
+        assert message == f"{path} is not a result of zerodl-c bench --json"
+
+    @pytest.mark.parametrize("seconds", [{"c": 1}, {"c": 0, "numpy": 1}, {"c": "1", "numpy": 1}, [1, 2]])
+    def test_damaged_json(self, capsys, tmp_path, times, seconds):
+        path = tmp_path / "old.json"
+        lines(capsys, *TINY, "--json", str(path))
+        result = json.loads(path.read_text(encoding="utf-8"))
+        result["records"][0]["seconds"] = seconds
+        path.write_text(json.dumps(result))
+        assert "is not a result" in fails(capsys, *TINY, "--compare", str(path))
+
+    def test_another_schema(self, capsys, tmp_path):
+        (tmp_path / "old.json").write_text('{"schema": 2}')
+        message = fails(capsys, *TINY, "--compare", str(tmp_path / "old.json"))
+        assert message.endswith("has schema 2, and this version of zerodl_c reads schema 1")
+
+    def test_missing_json(self, capsys, tmp_path):
+        path = str(tmp_path / "old.json")
+        assert fails(capsys, *TINY, "--compare", path) == f"{path}: {os.strerror(errno.ENOENT)}"
+
+    @pytest.mark.parametrize("option", ["--json", "--png"])
+    def test_places_that_cannot_be_written(self, capsys, monkeypatch, tmp_path, option):
+        assert fails(capsys, *TINY, option, str(tmp_path)) == f"argument {option}: {tmp_path} is a folder"
+        path = tmp_path / "nowhere" / "file"
+        reason = os.strerror(errno.ENOENT)
+        assert fails(capsys, *TINY, option, str(path)) == f"argument {option}: cannot write to {path}: {reason}"
+
+        # Simulated, because nothing is forbidden to the user that containers run tests as.
+        def refuse(dir):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(dir))
+
+        monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+        path, reason = tmp_path / "file", os.strerror(errno.EACCES)
+        assert fails(capsys, *TINY, option, str(path)) == f"argument {option}: cannot write to {path}: {reason}"
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["--engines", "cuda"], "argument --engines: invalid choice: 'cuda'"),
+            (["--only", "convolution"], "no case has 'convolution' in its name; among them are: sigmoid, "),
+            (["--threads", "0"], "argument --threads: must be an integer from 1 "),
+            (["--rounds", "0"], "argument --rounds: must be an integer from 1 "),
+            (["--dtype", "float16"], "argument --dtype: invalid choice: 'float16'"),
+        ],
+    )
+    def test_impossible_options(self, capsys, arguments, message):
+        assert fails(capsys, "bench", *arguments).startswith(message)
+
+    def test_engine_that_is_not_installed(self, capsys, monkeypatch):
+        monkeypatch.setattr(engines, "find_spec", lambda module: None)
+        message = fails(capsys, "bench", "--engines", "torch")
+        assert message == "engine torch needs: pip install torch"
+
+    def test_engine_that_is_broken(self, capsys, monkeypatch, times):
+        def broken(self):
+            raise ImportError("no libtorch.so")
+
+        monkeypatch.setattr(engines, "find_spec", lambda module: module == "torch" or None)
+        monkeypatch.setattr(engines.Torch, "__init__", broken)
+        assert fails(capsys, "bench", "--engines", "torch") == "engine torch cannot be imported: no libtorch.so"
+        default = [argument for argument in TINY if argument not in ("--engines", "c")]
+        assert "left out: torch, which cannot be imported: no libtorch.so" in lines(capsys, *default)
+
+    def test_engine_that_lacks_a_part_is_left_out_with_a_word(self, monkeypatch):
+        monkeypatch.setattr(engines, "find_spec", lambda module: module == "onnxruntime" or None)
+        players, left_out = engines.chosen(None)
+        assert [player.name for player in players] == ["c", "numpy"]
+        assert left_out == ["left out: onnxruntime, which needs: pip install onnx"]
+
+    @pytest.mark.parametrize(("module", "option"), [("threadpoolctl", "--strict"), ("matplotlib", "--png=new.png")])
+    def test_missing_module_names_the_extra(self, python, module, option):
+        code = f"import sys; sys.modules['{module}'] = None; from zerodl_c.cli import main; main({[*TINY, option]})"
+        done = python(code)
+        assert done.stdout == ""
+        assert done.stderr.startswith(f"zerodl-c: error: the module {module}")
+        assert done.stderr.endswith(" is missing: pip install 'zerodl_c[bench]'\n")
+
+    def test_wrong_result(self, capsys, monkeypatch):
+        monkeypatch.setattr(engines.NumPy, "sigmoid", lambda self, x: lambda: 1 + zerodl_c.sigmoid(x))
+        assert cli.main(TINY) == 2
+        assert capsys.readouterr().err == (
+            "zerodl-c: error: sigmoid (3,), float64: the result of engine c is not that of numpy\n"
+        )
+
+    def test_interrupt(self, capsys, monkeypatch, tmp_path):
+        monkeypatch.setattr(bench, "seconds_per_call", lambda *_: signal.raise_signal(signal.SIGINT))
+        assert cli.main([*TINY, "--json", str(tmp_path / "new.json")]) == 130
+        assert capsys.readouterr().err == "zerodl-c: interrupted\n"
+        assert not list(tmp_path.iterdir())
+
+
+class TestEngines:
+    def test_the_command_knows_them_all(self):
+        assert set(cli.BENCH_ENGINES) == set(bench.ENGINES)
+
+    @pytest.mark.parametrize("name", [name for name in bench.ENGINES if name != "numpy"])
+    def test_gives_numpys_results(self, python, name):
+        """In a process of its own, for these libraries start threads and change settings."""
+        if bench.ENGINES[name].missing():
+            pytest.skip(f"{name} is not installed")
+        done = python(AGREE.format(name=name))
+        assert done.returncode == 0, done.stderr
+        assert int(done.stdout) > 0
+
+    def test_nothing_is_loaded_before_it_runs(self, python):
+        code = "import sys, zerodl_c.cli; print({'zerodl_c.bench', 'torch', 'jax', 'scipy'} & set(sys.modules))"
+        assert python(code).stdout == "set()\n"
+
+    def test_names_are_unique(self):
+        names = [case.name for case in cases.chosen_cases()]
+        assert len(names) == len(set(names))
+
+    @pytest.mark.parametrize("flaw", ["dtype", "shape", "value", "nan", "number"])
+    def test_agreement(self, flaw):
+        x = np.linspace(1, 2, 6)
+        flawed = {"dtype": x.astype("f"), "shape": x[None], "value": x + 0.01, "nan": x * np.nan, "number": None}[flaw]
+        assert cases._agree([x, x], [x, x + 1e-5])
+        assert not cases._agree([x] if flawed is None else [x, flawed], [x, x])
+
+
+class TestPeak:
+    @pytest.mark.parametrize("dtype", DTYPES)
+    def test_flops_of_every_level(self, dtype, isa, threads):
+        peak = kernel("peak")[np.dtype(dtype).char]
+        assert peak(0) == 0
+        one = peak(1)
+        assert one > 0 and one % zerodl_c.get_num_threads() == 0
+        assert peak(1000) == 1000 * one
+
+    def test_is_of_the_highest_level_and_leaves_the_level_in_use(self, isa):
+        peaks = machine.Peaks(rounds=1)
+        assert peaks.flops_per_second(np.dtype(np.float64)) > 0
+        assert ffi.string(lib.zdl_get_isa()).decode() == isa
