@@ -38,6 +38,7 @@ print(sum("{name}" in work for work in works))
 @pytest.fixture(autouse=True)
 def short_turns(monkeypatch):
     monkeypatch.setattr(timing, "WARM_UP", 1e-4)
+    monkeypatch.setattr(timing, "STRETCH", 1e-4)
     monkeypatch.setattr(timing, "TURN", 1e-4)
     monkeypatch.setattr(timing, "PAUSE", 0)
 

@@ -149,7 +149,7 @@ def _add_bench(commands: argparse._SubParsersAction[_Parser]) -> None:
         choices=BENCH_ENGINES,
         help="who takes part; c and numpy always do (default: all that are installed)",
     )
-    option("--rounds", metavar="N", type=count, default=6, help="turns of each engine (default: %(default)s)")
+    option("--rounds", metavar="N", type=count, default=4, help="turns of each engine (default: %(default)s)")
     option("--json", metavar="FILE", type=Path, help="keep the results in FILE")
     option("--png", metavar="FILE", type=Path, help="draw the ratios to NumPy into FILE")
     option("--compare", metavar="OLD.json", type=Path, help="show what changed since an older --json")

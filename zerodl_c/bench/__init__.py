@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
 from importlib import metadata
-from itertools import groupby
+from itertools import groupby, product
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,9 @@ from .timing import keep_freed_memory, seconds_per_call
 
 __all__ = ["ENGINES", "BenchError", "Record", "Result", "compare", "losses", "read", "run"]
 
-SHARE = """\
-Each time is the least of {rounds} turns of 10 ms; engines take turns, with equal threads. A ratio is the engine's time
-over C's: above 1 C is faster. C's share is of what this machine can do: for matrix products and nets, of the peak
+HOW_TO_READ = """\
+Each time is the least mean of 10 ms of calls; the engines take turns, with equal threads. A ratio is an engine's time
+over C's: above 1, C is faster. C's share is of what this machine can do: for matrix products and nets, of the peak
 flops above, which multiply_adds in registers reach; for the others, of the speed of relu(x, out=y), a plain pass that
 reads and writes as many elements."""
 
@@ -59,56 +59,43 @@ def run(
     BenchError
         If there is no such engine or case, or an engine gives a wrong result.
     """
-    cases = chosen_cases(text)
+    groups = [list(group) for _, group in groupby(chosen_cases(text), lambda case: case.group)]
     players, left_out = chosen(engines)
+    kinds = [np.dtype(name) for name in dtypes]
     keep_freed_memory()
     peaks = Peaks(rounds)
-    kinds = [np.dtype(name) for name in dtypes]
     for n in threads:
         with equal_threads(players[:1], n):
             for dtype in kinds:
                 peaks.flops_per_second(dtype)
     machine = describe(players)
-    for line in _introduction(machine, peaks, left_out, rounds):
+    for line in _introduction(machine, peaks, left_out):
         say(line)
+
     table = Table([engine.name for engine in players])
     say(table.header())
     records: list[Record] = []
     for n in threads:
         with equal_threads(players, n):
-            for dtype in kinds:
-                records += _measure(cases, dtype, players, peaks, table, say)
+            for dtype, group in product(kinds, groups):
+                for case in group:
+                    records.append(_measure(case, dtype, players, peaks))
+                    say(table.row(records[-1]))
+                for line in table.summary(records[-len(group) :]):
+                    say(line)
     date = datetime.now(timezone.utc).isoformat(timespec="seconds")
     return Result(metadata.version("zerodl_c"), date, machine, peaks.as_records(), records)
 
 
-def _measure(
-    cases: Sequence[Case],
-    dtype: np.dtype[Any],
-    engines: Sequence[Engine],
-    peaks: Peaks,
-    table: Table,
-    say: Callable[[str], None],
-) -> Iterator[Record]:
-    """All cases for one dtype, with the threads in use."""
-    for _, group in groupby(cases, lambda case: case.group):
-        records = []
-        for case in group:
-            seconds = seconds_per_call(works_of(case, dtype, engines), peaks.rounds)
-            share = peaks.share(case, dtype, seconds["c"])
-            threads = zerodl_c.get_num_threads()
-            record = Record(
-                case.group, case.name, dtype.name, threads, case.flops, case.elements, seconds, share
-            )
-            say(table.row(record))
-            records.append(record)
-        if len(records) > 1:
-            for line in table.summary(records):
-                say(line)
-        yield from records
+def _measure(case: Case, dtype: np.dtype[Any], engines: Sequence[Engine], peaks: Peaks) -> Record:
+    """One case, with the threads in use."""
+    seconds = seconds_per_call(works_of(case, dtype, engines), peaks.rounds)
+    share = peaks.share(case, dtype, seconds["c"])
+    threads = zerodl_c.get_num_threads()
+    return Record(case.group, case.name, dtype.name, threads, case.flops, case.elements, seconds, share)
 
 
-def _introduction(machine: dict[str, Any], peaks: Peaks, left_out: Sequence[str], rounds: int) -> Iterator[str]:
+def _introduction(machine: dict[str, Any], peaks: Peaks, left_out: Sequence[str]) -> Iterator[str]:
     yield f"CPU       {machine['cpu']}, {machine['cores']} cores, {machine['isa']}"
     yield f"compiler  {machine['compiler']}"
     yield f"engines   {', '.join(machine['engines'].values())}; Python {machine['python']}"
@@ -116,4 +103,4 @@ def _introduction(machine: dict[str, Any], peaks: Peaks, left_out: Sequence[str]
     rates = (f"{flops / 1e9:.1f} GF/s ({dtype}, threads {n})" for (dtype, n), flops in peaks.flops.items())
     yield f"peak      {', '.join(rates)}"
     yield from left_out
-    yield f"\n{SHARE.format(rounds=rounds)}\n"
+    yield f"\n{HOW_TO_READ}\n"

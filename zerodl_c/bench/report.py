@@ -102,6 +102,8 @@ class Table:
 
     def summary(self, records: Sequence[Record]) -> Iterator[str]:
         """The geometric mean and the worst of the ratios, of the cases of one group, dtype and thread count."""
+        if len(records) == 1:
+            return
         first = records[0]
         for label, of in (("geometric mean", geometric_mean), ("worst", min)):
             cells = []
