@@ -145,9 +145,10 @@ def _add_bench(commands: argparse._SubParsersAction[_Parser]) -> None:
     option("--only", metavar="TEXT", default="", help="the cases whose name contains TEXT")
     option(
         "--engines",
+        metavar="NAME",
         nargs="+",
         choices=BENCH_ENGINES,
-        help="who takes part; c and numpy always do (default: all that are installed)",
+        help=f"of {', '.join(BENCH_ENGINES)}; the first two always take part (default: all that are installed)",
     )
     option("--rounds", metavar="N", type=count, default=4, help="turns of each engine (default: %(default)s)")
     option("--json", metavar="FILE", type=Path, help="keep the results in FILE")

@@ -45,7 +45,7 @@ def _turn(work: Callable[[], Any]) -> float:
     calls, warm = _repeat(work, WARM_UP)
     repeats = max(1, int(STRETCH * calls / warm))
     best, end = float("inf"), time.perf_counter() + TURN
-    while time.perf_counter() < end:
+    while best == float("inf") or time.perf_counter() < end:
         start = time.perf_counter()
         for _ in range(repeats):
             work()
