@@ -13,7 +13,7 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 import zerodl_c
-from zerodl_c import _bridge, _config
+from zerodl_c import _config
 from zerodl_c._bridge import ffi, lib
 
 from .cases import Case
@@ -70,7 +70,7 @@ class Peaks:
     def flops_per_second(self, dtype: np.dtype[Any]) -> float:
         key = dtype.name, zerodl_c.get_num_threads()
         if key not in self.flops:
-            peak = _bridge.kernel("peak")[dtype.char]
+            peak = {"float32": lib.zdl_peak_f32, "float64": lib.zdl_peak_f64}[dtype.name]
             with _highest_isa():
                 seconds = seconds_per_call({"peak": lambda: peak(PEAK_ROUNDS)}, self.rounds)["peak"]
                 self.flops[key] = peak(PEAK_ROUNDS) / seconds
