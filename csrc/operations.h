@@ -201,18 +201,59 @@ static double log_of_probability(double y)
     return sum > 0 && isfinite(sum) ? log(sum) + error / sum : log(sum);
 }
 
-double ZDL(cross_entropy)(const real *y, const int64_t *label, ptrdiff_t rows, ptrdiff_t cols)
+/* -sum(log(p)) / rows, for p[i, label[i]] of rows that are `stride` apart, or p[i, 0] without labels */
+static double mean_loss(const real *p, ptrdiff_t stride, const int64_t *label, ptrdiff_t rows)
 {
     double sum = 0, error = 0;
     for (ptrdiff_t i = 0; i < rows; i++)
-        sum = add_exactly(sum, log_of_probability((double)y[i * cols + label[i]]), &error);
+        sum = add_exactly(sum, log_of_probability((double)p[i * stride + (label ? label[i] : 0)]), &error);
     return -(isfinite(sum) ? sum + error : sum) / (double)rows;
+}
+
+double ZDL(cross_entropy)(const real *y, const int64_t *label, ptrdiff_t rows, ptrdiff_t cols)
+{
+    return mean_loss(y, cols, label, rows);
 }
 
 double ZDL(softmax_cross_entropy)(real *y, const real *x, const int64_t *label, ptrdiff_t rows, ptrdiff_t cols)
 {
     ZDL(softmax)(y, x, rows, cols);
     return ZDL(cross_entropy)(y, label, rows, cols);
+}
+
+struct loss_gradient {
+    real *dx, *probability;
+    const real *x;
+    const int64_t *label;
+    ptrdiff_t rows, cols;
+};
+
+/* Block by block, so that a row's probabilities are still in cache when they become its gradient. */
+static void loss_gradient_range(void *task, ptrdiff_t begin, ptrdiff_t end)
+{
+    enum { CACHED = 32768 / sizeof(real) };
+    const struct loss_gradient *t = task;
+    ptrdiff_t cols = t->cols, block = cols < CACHED / 16 ? CACHED / cols : 16;
+    for (ptrdiff_t i = begin; i < end; i += block) {
+        ptrdiff_t rows = end - i < block ? end - i : block;
+        real *dx = t->dx + i * cols;
+        kernels()->softmax(dx, t->x + i * cols, rows, cols);
+        for (ptrdiff_t r = 0; r < rows; r++)
+            t->probability[i + r] = dx[r * cols + t->label[i + r]];
+        kernels()->subtract_label_divide(dx, dx, t->label + i, (real)t->rows, rows, cols);
+    }
+}
+
+int ZDL(softmax_cross_entropy_gradient)(double *loss, real *dx, const real *x, const int64_t *label, ptrdiff_t rows,
+                                        ptrdiff_t cols)
+{
+    struct loss_gradient task = {dx, malloc((size_t)rows * sizeof(real)), x, label, rows, cols};
+    if (!task.probability)
+        return ZDL_NO_MEMORY;
+    zdl_parallel_for(rows, zdl_threads_for((double)rows * (double)cols, GRAIN_EXP), loss_gradient_range, &task);
+    *loss = mean_loss(task.probability, 1, NULL, rows);
+    free(task.probability);
+    return ZDL_OK;
 }
 
 /* ---- Matrix products ---- */

@@ -271,22 +271,31 @@ ALWAYS_INLINE void renew(vec_sum *total)
     total->sum = choose(finite, sum, total->sum);
 }
 
-/* CROSSED(v, h) is v with lane i from lane i ^ h; reductions halve the vector with it until one lane holds all. */
+/* CROSSED(v, h) is v with lane i from lane i ^ h: reductions halve the vector with it until one lane holds all. LOW and
+   HIGH(a, b, h) halve two vectors at once: their sum has in the lanes without bit h the sums of a's lanes i and i ^ h, in
+   the others those of b's. */
 #if LANES == 16
-#define LANES_XOR(h)                                                                                                   \
-    0 ^ h, 1 ^ h, 2 ^ h, 3 ^ h, 4 ^ h, 5 ^ h, 6 ^ h, 7 ^ h, 8 ^ h, 9 ^ h, 10 ^ h, 11 ^ h, 12 ^ h, 13 ^ h, 14 ^ h, 15 ^ h
+#define EACH_LANE(F, h)                                                                                                \
+    F(0, h), F(1, h), F(2, h), F(3, h), F(4, h), F(5, h), F(6, h), F(7, h), F(8, h), F(9, h), F(10, h), F(11, h),      \
+        F(12, h), F(13, h), F(14, h), F(15, h)
 #elif LANES == 8
-#define LANES_XOR(h) 0 ^ h, 1 ^ h, 2 ^ h, 3 ^ h, 4 ^ h, 5 ^ h, 6 ^ h, 7 ^ h
+#define EACH_LANE(F, h) F(0, h), F(1, h), F(2, h), F(3, h), F(4, h), F(5, h), F(6, h), F(7, h)
 #elif LANES == 4
-#define LANES_XOR(h) 0 ^ h, 1 ^ h, 2 ^ h, 3 ^ h
+#define EACH_LANE(F, h) F(0, h), F(1, h), F(2, h), F(3, h)
 #else
-#define LANES_XOR(h) 0 ^ h, 1 ^ h
+#define EACH_LANE(F, h) F(0, h), F(1, h)
 #endif
+#define CROSSED_LANE(i, h) (i) ^ (h)
+#define LOW_LANE(i, h) ((i) & (h) ? LANES + ((i) ^ (h)) : (i))
+#define HIGH_LANE(i, h) ((i) & (h) ? LANES + (i) : (i) ^ (h))
 #ifdef __clang__
-#define CROSSED(v, h) __builtin_shufflevector(v, v, LANES_XOR(h))
+#define SHUFFLED(a, b, F, h) __builtin_shufflevector(a, b, EACH_LANE(F, h))
 #else
-#define CROSSED(v, h) __builtin_shuffle(v, (ivec){LANES_XOR(h)})
+#define SHUFFLED(a, b, F, h) __builtin_shuffle(a, b, (ivec){EACH_LANE(F, h)})
 #endif
+#define CROSSED(v, h) SHUFFLED(v, v, CROSSED_LANE, h)
+#define LOW(a, b, h) SHUFFLED(a, b, LOW_LANE, h)
+#define HIGH(a, b, h) SHUFFLED(a, b, HIGH_LANE, h)
 
 ALWAYS_INLINE vec_sum add_sums(vec_sum a, vec b_sum, vec b_error)
 {
@@ -328,6 +337,52 @@ ALWAYS_INLINE real largest(vec v)
     v = maximum(v, CROSSED(v, 1));
 #endif
     return first_lane(v);
+}
+
+/* Lane i of the result is the sum of the lanes of total[i], for LANES of them, which change. */
+ALWAYS_INLINE vec_sum each_sum(vec_sum *total)
+{
+#define HALVE(h)                                                                                                       \
+    UNROLL for (int i = 0; i < LANES; i += 2 * (h)) {                                                                  \
+        vec_sum a = total[i], b = total[i + (h)], low = {LOW(a.sum, b.sum, h), LOW(a.error, b.error, h)};              \
+        total[i] = add_sums(low, HIGH(a.sum, b.sum, h), HIGH(a.error, b.error, h));                                    \
+    }
+#if LANES > 1
+    HALVE(1)
+#endif
+#if LANES > 2
+    HALVE(2)
+#endif
+#if LANES > 4
+    HALVE(4)
+#endif
+#if LANES > 8
+    HALVE(8)
+#endif
+#undef HALVE
+    return total[0];
+}
+
+/* Lane i of the result is the largest lane of v[i], for LANES of them, which change. */
+ALWAYS_INLINE vec each_largest(vec *v)
+{
+#define HALVE(h)                                                                                                       \
+    UNROLL for (int i = 0; i < LANES; i += 2 * (h))                                                                    \
+        v[i] = maximum(LOW(v[i], v[i + (h)], h), HIGH(v[i], v[i + (h)], h));
+#if LANES > 1
+    HALVE(1)
+#endif
+#if LANES > 2
+    HALVE(2)
+#endif
+#if LANES > 4
+    HALVE(4)
+#endif
+#if LANES > 8
+    HALVE(8)
+#endif
+#undef HALVE
+    return v[0];
 }
 
 /* sum + error; an infinite sum has nan for its error and stays infinite. */

@@ -100,6 +100,11 @@ void zdl_softmax_cross_entropy_backward_f32(float *dx, const float *y, const int
                                             ptrdiff_t cols);
 void zdl_softmax_cross_entropy_backward_f64(double *dx, const double *y, const int64_t *label, ptrdiff_t rows,
                                             ptrdiff_t cols);
+/* Both in one pass: *loss = the cross-entropy of softmax(x), dx = its gradient. */
+int zdl_softmax_cross_entropy_gradient_f32(double *loss, float *dx, const float *x, const int64_t *label,
+                                           ptrdiff_t rows, ptrdiff_t cols);
+int zdl_softmax_cross_entropy_gradient_f64(double *loss, double *dx, const double *x, const int64_t *label,
+                                           ptrdiff_t rows, ptrdiff_t cols);
 /* dx = (y - t) / rows, for targets t[rows, cols] that need not be one-hot */
 void zdl_softmax_cross_entropy_backward_dense_f32(float *dx, const float *y, const float *t, ptrdiff_t rows,
                                                   ptrdiff_t cols);

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from api import GRADIENT, LABELLED
+from api import GRADIENT, LABELLED, PAIRS
 from arrays import DTYPES, EMPTY, LAYOUTS, LENGTHS, arrays, normal, special_arrays
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -356,12 +356,23 @@ def test_the_fused_loss_is_the_composition(engine, dtype):
 
 
 @every_dtype
+@pytest.mark.parametrize("shape", [(31, 10), (40, 700), (2, 20001)])
+def test_the_loss_and_its_gradient_are_the_composition(engine, dtype, shape, isa, threads):
+    x, labels = normal(shape, dtype), np.arange(shape[0]) * 7 % shape[1]
+    loss, y = engine.softmax_cross_entropy(x, labels)
+    for t in (labels, np.eye(shape[1], dtype=dtype)[labels]):
+        got = engine.softmax_cross_entropy_gradient(x, t)
+        assert_identical(got[0], loss)
+        assert_identical(got[1], engine.softmax_cross_entropy_backward(y, t))
+
+
+@every_dtype
 def test_one_row_is_a_batch_of_one(engine, dtype):
     y = probabilities(1, 5, dtype)
     for t in (3, [3], [0, 0, 0, 1, 0], [[0, 0, 0, 1, 0]]):
         for name in (*LABELLED, GRADIENT):
             got, expected = (getattr(engine, name)(y, t) for y in (y[0], y))
-            if name == "softmax_cross_entropy":
+            if name in PAIRS:
                 assert got[1].shape == (5,)
                 np.testing.assert_array_equal(got[1], expected[1][0])
                 got, expected = got[0], expected[0]

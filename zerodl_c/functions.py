@@ -40,6 +40,7 @@ __all__ = [
     "softmax_backward",
     "softmax_cross_entropy",
     "softmax_cross_entropy_backward",
+    "softmax_cross_entropy_gradient",
     "softmax_loss",
     "step_function",
     "sum_squared_error",
@@ -167,6 +168,7 @@ def _along_axis(
 _SUM_OF_SQUARES, _CROSS_ENTROPY = lib.np_sum_of_squares, lib.np_cross_entropy
 _SOFTMAX_CROSS_ENTROPY = lib.np_softmax_cross_entropy
 _SOFTMAX_CROSS_ENTROPY_BACKWARD = lib.np_softmax_cross_entropy_backward
+_SOFTMAX_CROSS_ENTROPY_GRADIENT = lib.np_softmax_cross_entropy_gradient
 
 
 @_documented
@@ -237,6 +239,18 @@ def softmax_cross_entropy_backward(y: ArrayLike, t: ArrayLike) -> Array:
     t = np.asarray(t, np.int64 if t.ndim == 1 else y.dtype, order="C")
     check(_SOFTMAX_CROSS_ENTROPY_BACKWARD(id(dx), id(rows), id(t)))
     return finish(dx.reshape(y.shape), dtype)
+
+
+@_documented
+def softmax_cross_entropy_gradient(x: ArrayLike, t: ArrayLike) -> tuple[Any, Array]:
+    if type(x) is ndarray and type(t) is ndarray:
+        loss, dx = empty((), x.dtype), empty(x.shape, x.dtype)
+        if _SOFTMAX_CROSS_ENTROPY_GRADIENT(id(loss), id(dx), id(x), id(t)) == OK:
+            return loss[()], dx
+    (x, dtype), t = real("x", x), np.asarray(t)
+    loss, y = softmax_cross_entropy(x, t)
+    dx = softmax_cross_entropy_backward(y, t)
+    return finish(loss, dtype), finish(dx, dtype if t.dtype.kind in "biu" else np.result_type(dtype, t))
 
 
 def _labels(y: Array, t: ArrayLike) -> tuple[Array, Array]:

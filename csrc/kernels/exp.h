@@ -123,21 +123,27 @@ ALWAYS_INLINE vec vec_exp(vec x)
     return exp_in_range(maximum(broadcast(EXP_SMALLEST), minimum(broadcast(EXP_LARGEST), x)), NULL, 0);
 }
 
-/* log(x) = n ln 2 + log(1 + f), sqrt(1/2) <= 1 + f < sqrt(2); log(1 + f) = 2 atanh(s), s = f / (2 + f). */
-ALWAYS_INLINE vec vec_log(vec x)
+/* log(x) 2^bias = n ln 2 + log(1 + f), sqrt(1/2) <= 1 + f < sqrt(2), for positive x, by parts: a multiple of LN2_HIGH,
+   exactly, and the rest. log(1 + f) = 2 atanh(s), s = f / (2 + f). */
+ALWAYS_INLINE vec_sum log_parts(vec x, vec bias)
 {
-    mask subnormal = less(x, broadcast(SMALLEST_NORMAL));
-    vec normal = absolute(choose(subnormal, x * (real)((int64_t)1 << SUBNORMAL_SHIFT), x));
     ivec sqrt_half = as_integer(broadcast((real)0.70710678118654752));
-    ivec exponent = (as_integer(normal) - sqrt_half) >> MANTISSA_BITS;
-    vec f = as_real(as_integer(normal) - (exponent << MANTISSA_BITS)) - 1;
-    vec n = as_real(exponent + as_integer(broadcast(ROUNDER))) - ROUNDER;
-    n = n - choose(subnormal, broadcast(SUBNORMAL_SHIFT), broadcast(0));
+    ivec exponent = (as_integer(x) - sqrt_half) >> MANTISSA_BITS;
+    vec f = as_real(as_integer(x) - (exponent << MANTISSA_BITS)) - 1;
+    vec n = as_real(exponent + as_integer(broadcast(ROUNDER))) - ROUNDER + bias;
 
     vec s = f / (2 + f), s2 = s * s, half_square = (real)0.5 * f * f;
     vec tail = s * multiply_add(s2, polynomial(s2, log_tail, LOG_TERMS), half_square);
     vec low = multiply_add(n, broadcast(LN2_LOW), tail);
-    vec y = multiply_add(n, broadcast(LN2_HIGH), f - (half_square - low));
+    return (vec_sum){n * LN2_HIGH, f - (half_square - low)};
+}
+
+ALWAYS_INLINE vec vec_log(vec x)
+{
+    mask subnormal = less(x, broadcast(SMALLEST_NORMAL));
+    vec normal = absolute(choose(subnormal, x * (real)((int64_t)1 << SUBNORMAL_SHIFT), x));
+    vec_sum parts = log_parts(normal, choose(subnormal, broadcast(-SUBNORMAL_SHIFT), broadcast(0)));
+    vec y = parts.sum + parts.error;
 
     y = choose(less(x, broadcast((real)INFINITY)), y, x); /* inf and nan stay */
     y = choose(less(x, broadcast(SMALLEST_SUBNORMAL)), broadcast((real)-INFINITY), y);

@@ -83,14 +83,21 @@ ALWAYS_INLINE vec_sum lane_terms(vec *block, ptrdiff_t cols, range r, bool plain
     return total;
 }
 
+/* 1 / total, to twice the precision. */
+ALWAYS_INLINE vec_sum inverse_of(vec_sum total)
+{
+    vec inverse = 1 / total.sum;
+    return (vec_sum){inverse, -inverse * (product_error(total.sum, inverse, broadcast(1)) + total.error * inverse)};
+}
+
+ALWAYS_INLINE vec times(vec v, vec_sum factor) { return multiply_add(v, factor.sum, v * factor.error); }
+
 static void softmax_lanes(vec *block, ptrdiff_t cols)
 {
     range r = range_of_lanes(block, cols);
-    vec_sum total = r.plain ? lane_terms(block, cols, r, true) : lane_terms(block, cols, r, false);
-    vec inverse = 1 / total.sum;
-    vec inverse_error = -inverse * (product_error(total.sum, inverse, broadcast(1)) + total.error * inverse);
+    vec_sum inverse = inverse_of(r.plain ? lane_terms(block, cols, r, true) : lane_terms(block, cols, r, false));
     for (ptrdiff_t j = 0; j < cols; j++)
-        block[j] = multiply_add(block[j], inverse, block[j] * inverse_error);
+        block[j] = times(block[j], inverse);
 }
 
 /* ---- Long rows: vectors of entries ---- */
@@ -177,37 +184,38 @@ ALWAYS_INLINE ptrdiff_t to_alignment(const real *p)
     return (ptrdiff_t)(-(uintptr_t)p % VECTOR_BYTES / sizeof(real));
 }
 
-/* out = f(x, high, low) for a row. */
-ALWAYS_INLINE void map_row(vec f(vec, real, real), real *out, const real *x, ptrdiff_t cols, real high, real low)
+/* out = f(x, y) for a row. */
+ALWAYS_INLINE void map_row(vec f(vec, vec_sum), real *out, const real *x, ptrdiff_t cols, vec_sum y)
 {
     ptrdiff_t head = to_alignment(out), i = 0;
     if (head && cols > 16 * LANES) {
-        store_part(out, f(load_part(x, head), high, low), head);
+        store_part(out, f(load_part(x, head), y), head);
         i = head;
     }
     for (; i < cols; i += LANES)
-        store_up_to(out + i, f(load_up_to(x + i, cols - i), high, low), cols - i);
+        store_up_to(out + i, f(load_up_to(x + i, cols - i), y), cols - i);
 }
 
-ALWAYS_INLINE vec times(vec v, real high, real low) { return multiply_add(v, broadcast(high), v * low); }
-ALWAYS_INLINE vec minus(vec v, real high, real low) { return (v - high) - low; }
+/* Lane r of y in all lanes, for row r. */
+ALWAYS_INLINE vec_sum of_row(vec_sum y, ptrdiff_t r)
+{
+    real sum[LANES], error[LANES];
+    store(sum, y.sum);
+    store(error, y.error);
+    return (vec_sum){broadcast(sum[r]), broadcast(error[r])};
+}
 
-enum { MOST_ROWS = 8 };
-
-/* Several rows at a time, so that the processor need not wait for one row's sum before the next row. */
+/* LANES rows at a time, at most: what is to be done once for each row is done for all of them, in lanes. */
 static void softmax_rows(real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols)
 {
-    vec_sum total[MOST_ROWS];
-    real inverse[MOST_ROWS], inverse_error[MOST_ROWS];
+    vec_sum total[LANES];
     for (ptrdiff_t r = 0; r < rows; r++)
         total[r] = exp_row(out + r * cols, x + r * cols, cols);
-    for (ptrdiff_t r = 0; r < rows; r++) {
-        real error, sum = sum_lanes(total[r], &error);
-        inverse[r] = 1 / sum;
-        inverse_error[r] = -inverse[r] * ((real)fma(sum, inverse[r], -1) + error * inverse[r]);
-    }
+    for (ptrdiff_t r = rows; r < LANES; r++)
+        total[r] = total[0];
+    vec_sum inverse = inverse_of(each_sum(total));
     for (ptrdiff_t r = 0; r < rows; r++)
-        map_row(times, out + r * cols, out + r * cols, cols, inverse[r], inverse_error[r]);
+        map_row(times, out + r * cols, out + r * cols, cols, of_row(inverse, r));
 }
 
 /* ---- log_softmax ---- */
@@ -231,12 +239,8 @@ static void log_softmax_lanes(vec *block, ptrdiff_t cols)
         block[j] = (block[j] - max) - log_sum;
 }
 
-/* What log_softmax subtracts from the entries of a row: high, then low. */
-typedef struct {
-    real high, low;
-} shift;
-
-static shift dominated_shift(const real *x, ptrdiff_t cols, real max)
+/* What log_softmax subtracts from the entries of a row that one entry dominates. */
+static vec_sum dominated_shift(const real *x, ptrdiff_t cols, real max)
 {
     vec_sum total = {broadcast(0), broadcast(0)};
     for (ptrdiff_t i = 0; i < cols; i += LANES) {
@@ -245,49 +249,52 @@ static shift dominated_shift(const real *x, ptrdiff_t cols, real max)
             renew(&total);
     }
     real error, sum = sum_lanes(total, &error);
-    return (shift){max, (real)(log((double)sum / (double)POWER_OF_2) + (double)error / (double)sum)};
+    return (vec_sum){broadcast(max), broadcast((real)(log((double)sum / (double)POWER_OF_2) + (double)error / (double)sum))};
 }
 
-/* log((sum + error) 2^bias), where nothing dominates: log(m) + n ln 2 for m near 1, of which n ln 2 is right to twice the
-   precision. */
-static shift shift_of_sum(vec_sum total, real bias)
+/* log(total 2^bias), to twice the precision, where total is not near 1. */
+ALWAYS_INLINE vec_sum log_of_sum(vec_sum total, vec bias)
 {
-    int exponent;
-    real error, sum = sum_lanes(total, &error);
-    double m = 2 * frexp((double)sum, &exponent), n = exponent - 1 + (double)bias;
-    double n_ln2 = n * 0x1.62e42feep-1, rest = log(m) + n * 0x1.a39ef35793c76p-33 + (double)error / (double)sum;
-    double log_sum = n_ln2 + rest, log_sum_error = rest - (log_sum - n_ln2);
-    real high = (real)log_sum;
-    return (shift){high, (real)(log_sum - (double)high + log_sum_error)};
+    vec_sum parts = log_parts(total.sum, bias);
+    parts.error += total.error / total.sum;
+    vec sum = parts.sum + parts.error;
+    return (vec_sum){sum, sum_error(parts.sum, parts.error, sum)};
 }
 
-static shift log_softmax_shift(const real *x, ptrdiff_t cols)
+ALWAYS_INLINE vec minus(vec v, vec_sum shift) { return (v - shift.sum) - shift.error; }
+
+/* A row's sum of exp(x) 2^-bias, by lanes; the sum is nan where exp cannot take the row as it is. */
+static vec_sum sum_of_row(const real *x, ptrdiff_t cols, vec *max, real *bias)
 {
     extremes e;
     bool near;
-    range r = {.plain = true};
     vec_sum total = unshifted_terms(NULL, x, cols, &e, &near);
-    real max = largest(e.max);
-    if (!near) {
-        r = range_of_row(e);
-        if (r.plain)
-            total = shifted_terms(NULL, x, cols, r);
-    }
-    if (r.plain) {
-        shift s = shift_of_sum(total, first_lane(r.bias));
-        if (s.high - max >= 1)
-            return s;
-    }
-    return dominated_shift(x, cols, max);
+    *max = e.max;
+    *bias = 0;
+    if (near)
+        return total;
+    range r = range_of_row(e);
+    *bias = first_lane(r.bias);
+    return r.plain ? shifted_terms(NULL, x, cols, r) : (vec_sum){broadcast((real)NAN), broadcast(0)};
 }
 
 static void log_softmax_rows(real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols)
 {
-    shift shifts[MOST_ROWS];
+    vec_sum total[LANES];
+    vec max[LANES];
+    real bias[LANES] = {0}, row_max[LANES], nothing_dominates[LANES];
     for (ptrdiff_t r = 0; r < rows; r++)
-        shifts[r] = log_softmax_shift(x + r * cols, cols);
+        total[r] = sum_of_row(x + r * cols, cols, &max[r], &bias[r]);
+    for (ptrdiff_t r = rows; r < LANES; r++) {
+        total[r] = total[0];
+        max[r] = max[0];
+    }
+    vec_sum shift = log_of_sum(each_sum(total), load(bias));
+    store(row_max, each_largest(max));
+    store(nothing_dominates, choose(less_equal(broadcast(1), shift.sum - load(row_max)), broadcast(1), broadcast(0)));
     for (ptrdiff_t r = 0; r < rows; r++)
-        map_row(minus, out + r * cols, x + r * cols, cols, shifts[r].high, shifts[r].low);
+        map_row(minus, out + r * cols, x + r * cols, cols,
+                nothing_dominates[r] != 0 ? of_row(shift, r) : dominated_shift(x + r * cols, cols, row_max[r]));
 }
 
 /* ---- Softmax and log_softmax, short rows or long ---- */
@@ -301,7 +308,7 @@ ALWAYS_INLINE void by_blocks(lanes_function *in_lanes, rows_function *in_rows, r
     enum { CACHED = 32768 / sizeof(real) };
     bool is_short = cols <= SHORT_COLS;
     ptrdiff_t fitting = CACHED / cols;
-    ptrdiff_t step = is_short ? LANES : fitting < 1 ? 1 : fitting < MOST_ROWS ? fitting : MOST_ROWS;
+    ptrdiff_t step = is_short || fitting > LANES ? LANES : fitting < 1 ? 1 : fitting;
     for (; rows > 0; rows -= step, out += step * cols, x += step * cols) {
         ptrdiff_t count = rows < step ? rows : step;
         if (is_short) {

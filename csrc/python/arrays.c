@@ -245,6 +245,21 @@ int np_softmax_cross_entropy(uintptr_t loss, uintptr_t y, uintptr_t x, uintptr_t
     return NP_OK;
 }
 
+int np_softmax_cross_entropy_gradient(uintptr_t loss, uintptr_t dx, uintptr_t x, uintptr_t label)
+{
+    array scalar, labels, v[2];
+    double value;
+    if (!read_reals(&scalar, &loss, 1) || scalar.size != 1 || !read_alike(v, (uintptr_t[]){dx, x}, 2) ||
+        v->dims != 2 || v->cols < 2 || !v->size || !read_labels(&labels, label, v->rows, v->cols))
+        return NP_NOT_PLAIN;
+    int status =
+        is_double(v) ? zdl_softmax_cross_entropy_gradient_f64(&value, v[0].at, v[1].at, labels.at, v->rows, v->cols)
+                     : zdl_softmax_cross_entropy_gradient_f32(&value, v[0].at, v[1].at, labels.at, v->rows, v->cols);
+    if (status == ZDL_OK)
+        store_scalar(&scalar, value);
+    return status;
+}
+
 int np_softmax_cross_entropy_backward(uintptr_t dx, uintptr_t y, uintptr_t t)
 {
     array v[3], labels;

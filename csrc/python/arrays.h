@@ -37,6 +37,7 @@ int np_softmax_backward(uintptr_t dx, uintptr_t dout, uintptr_t y);
 /* label is (rows,) int64, each in [0, cols) */
 int np_cross_entropy(uintptr_t loss, uintptr_t y, uintptr_t label);
 int np_softmax_cross_entropy(uintptr_t loss, uintptr_t y, uintptr_t x, uintptr_t label);
+int np_softmax_cross_entropy_gradient(uintptr_t loss, uintptr_t dx, uintptr_t x, uintptr_t label);
 /* t is such a label, or (rows, cols) of y's dtype */
 int np_softmax_cross_entropy_backward(uintptr_t dx, uintptr_t y, uintptr_t t);
 /* total is 0-d float64; y and t are of one shape */

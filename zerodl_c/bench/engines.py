@@ -79,14 +79,7 @@ class C(Engine):
         return partial(self.module.log_softmax, x)
 
     def loss_and_gradient(self, x: Array, t: Array) -> Work:
-        forward = self.module.softmax_cross_entropy
-        backward = self.module.softmax_cross_entropy_backward
-
-        def work() -> tuple[Any, Array]:
-            loss, y = forward(x, t)
-            return loss, backward(y, t)
-
-        return work
+        return partial(self.module.softmax_cross_entropy_gradient, x, t)
 
     def matmul(self, a: Array, b: Array) -> Work:
         return partial(self.module.matmul, a, b)

@@ -297,6 +297,21 @@ def softmax_cross_entropy_backward(y: ArrayLike, t: ArrayLike) -> Array:
     return _result(dx.reshape(y.shape), dtype)
 
 
+def softmax_cross_entropy_gradient(x: ArrayLike, t: ArrayLike) -> tuple[Any, Array]:
+    """The loss of softmax_loss, and its gradient with respect to x: all that training needs.
+
+    Parameters and errors are those of `softmax_cross_entropy_backward`.
+
+    Examples
+    --------
+    >>> loss, dx = softmax_cross_entropy_gradient([[0.0, 0.0]], [1])
+    >>> print(round(loss, 6), dx)
+    0.693147 [[ 0.5 -0.5]]
+    """
+    loss, y = softmax_cross_entropy(x, t)
+    return loss, softmax_cross_entropy_backward(y, t)
+
+
 def matmul(a: ArrayLike, b: ArrayLike, out: Array | None = None) -> Array:
     """a @ b, as NumPy's matmul: (..., m, k) by (..., k, n), or 1-D operands; never 0-d ones.
 
