@@ -1,13 +1,14 @@
 /* Matrix product after Goto and van de Geijn, "Anatomy of high-performance matrix multiplication" (2008): one
    micro-kernel computes a tile of C, TILE_ROWS x TILE_COLS, in registers, and blocks of A and B stay in cache
    while they are used. A is read where it lies, whatever its strides: an element of it is broadcast to a vector,
-   and any address does for that. B is read by vectors of a row; where its rows are not contiguous, or so far
-   apart that every row is another page, a block of it is packed into panels of TILE_COLS columns first.
+   and any address does for that. B is read by vectors of a row; where its rows are not contiguous, a block of it is
+   packed into panels of TILE_COLS columns first. So are blocks of either whose rows are pages apart, if they are used
+   often: such rows compete for the same lines of the cache.
    The sum over k runs in one order whatever the tile, so a caller may split C freely.
 
      for each block of C's columns    (BLOCK_COLS)
        for each block of the sum over k    (BLOCK_DEPTH; B's block is packed here)
-         for each block of C's rows    (BLOCK_ROWS; A's block comes to the L2 cache)
+         for each block of C's rows    (BLOCK_TILES; A's block comes to the L2 cache)
            for each panel of B    (it comes to the L1 cache)
              for each tile of rows: C += A B, in registers */
 
@@ -23,9 +24,9 @@ enum {
     TILE_VECS = 2,
     TILE_COLS = TILE_VECS * LANES,
     ROW_VECS = 8,
-    BLOCK_DEPTH = 256,
-    BLOCK_ROWS = 192,
-    BLOCK_COLS = 2048,
+    BLOCK_DEPTH = 512,
+    BLOCK_TILES = 24 / TILE_ROWS,
+    BLOCK_COLS = 1024,
     PAGE = 4096,
 };
 
@@ -124,22 +125,44 @@ static void pack_panel(real *panel, matrix b, ptrdiff_t depth, ptrdiff_t cols)
    in `packed`, panel after panel, and the ones before it are read where they are. */
 struct b_block {
     ptrdiff_t p, j, depth, cols, packed_from;
-    real *packed;
-    bool first, last; /* of the sum over k */
+    real *packed, *packed_a; /* packed_a, which holds a block of A's rows, is NULL where A is read where it is */
+    bool first, last;        /* of the sum over k */
 };
 
 /* The vectors of one row of C need no more than a row of B at a time, masked at its end. */
 static bool is_one_row(const product *t) { return t->m == 1 && t->b.col == 1; }
 
-/* The first of `cols` columns that must be packed: all where the rows of B are not contiguous, or so far apart that
-   each is another page and many rows of C read them; else those that do not fill a panel. */
+static bool pages_apart(ptrdiff_t stride)
+{
+    ptrdiff_t bytes = stride * (ptrdiff_t)sizeof(real);
+    return bytes >= PAGE || bytes <= -PAGE;
+}
+
+/* The first of `cols` columns that must be packed: all where the rows of B are not contiguous, or are pages apart and
+   many rows of C read them; else those that do not fill a panel. */
 static ptrdiff_t first_packed(const product *t, ptrdiff_t cols)
 {
-    ptrdiff_t bytes_between_rows = t->b.row * (ptrdiff_t)sizeof(real);
-    bool far_apart = bytes_between_rows >= PAGE || bytes_between_rows <= -PAGE;
-    if (t->b.col != 1 || (far_apart && t->m > 4 * TILE_ROWS))
+    if (t->b.col != 1 || (pages_apart(t->b.row) && t->m > 4 * TILE_ROWS))
         return 0;
     return is_one_row(t) ? cols : cols - cols % TILE_COLS;
+}
+
+static bool packs_a(const product *t) { return pages_apart(t->a.row) && t->n > 32 * TILE_COLS; }
+
+/* The first row of tile q, of as many tiles of equal height as it takes. */
+static ptrdiff_t tile_top(ptrdiff_t m, ptrdiff_t q) { return m * q / ceil_div(m, TILE_ROWS); }
+
+/* Tiles [from, to) of A, at the depth of the block, one after the other, each by columns. */
+static void pack_tiles(const product *t, const struct b_block *block, ptrdiff_t from, ptrdiff_t to)
+{
+    real *packed = block->packed_a;
+    for (ptrdiff_t q = from; q < to; q++) {
+        ptrdiff_t top = tile_top(t->m, q), height = tile_top(t->m, q + 1) - top;
+        matrix a = submatrix(t->a, top, block->p);
+        for (ptrdiff_t p = 0; p < block->depth; p++)
+            for (ptrdiff_t i = 0; i < height; i++)
+                *packed++ = a.at[i * a.row + p * a.col];
+    }
 }
 
 static void pack_block(const product *t, const struct b_block *block)
@@ -189,23 +212,27 @@ static void multiply_row(const product *t, const struct b_block *block)
 #undef ROW
 }
 
-/* C's rows [from, from + rows), at the columns of the block. */
-static void multiply_rows(const product *t, const struct b_block *block, ptrdiff_t from, ptrdiff_t rows)
+/* C's tiles of rows [from, to), at the columns of the block. */
+static void multiply_tiles(const product *t, const struct b_block *block, ptrdiff_t from, ptrdiff_t to)
 {
-    ptrdiff_t tiles = ceil_div(rows, TILE_ROWS);
+    ptrdiff_t first_row = tile_top(t->m, from), rows = tile_top(t->m, to) - first_row;
+    if (block->packed_a)
+        pack_tiles(t, block, from, to);
     for (ptrdiff_t j = 0; j < block->cols; j += TILE_COLS) {
         ptrdiff_t width = least(TILE_COLS, block->cols - j);
         bool packed = j >= block->packed_from;
         const real *panel = packed ? block->packed + (j - block->packed_from) * block->depth
                                    : submatrix(t->b, block->p, block->j + j).at;
-        real *c = t->out + from * t->out_row + block->j + j;
-        for (ptrdiff_t q = 0; q < tiles; q++) {
-            ptrdiff_t i = rows * q / tiles, height = rows * (q + 1) / tiles - i;
-            tile((int)height, block->depth, submatrix(t->a, from + i, block->p), panel,
-                 packed ? TILE_COLS : t->b.row, c + i * t->out_row, t->out_row, width, !block->first);
+        real *c = t->out + block->j + j;
+        for (ptrdiff_t q = from; q < to; q++) {
+            ptrdiff_t top = tile_top(t->m, q), height = tile_top(t->m, q + 1) - top;
+            matrix a = block->packed_a ? (matrix){block->packed_a + (top - first_row) * block->depth, 1, height}
+                                       : submatrix(t->a, top, block->p);
+            tile((int)height, block->depth, a, panel, packed ? TILE_COLS : t->b.row, c + top * t->out_row, t->out_row,
+                 width, !block->first);
         }
         if (block->last)
-            finish_rows(t, c, rows, t->bias ? t->bias + block->j + j : NULL, width);
+            finish_rows(t, c + first_row * t->out_row, rows, t->bias ? t->bias + block->j + j : NULL, width);
     }
 }
 
@@ -231,25 +258,25 @@ static bool matmul(const product *t)
         swapped = transposed(*t);
         t = &swapped;
     }
-    ptrdiff_t depths = t->k > 0 ? ceil_div(t->k, BLOCK_DEPTH) : 1, heights = ceil_div(t->m, BLOCK_ROWS);
-    ptrdiff_t to_pack = least(t->n - first_packed(t, t->n), BLOCK_COLS); /* at most, of any block */
-    size_t packed_size = (size_t)(ceil_div(to_pack, TILE_COLS) * TILE_COLS * ceil_div(t->k, depths));
-    real *packed = packed_size ? malloc(packed_size * sizeof(real)) : NULL;
-    if (packed_size && !packed)
+    ptrdiff_t depths = t->k > 0 ? ceil_div(t->k, BLOCK_DEPTH) : 1, depth = ceil_div(t->k, depths);
+    ptrdiff_t tiles = ceil_div(t->m, TILE_ROWS), to_pack = least(t->n - first_packed(t, t->n), BLOCK_COLS);
+    ptrdiff_t b_size = ceil_div(to_pack, TILE_COLS) * TILE_COLS * depth;
+    ptrdiff_t a_size = packs_a(t) ? BLOCK_TILES * TILE_ROWS * depth : 0;
+    real *packed = a_size + b_size ? malloc((size_t)(a_size + b_size) * sizeof(real)) : NULL;
+    if (a_size + b_size && !packed)
         return false;
 
     for (ptrdiff_t j = 0; j < t->n; j += BLOCK_COLS)
-        for (ptrdiff_t q = 0; q < depths; q++) {
-            ptrdiff_t p = t->k * q / depths, depth = t->k * (q + 1) / depths - p, cols = least(BLOCK_COLS, t->n - j);
-            struct b_block block = {p, j, depth, cols, first_packed(t, cols), packed, q == 0, q == depths - 1};
+        for (ptrdiff_t d = 0; d < depths; d++) {
+            ptrdiff_t p = t->k * d / depths, cols = least(BLOCK_COLS, t->n - j);
+            struct b_block block = {p, j, t->k * (d + 1) / depths - p, cols, first_packed(t, cols), packed,
+                                    a_size ? packed + b_size : NULL, d == 0, d == depths - 1};
             pack_block(t, &block);
             if (is_one_row(t))
                 multiply_row(t, &block);
             else
-                for (ptrdiff_t r = 0; r < heights; r++) {
-                    ptrdiff_t from = t->m * r / heights;
-                    multiply_rows(t, &block, from, t->m * (r + 1) / heights - from);
-                }
+                for (ptrdiff_t q = 0; q < tiles; q += BLOCK_TILES)
+                    multiply_tiles(t, &block, q, least(q + BLOCK_TILES, tiles));
         }
     free(packed);
     return true;
