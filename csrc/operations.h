@@ -19,8 +19,8 @@ static const struct ZDL(kernels) *const tables[] = {
 
 static const struct ZDL(kernels) *kernels(void) { return tables[zdl_isa]; }
 
-/* The least work for a thread, in elements or flops: about 10 microseconds, twice what starting it costs. */
-static const double GRAIN_ARITHMETIC = 32768, GRAIN_EXP = 8192, GRAIN_FLOPS = 5e5;
+/* The least work for a thread, in elements or flops: a few microseconds, twice what starting it costs. */
+static const double GRAIN_ARITHMETIC = 16384, GRAIN_EXP = 8192, GRAIN_FLOPS = 5e5;
 
 /* ---- Elementwise ---- */
 

@@ -277,8 +277,8 @@ def test_a_workspace_that_cannot_be_had_is_a_memoryerror(python):
     done = python("""
 import resource, numpy as np, zerodl_c
 zerodl_c.set_num_threads(1)
-a, b, out = np.ones((2, 256)), np.ones((2048, 256)).T, np.zeros((2, 2048))
-stack, stacked = np.ones((3, 2, 256)), np.zeros((3, 2, 2048))
+a, b, out = np.ones((2, 512)), np.ones((1024, 512)).T, np.zeros((2, 1024))
+stack, stacked = np.ones((3, 2, 512)), np.zeros((3, 2, 1024))
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 2**21, resource.RLIM_INFINITY))
 for x, y in ((a, out), (stack, stacked)):
@@ -289,7 +289,7 @@ for x, y in ((a, out), (stack, stacked)):
 resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 print(zerodl_c.matmul(a, b, out=out)[0, 0])
 """)
-    assert done.stdout.splitlines() == ["no memory for the workspace of a matrix product"] * 2 + ["256.0"], done.stderr
+    assert done.stdout.splitlines() == ["no memory for the workspace of a matrix product"] * 2 + ["512.0"], done.stderr
 
 
 def test_sizes_that_no_memory_holds():

@@ -23,44 +23,68 @@ _PREDICT, _FORWARD, _GRADIENT = lib.np_network_predict, lib.np_network_forward, 
 
 def predict(params: Mapping[str, ArrayLike], x: ArrayLike, hidden: int) -> Array:
     """Probabilities (..., outputs) for x of shape (..., inputs)."""
-    arrays: Any = [*params.values()]
-    if type(x) is ndarray and x.ndim == 2 and type(arrays[-1]) is ndarray:
-        y = empty((len(x), arrays[-1].size), x.dtype)
-        if _PREDICT(id(y), id(x), [*map(id, arrays)], len(arrays) // 2, hidden) == OK:
+    arrays = [*params.values()]
+    if _may_be_plain(x, arrays):
+        status, y = _predict(x, arrays, hidden)
+        if status == OK:
             return y
     x, arrays, _, dtype = _prepared(params, x)
-    rows = _rows_of(x)
-    y = empty((len(rows), arrays[-1].size), x.dtype)
-    check(_PREDICT(id(y), id(rows), [*map(id, arrays)], len(arrays) // 2, hidden))
+    status, y = _predict(_rows_of(x), arrays, hidden)
+    check(status)
     return finish(_like_input(y, x), dtype)
+
+
+def _predict(x: Array, arrays: Any, hidden: int) -> tuple[int, Array]:
+    y = empty((len(x), arrays[-1].size), x.dtype)
+    return _PREDICT(id(y), id(x), [*map(id, arrays)], len(arrays) // 2, hidden), y
 
 
 def forward(params: Mapping[str, ArrayLike], x: ArrayLike, hidden: int) -> list[Array]:
     """Each layer's a = z @ W + b and z = activation(a), of shapes (..., outputs of the layer)."""
+    arrays = [*params.values()]
+    if _may_be_plain(x, arrays):
+        status, kept = _forward(x, arrays, hidden)
+        if status == OK:
+            return kept
     x, arrays, _, dtype = _prepared(params, x)
-    rows = _rows_of(x)
-    kept = _room_for_outputs(rows, arrays)
-    check(_FORWARD([*map(id, kept)], id(rows), [*map(id, arrays)], len(arrays) // 2, hidden))
+    status, kept = _forward(_rows_of(x), arrays, hidden)
+    check(status)
     return [finish(_like_input(y, x), dtype) for y in kept]
+
+
+def _forward(x: Array, arrays: Any, hidden: int) -> tuple[int, list[Array]]:
+    kept = _room_for_outputs(x, arrays)
+    return _FORWARD([*map(id, kept)], id(x), [*map(id, arrays)], len(arrays) // 2, hidden), kept
 
 
 def gradient(
     params: Mapping[str, ArrayLike], x: ArrayLike, t: ArrayLike, hidden: int
 ) -> tuple[dict[str, Array], list[Array]]:
     """The gradients of softmax_loss for each parameter, and what `forward` keeps."""
+    arrays = [*params.values()]
+    if _may_be_plain(x, arrays):
+        status, grads, kept = _gradient(x, t, arrays, hidden)
+        if status == OK:
+            return dict(zip(params, grads, strict=True)), kept
     x, arrays, t, dtype = _prepared(params, x, t)
-    rows = _rows_of(x)
-    kept = _room_for_outputs(rows, arrays)
-    t = _rows(_like_input(kept[-1], x), t)[1]
+    outputs = empty((*x.shape[:-1], arrays[-1].size), x.dtype)
+    t = _rows(outputs, t)[1]
     t = np.asarray(t, np.int64 if t.ndim == 1 else x.dtype, order="C")
-    grads = [np.empty_like(array) for array in arrays]
-    check(
-        _GRADIENT(
-            [*map(id, grads)], [*map(id, kept)], id(rows), id(t), [*map(id, arrays)], len(arrays) // 2, hidden
-        )
-    )
-    kept = [finish(_like_input(y, x), dtype) for y in kept]
-    return dict(zip(params, (finish(grad, dtype) for grad in grads), strict=True)), kept
+    status, grads, kept = _gradient(_rows_of(x), t, arrays, hidden)
+    check(status)
+    grads = [finish(grad, dtype) for grad in grads]
+    return dict(zip(params, grads, strict=True)), [finish(_like_input(y, x), dtype) for y in kept]
+
+
+def _gradient(x: Array, t: Any, arrays: Any, hidden: int) -> tuple[int, list[Array], list[Array]]:
+    kept, grads = _room_for_outputs(x, arrays), [empty(array.shape, array.dtype) for array in arrays]
+    ids = [*map(id, grads)], [*map(id, kept)], id(x), id(t), [*map(id, arrays)]
+    return _GRADIENT(*ids, len(arrays) // 2, hidden), grads, kept
+
+
+def _may_be_plain(x: Any, arrays: list[Any]) -> bool:
+    """Whether x and the parameters are arrays, so that C can say whether it takes them as they are."""
+    return type(x) is ndarray and x.ndim == 2 and {*map(type, arrays)} == {ndarray}
 
 
 def _prepared(
@@ -94,5 +118,5 @@ def _like_input(y: Array, x: Array) -> Array:
     return y.reshape(*x.shape[:-1], y.shape[1])
 
 
-def _room_for_outputs(rows: Array, params: list[Array]) -> list[Array]:
-    return [empty((len(rows), b.size), rows.dtype) for b in params[1::2] for _ in range(2)]
+def _room_for_outputs(x: Array, arrays: list[Array]) -> list[Array]:
+    return [empty((len(x), b.size), x.dtype) for b in arrays[1::2] for _ in range(2)]
