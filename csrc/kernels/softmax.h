@@ -305,7 +305,7 @@ typedef void rows_function(real *out, const real *x, ptrdiff_t rows, ptrdiff_t c
 ALWAYS_INLINE void by_blocks(lanes_function *in_lanes, rows_function *in_rows, real *out, const real *x, ptrdiff_t rows,
                              ptrdiff_t cols)
 {
-    enum { CACHED = 32768 / sizeof(real) };
+    enum { CACHED = 16384 / sizeof(real) };
     bool is_short = cols <= SHORT_COLS;
     ptrdiff_t fitting = CACHED / cols;
     ptrdiff_t step = is_short || fitting > LANES ? LANES : fitting < 1 ? 1 : fitting;
