@@ -92,12 +92,20 @@ ALWAYS_INLINE vec_sum inverse_of(vec_sum total)
 
 ALWAYS_INLINE vec times(vec v, vec_sum factor) { return multiply_add(v, factor.sum, v * factor.error); }
 
-static void softmax_lanes(vec *block, ptrdiff_t cols)
+/* Blocks go through each step together, so that the processor need not wait for one block's sums. */
+enum { BLOCKS = 4 };
+typedef vec lane_blocks[BLOCKS][SHORT_COLS];
+
+static void softmax_lanes(lane_blocks block, ptrdiff_t blocks, ptrdiff_t cols)
 {
-    range r = range_of_lanes(block, cols);
-    vec_sum inverse = inverse_of(r.plain ? lane_terms(block, cols, r, true) : lane_terms(block, cols, r, false));
-    for (ptrdiff_t j = 0; j < cols; j++)
-        block[j] = times(block[j], inverse);
+    vec_sum inverse[BLOCKS];
+    for (ptrdiff_t b = 0; b < blocks; b++) {
+        range r = range_of_lanes(block[b], cols);
+        inverse[b] = inverse_of(r.plain ? lane_terms(block[b], cols, r, true) : lane_terms(block[b], cols, r, false));
+    }
+    for (ptrdiff_t b = 0; b < blocks; b++)
+        for (ptrdiff_t j = 0; j < cols; j++)
+            block[b][j] = times(block[b][j], inverse[b]);
 }
 
 /* ---- Long rows: vectors of entries ---- */
@@ -226,17 +234,23 @@ static void softmax_rows(real *out, const real *x, ptrdiff_t rows, ptrdiff_t col
 enum { POWER = MANTISSA_BITS + 8 };
 #define POWER_OF_2 ((real)((int64_t)1 << POWER))
 
-static void log_softmax_lanes(vec *block, ptrdiff_t cols)
+static void log_softmax_lanes(lane_blocks block, ptrdiff_t blocks, ptrdiff_t cols)
 {
-    vec max = block[0];
-    for (ptrdiff_t j = 1; j < cols; j++)
-        max = maximum(max, block[j]);
-    vec_sum total = {broadcast(0), broadcast(0)};
-    for (ptrdiff_t j = 0; j < cols; j++)
-        add_to(&total, shifted_exp(block[j], max, POWER));
-    vec log_sum = vec_log(total.sum * (1 / POWER_OF_2)) + total.error / total.sum;
-    for (ptrdiff_t j = 0; j < cols; j++)
-        block[j] = (block[j] - max) - log_sum;
+    vec max[BLOCKS];
+    vec_sum total[BLOCKS];
+    for (ptrdiff_t b = 0; b < blocks; b++) {
+        max[b] = block[b][0];
+        for (ptrdiff_t j = 1; j < cols; j++)
+            max[b] = maximum(max[b], block[b][j]);
+        total[b] = (vec_sum){broadcast(0), broadcast(0)};
+        for (ptrdiff_t j = 0; j < cols; j++)
+            add_to(&total[b], shifted_exp(block[b][j], max[b], POWER));
+    }
+    for (ptrdiff_t b = 0; b < blocks; b++) {
+        vec log_sum = vec_log(total[b].sum * (1 / POWER_OF_2)) + total[b].error / total[b].sum;
+        for (ptrdiff_t j = 0; j < cols; j++)
+            block[b][j] = (block[b][j] - max[b]) - log_sum;
+    }
 }
 
 /* What log_softmax subtracts from the entries of a row that one entry dominates. */
@@ -299,25 +313,33 @@ static void log_softmax_rows(real *out, const real *x, ptrdiff_t rows, ptrdiff_t
 
 /* ---- Softmax and log_softmax, short rows or long ---- */
 
-typedef void lanes_function(vec *block, ptrdiff_t cols);
+typedef void lanes_function(lane_blocks block, ptrdiff_t blocks, ptrdiff_t cols);
 typedef void rows_function(real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols);
 
-ALWAYS_INLINE void by_blocks(lanes_function *in_lanes, rows_function *in_rows, real *out, const real *x, ptrdiff_t rows,
+ALWAYS_INLINE void in_lanes(lanes_function *f, real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols)
+{
+    lane_blocks block;
+    ptrdiff_t blocks = (rows + LANES - 1) / LANES;
+    for (ptrdiff_t b = 0, r = 0; b < blocks; b++, r += LANES)
+        to_lanes(block[b], x + r * cols, rows - r < LANES ? rows - r : LANES, cols);
+    f(block, blocks, cols);
+    for (ptrdiff_t b = 0, r = 0; b < blocks; b++, r += LANES)
+        from_lanes(out + r * cols, block[b], rows - r < LANES ? rows - r : LANES, cols);
+}
+
+ALWAYS_INLINE void by_blocks(lanes_function *lanes, rows_function *vectors, real *out, const real *x, ptrdiff_t rows,
                              ptrdiff_t cols)
 {
     enum { CACHED = 16384 / sizeof(real) };
     bool is_short = cols <= SHORT_COLS;
     ptrdiff_t fitting = CACHED / cols;
-    ptrdiff_t step = is_short || fitting > LANES ? LANES : fitting < 1 ? 1 : fitting;
+    ptrdiff_t step = is_short ? BLOCKS * LANES : fitting > LANES ? LANES : fitting < 1 ? 1 : fitting;
     for (; rows > 0; rows -= step, out += step * cols, x += step * cols) {
         ptrdiff_t count = rows < step ? rows : step;
-        if (is_short) {
-            vec block[SHORT_COLS];
-            to_lanes(block, x, count, cols);
-            in_lanes(block, cols);
-            from_lanes(out, block, count, cols);
-        } else
-            in_rows(out, x, count, cols);
+        if (is_short)
+            in_lanes(lanes, out, x, count, cols);
+        else
+            vectors(out, x, count, cols);
     }
 }
 
