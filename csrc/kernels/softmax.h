@@ -130,32 +130,39 @@ static extremes extremes_of_row(const real *x, ptrdiff_t cols)
     return e;
 }
 
-/* terms = term(x), unless terms is NULL; returns their sum, by fours. *e takes in the entries of x. */
-ALWAYS_INLINE vec_sum row_terms(real *terms, const real *x, ptrdiff_t cols, range r, bool plain, extremes *e)
+enum { FOUR = 4 };
+
+/* Of up to FOUR vectors of entries, `left` in all: the terms, to `terms` unless it is NULL, and their sum. *e takes in the
+   entries. */
+ALWAYS_INLINE vec four_terms(real *terms, const real *x, ptrdiff_t left, range r, bool plain, extremes *e)
 {
-    enum { FOUR = 4 };
-    vec_sum total = {broadcast(0), broadcast(0)};
-    ptrdiff_t i = 0;
-    for (; i + FOUR * LANES <= cols; i += FOUR * LANES) {
-        vec t[FOUR];
-        UNROLL for (int k = 0; k < FOUR; k++) {
-            vec v = load(x + i + k * LANES);
-            t[k] = term(v, r, plain);
+    vec t[FOUR];
+    UNROLL for (int k = 0; k < FOUR; k++) {
+        ptrdiff_t n = left - k * LANES;
+        t[k] = broadcast(0);
+        if (n > 0) {
+            vec v = load_up_to_or(x + k * LANES, n, broadcast(x[0])), y = term(v, r, plain);
             if (terms)
-                store(terms + i + k * LANES, t[k]);
+                store_up_to(terms + k * LANES, y, n);
+            t[k] = keep_up_to(y, n);
             *e = (extremes){maximum(v, e->max), minimum(v, e->min)};
         }
-        add_to(&total, (t[0] + t[1]) + (t[2] + t[3]));
+    }
+    return (t[0] + t[1]) + (t[2] + t[3]);
+}
+
+/* terms = term(x), unless terms is NULL; returns their sum. *e takes in the entries of x. */
+ALWAYS_INLINE vec_sum row_terms(real *terms, const real *x, ptrdiff_t cols, range r, bool plain, extremes *e)
+{
+    vec_sum total = {broadcast(0), broadcast(0)};
+    ptrdiff_t i = 0, step = FOUR * LANES;
+    for (; i + step <= cols; i += step) {
+        add_to(&total, four_terms(terms ? terms + i : NULL, x + i, step, r, plain, e));
         if (i && i % (RENEWAL * LANES) == 0)
             renew(&total);
     }
-    for (; i < cols; i += LANES) {
-        vec v = load_up_to_or(x + i, cols - i, broadcast(x[0])), t = term(v, r, plain);
-        if (terms)
-            store_up_to(terms + i, t, cols - i);
-        add_to(&total, keep_up_to(t, cols - i));
-        *e = (extremes){maximum(v, e->max), minimum(v, e->min)};
-    }
+    if (i < cols)
+        add_to(&total, four_terms(terms ? terms + i : NULL, x + i, cols - i, r, plain, e));
     return total;
 }
 
