@@ -1,7 +1,5 @@
 /* A fully connected net in one call: the batch is split over threads, and each takes its rows through all layers. */
 
-#include "operations.h"
-
 typedef struct ZDL(network) network;
 
 /* One pass of a batch through a net: what it reads, and what it keeps. */
@@ -65,7 +63,7 @@ static void forward_rows(void *task, ptrdiff_t begin, ptrdiff_t end)
 }
 
 /* The forward pass, and back to the gradient of each layer's sums. */
-static void there_and_back_rows(void *task, ptrdiff_t begin, ptrdiff_t end)
+static void forward_backward_rows(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
     struct pass *pass = task;
     const network *net = pass->net;
@@ -106,22 +104,23 @@ static void weight_shares(void *task, ptrdiff_t begin, ptrdiff_t end)
     }
 }
 
-static void split_rows(range_function *f, struct pass *pass, double passes)
+/* Split `pieces` over threads, for work of so many passes of the batch through the net. */
+static void split(range_function *f, struct pass *pass, ptrdiff_t pieces, double passes)
 {
     double weights = 0;
     for (int l = 0; l < pass->net->depth; l++)
         weights += (double)pass->net->width[l] * (double)pass->net->width[l + 1];
-    ptrdiff_t pieces = f == weight_shares ? SHARES : pass->batch;
     zdl_parallel_for(pieces, zdl_threads_for(2 * passes * weights * (double)pass->batch, GRAIN_FLOPS), f, pass);
 }
 
 /* A (batch, width) matrix for each of the first `layers` layers' outputs, in one block; NULL if memory is lacking. */
 static real **allocate_outputs(const network *net, int layers, ptrdiff_t batch)
 {
-    size_t pointers = (size_t)net->depth * sizeof(real *), total = 0;
+    size_t pointers = (size_t)net->depth * sizeof(real *);
+    double bytes = 0; /* which does not wrap around */
     for (int l = 0; l < layers; l++)
-        total += (size_t)(batch * net->width[l + 1]) * sizeof(real);
-    real **outputs = malloc(pointers + total);
+        bytes += (double)batch * (double)net->width[l + 1] * (double)sizeof(real);
+    real **outputs = bytes < (double)(PTRDIFF_MAX / 2) ? malloc(pointers + (size_t)bytes) : NULL;
     if (!outputs)
         return NULL;
     real *next = (real *)(outputs + net->depth);
@@ -145,7 +144,7 @@ int ZDL(network_forward)(real *const *a, real *const *z, const real *x, ptrdiff_
                          ptrdiff_t batch, const network *net)
 {
     struct pass pass = {.net = net, .x = {x, x_row, x_col}, .batch = batch, .a = a, .z = z};
-    split_rows(forward_rows, &pass, 1);
+    split(forward_rows, &pass, batch, 1);
     return pass.failed ? ZDL_NO_MEMORY : ZDL_OK;
 }
 
@@ -157,8 +156,8 @@ int ZDL(network_gradient)(real *const *dw, real *const *db, real *const *a, real
     if (!da)
         return ZDL_NO_MEMORY;
     struct pass pass = {net, {x, x_row, x_col}, batch, a, z, label, t, da, dw, db, 0};
-    split_rows(there_and_back_rows, &pass, 2);
-    split_rows(weight_shares, &pass, 1);
+    split(forward_backward_rows, &pass, batch, 2);
+    split(weight_shares, &pass, SHARES, 1);
     free(da);
     return pass.failed ? ZDL_NO_MEMORY : ZDL_OK;
 }

@@ -231,9 +231,9 @@ struct loss_gradient {
 /* Block by block, so that a row's probabilities are still in cache when they become its gradient. */
 static void loss_gradient_range(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
-    enum { CACHED = 32768 / sizeof(real) };
+    enum { BLOCK = 32768 / sizeof(real) };
     const struct loss_gradient *t = task;
-    ptrdiff_t cols = t->cols, block = cols < CACHED / 16 ? CACHED / cols : 16;
+    ptrdiff_t cols = t->cols, block = cols < BLOCK / 16 ? BLOCK / cols : 16;
     for (ptrdiff_t i = begin; i < end; i += block) {
         ptrdiff_t rows = end - i < block ? end - i : block;
         real *dx = t->dx + i * cols;
@@ -247,10 +247,11 @@ static void loss_gradient_range(void *task, ptrdiff_t begin, ptrdiff_t end)
 int ZDL(softmax_cross_entropy_gradient)(double *loss, real *dx, const real *x, const int64_t *label, ptrdiff_t rows,
                                         ptrdiff_t cols)
 {
-    struct loss_gradient task = {dx, malloc((size_t)rows * sizeof(real)), x, label, rows, cols};
+    struct loss_gradient task = {dx, malloc((size_t)(rows + 1) * sizeof(real)), x, label, rows, cols};
     if (!task.probability)
         return ZDL_NO_MEMORY;
-    zdl_parallel_for(rows, zdl_threads_for((double)rows * (double)cols, GRAIN_EXP), loss_gradient_range, &task);
+    if (rows > 0 && cols > 0)
+        zdl_parallel_for(rows, zdl_threads_for((double)rows * (double)cols, GRAIN_EXP), loss_gradient_range, &task);
     *loss = mean_loss(task.probability, 1, NULL, rows);
     free(task.probability);
     return ZDL_OK;

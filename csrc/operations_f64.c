@@ -1,2 +1,4 @@
 #define REAL_BITS 64
+#include "operations.h"
+
 #include "network.h"

@@ -278,16 +278,22 @@ ALWAYS_INLINE void renew(vec_sum *total)
 #define EACH_LANE(F, h)                                                                                                \
     F(0, h), F(1, h), F(2, h), F(3, h), F(4, h), F(5, h), F(6, h), F(7, h), F(8, h), F(9, h), F(10, h), F(11, h),      \
         F(12, h), F(13, h), F(14, h), F(15, h)
+#define HALVINGS(F) F(8) F(4) F(2) F(1)
 #elif LANES == 8
 #define EACH_LANE(F, h) F(0, h), F(1, h), F(2, h), F(3, h), F(4, h), F(5, h), F(6, h), F(7, h)
+#define HALVINGS(F) F(4) F(2) F(1)
 #elif LANES == 4
 #define EACH_LANE(F, h) F(0, h), F(1, h), F(2, h), F(3, h)
-#else
+#define HALVINGS(F) F(2) F(1)
+#elif LANES == 2
 #define EACH_LANE(F, h) F(0, h), F(1, h)
+#define HALVINGS(F) F(1)
+#else
+#define HALVINGS(F)
 #endif
-#define CROSSED_LANE(i, h) (i) ^ (h)
+#define CROSSED_LANE(i, h) ((i) ^ (h))
 #define LOW_LANE(i, h) ((i) & (h) ? LANES + ((i) ^ (h)) : (i))
-#define HIGH_LANE(i, h) ((i) & (h) ? LANES + (i) : (i) ^ (h))
+#define HIGH_LANE(i, h) ((i) & (h) ? LANES + (i) : ((i) ^ (h)))
 #ifdef __clang__
 #define SHUFFLED(a, b, F, h) __builtin_shufflevector(a, b, EACH_LANE(F, h))
 #else
@@ -306,36 +312,18 @@ ALWAYS_INLINE vec_sum add_sums(vec_sum a, vec b_sum, vec b_error)
 /* The lanes of `total`, summed as the result + error. */
 ALWAYS_INLINE real sum_lanes(vec_sum total, real *error)
 {
-#if LANES > 8
-    total = add_sums(total, CROSSED(total.sum, 8), CROSSED(total.error, 8));
-#endif
-#if LANES > 4
-    total = add_sums(total, CROSSED(total.sum, 4), CROSSED(total.error, 4));
-#endif
-#if LANES > 2
-    total = add_sums(total, CROSSED(total.sum, 2), CROSSED(total.error, 2));
-#endif
-#if LANES > 1
-    total = add_sums(total, CROSSED(total.sum, 1), CROSSED(total.error, 1));
-#endif
+#define HALVE(h) total = add_sums(total, CROSSED(total.sum, h), CROSSED(total.error, h));
+    HALVINGS(HALVE)
+#undef HALVE
     *error = first_lane(total.error);
     return first_lane(total.sum);
 }
 
 ALWAYS_INLINE real largest(vec v)
 {
-#if LANES > 8
-    v = maximum(v, CROSSED(v, 8));
-#endif
-#if LANES > 4
-    v = maximum(v, CROSSED(v, 4));
-#endif
-#if LANES > 2
-    v = maximum(v, CROSSED(v, 2));
-#endif
-#if LANES > 1
-    v = maximum(v, CROSSED(v, 1));
-#endif
+#define HALVE(h) v = maximum(v, CROSSED(v, h));
+    HALVINGS(HALVE)
+#undef HALVE
     return first_lane(v);
 }
 
@@ -343,22 +331,11 @@ ALWAYS_INLINE real largest(vec v)
 ALWAYS_INLINE vec_sum each_sum(vec_sum *total)
 {
 #define HALVE(h)                                                                                                       \
-    UNROLL for (int i = 0; i < LANES; i += 2 * (h)) {                                                                  \
+    UNROLL for (int i = 0; i < (h); i++) {                                                                             \
         vec_sum a = total[i], b = total[i + (h)], low = {LOW(a.sum, b.sum, h), LOW(a.error, b.error, h)};              \
         total[i] = add_sums(low, HIGH(a.sum, b.sum, h), HIGH(a.error, b.error, h));                                    \
     }
-#if LANES > 1
-    HALVE(1)
-#endif
-#if LANES > 2
-    HALVE(2)
-#endif
-#if LANES > 4
-    HALVE(4)
-#endif
-#if LANES > 8
-    HALVE(8)
-#endif
+    HALVINGS(HALVE)
 #undef HALVE
     return total[0];
 }
@@ -367,20 +344,9 @@ ALWAYS_INLINE vec_sum each_sum(vec_sum *total)
 ALWAYS_INLINE vec each_largest(vec *v)
 {
 #define HALVE(h)                                                                                                       \
-    UNROLL for (int i = 0; i < LANES; i += 2 * (h))                                                                    \
+    UNROLL for (int i = 0; i < (h); i++)                                                                               \
         v[i] = maximum(LOW(v[i], v[i + (h)], h), HIGH(v[i], v[i + (h)], h));
-#if LANES > 1
-    HALVE(1)
-#endif
-#if LANES > 2
-    HALVE(2)
-#endif
-#if LANES > 4
-    HALVE(4)
-#endif
-#if LANES > 8
-    HALVE(8)
-#endif
+    HALVINGS(HALVE)
 #undef HALVE
     return v[0];
 }

@@ -1,4 +1,4 @@
-"""Derive the polynomial coefficients of csrc/kernels/{exp,log}.h.
+"""Derive the polynomial coefficients of csrc/kernels/exp.h.
 
 Each polynomial q is the Remez minimax solution of |weight(t) * (f(t) - q(t))| on an interval;
 the weight turns the error of q into the relative error of the whole function.

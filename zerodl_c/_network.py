@@ -18,6 +18,7 @@ from .reference.functions import _rows
 
 __all__ = ["forward", "gradient", "predict"]
 
+MOST_LAYERS = lib.NP_MOST_LAYERS
 _PREDICT, _FORWARD, _GRADIENT = lib.np_network_predict, lib.np_network_forward, lib.np_network_gradient
 
 
@@ -97,6 +98,8 @@ def _prepared(
     else:
         x, *arrays, t, dtype = reals(x=x, **params, t=t)
     names, inputs = [*params], x.shape[-1] if x.ndim else None
+    if len(arrays) > 2 * MOST_LAYERS:
+        raise ValueError(f"params must be of {MOST_LAYERS} layers at most, got {len(arrays) // 2}")
     for i in range(0, len(arrays), 2):
         W, b = arrays[i : i + 2]
         if W.ndim != 2 or W.shape[0] != inputs or b.shape not in ((), (1,), W.shape[1:]):

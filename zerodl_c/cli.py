@@ -25,7 +25,7 @@ from zerodl_c.two_layer_net import TwoLayerNet
 __all__ = ["main"]
 
 TURNS = 5
-PAUSE = 0.2  # seconds: for 0.1 s after their last job OpenBLAS's threads spin, and hold the cores that ours need
+PAUSE = 0.2  # seconds; zerodl_c.bench.timing says why
 ENGINES = {"c": zerodl_c, "numpy": zerodl_c.reference}
 DTYPES = ["float64", "float32"]
 # zerodl_c.bench.ENGINES, which is loaded by the command alone
@@ -104,7 +104,7 @@ def _add_train(commands: argparse._SubParsersAction[_Parser]) -> None:
     )
     option("--engine", choices=[*ENGINES, "both"], default="both", help="default: %(default)s")
     option(
-        "--dtype", choices=["float32", "float64"], default="float64", help="default: %(default)s"
+        "--dtype", choices=DTYPES, default="float64", help="default: %(default)s"
     )
     count = _integer(1, 2**31 - 1)
     for name, kind, default, meaning in (

@@ -158,8 +158,8 @@ def _along_axis(
 
     inputs = tuple(np.asarray(x, order="C") for x in inputs)
     y = out if out is inputs[0] else room(shape, inputs[0].dtype, out, *inputs)
-    rows = (x.reshape(-1) if axis is None else x for x in (y, *inputs))
-    check(c(*map(id, [*rows])))
+    rows = [x.reshape(-1) if axis is None else x for x in (y, *inputs)]  # alive while C reads them
+    check(c(*map(id, rows)))
     return finish(y, dtype, out)
 
 
@@ -340,14 +340,13 @@ def matmul_backward(dout: ArrayLike, a: ArrayLike, b: ArrayLike) -> tuple[Array,
 
 @_documented
 def affine(x: ArrayLike, W: ArrayLike, b: ArrayLike) -> Array:
-    if type(x) is ndarray and type(W) is ndarray and type(b) is ndarray and x.ndim == 2:
-        y = empty((x.shape[0], b.size), x.dtype)
+    if type(x) is ndarray and type(W) is ndarray and type(b) is ndarray and x.ndim == W.ndim == 2:
+        y = empty((x.shape[0], W.shape[1]), x.dtype)
         if _AFFINE(id(y), id(x), id(W), id(b)) == OK:
             return y
-    if np.ndim(b) > 1:
-        x, W, b, dtype = reals(x=x, W=W, b=b)
-        return finish(np.asarray(matmul(x, W) + b), dtype)
     x, W, b, dtype = reals(x=x, W=W, b=b)
+    if b.ndim > 1:
+        return finish(np.asarray(matmul(x, W) + b), dtype)
     if not x.ndim or W.ndim != 2 or x.shape[-1] != W.shape[0]:
         raise ValueError(f"affine: x and W must be (..., k) and (k, n), got {x.shape}, {W.shape}")
     k, n = W.shape

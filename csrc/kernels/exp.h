@@ -8,7 +8,7 @@
 #define LN2_LOW 1.90821492927058770002e-10
 #define EXP_LARGEST 709.8   /* exp overflows before it */
 #define EXP_SMALLEST -745.5 /* exp is 0 before it */
-#define EXP_SMALLEST_NORMAL -708.0 /* exp is normal from it on */
+#define EXP_SMALLEST_NORMAL -670.0 /* exp is normal from it on, and so is half an ulp of it */
 #define SMALLEST_NORMAL 0x1p-1022
 #define SMALLEST_SUBNORMAL 0x1p-1074
 #define SUBNORMAL_SHIFT 54
@@ -24,7 +24,7 @@ static const real log_tail[] = { /* (log((1+s)/(1-s)) - 2s) / s^3 in s^2, to 2^-
 #define LN2_LOW -2.12194440e-4f
 #define EXP_LARGEST 88.8f
 #define EXP_SMALLEST -104.0f
-#define EXP_SMALLEST_NORMAL -87.0f
+#define EXP_SMALLEST_NORMAL -70.0f
 #define SMALLEST_NORMAL 0x1p-126f
 #define SMALLEST_SUBNORMAL 0x1p-149f
 #define SUBNORMAL_SHIFT 25

@@ -121,12 +121,13 @@ static void pack_panel(real *panel, matrix b, ptrdiff_t depth, ptrdiff_t cols)
                 panel[j] = j < cols ? b.at[j * b.col] : 0;
 }
 
-/* A block of B, ready for the tiles: b[p : p + depth, j : j + cols], of which the columns from `packed_from` on lie
-   in `packed`, panel after panel, and the ones before it are read where they are. */
-struct b_block {
+/* A block of B, b[p : p + depth, j : j + cols]: its columns from `packed_from` on lie in `packed`, panel after panel, and
+   the ones before them are read where they are. packed_a has room for some tiles of A at this depth, or is NULL where
+   A is read where it is. */
+struct block {
     ptrdiff_t p, j, depth, cols, packed_from;
-    real *packed, *packed_a; /* packed_a, which holds a block of A's rows, is NULL where A is read where it is */
-    bool first, last;        /* of the sum over k */
+    real *packed, *packed_a;
+    bool first, last; /* of the sum over k */
 };
 
 /* The vectors of one row of C need no more than a row of B at a time, masked at its end. */
@@ -150,10 +151,14 @@ static ptrdiff_t first_packed(const product *t, ptrdiff_t cols)
 static bool packs_a(const product *t) { return pages_apart(t->a.row) && t->n > 32 * TILE_COLS; }
 
 /* The first row of tile q, of as many tiles of equal height as it takes. */
-static ptrdiff_t tile_top(ptrdiff_t m, ptrdiff_t q) { return m * q / ceil_div(m, TILE_ROWS); }
+static ptrdiff_t tile_top(ptrdiff_t m, ptrdiff_t q)
+{
+    ptrdiff_t tiles = ceil_div(m, TILE_ROWS);
+    return m / tiles * q + least(q, m % tiles);
+}
 
 /* Tiles [from, to) of A, at the depth of the block, one after the other, each by columns. */
-static void pack_tiles(const product *t, const struct b_block *block, ptrdiff_t from, ptrdiff_t to)
+static void pack_tiles(const product *t, const struct block *block, ptrdiff_t from, ptrdiff_t to)
 {
     real *packed = block->packed_a;
     for (ptrdiff_t q = from; q < to; q++) {
@@ -165,7 +170,7 @@ static void pack_tiles(const product *t, const struct b_block *block, ptrdiff_t 
     }
 }
 
-static void pack_block(const product *t, const struct b_block *block)
+static void pack_block(const product *t, const struct block *block)
 {
     for (ptrdiff_t j = block->packed_from; j < block->cols; j += TILE_COLS)
         pack_panel(block->packed + (j - block->packed_from) * block->depth, submatrix(t->b, block->p, block->j + j),
@@ -193,7 +198,7 @@ static void finish_rows(const product *t, real *c, ptrdiff_t rows, const real *b
 }
 
 /* C's only row, at the columns of the block. */
-static void multiply_row(const product *t, const struct b_block *block)
+static void multiply_row(const product *t, const struct block *block)
 {
 #define ROW(V)                                                                                                         \
     case V:                                                                                                            \
@@ -213,7 +218,7 @@ static void multiply_row(const product *t, const struct b_block *block)
 }
 
 /* C's tiles of rows [from, to), at the columns of the block. */
-static void multiply_tiles(const product *t, const struct b_block *block, ptrdiff_t from, ptrdiff_t to)
+static void multiply_tiles(const product *t, const struct block *block, ptrdiff_t from, ptrdiff_t to)
 {
     ptrdiff_t first_row = tile_top(t->m, from), rows = tile_top(t->m, to) - first_row;
     if (block->packed_a)
@@ -269,7 +274,7 @@ static bool matmul(const product *t)
     for (ptrdiff_t j = 0; j < t->n; j += BLOCK_COLS)
         for (ptrdiff_t d = 0; d < depths; d++) {
             ptrdiff_t p = t->k * d / depths, cols = least(BLOCK_COLS, t->n - j);
-            struct b_block block = {p, j, t->k * (d + 1) / depths - p, cols, first_packed(t, cols), packed,
+            struct block block = {p, j, t->k * (d + 1) / depths - p, cols, first_packed(t, cols), packed,
                                     a_size ? packed + b_size : NULL, d == 0, d == depths - 1};
             pack_block(t, &block);
             if (is_one_row(t))

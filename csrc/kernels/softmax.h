@@ -15,14 +15,15 @@
 /* How exp(x) is kept in range: the rows' largest entries, and their nearest powers of 2. */
 typedef struct {
     vec max, bias;
-    bool plain; /* exp(x) 2^-bias is right to an ulp and normal for every entry: they are moderate and close together */
+    mask wide;  /* the lanes where exp(x) 2^-bias may be no normal number, or not right to an ulp */
+    bool plain; /* there are none: entries are moderate and close together */
 } range;
 
 ALWAYS_INLINE range range_of(vec max, vec min)
 {
     mask wide = less_equal(min, max - NARROW) | less_equal(broadcast(MODERATE), absolute(max));
     vec bias = multiply_add(max, broadcast(LOG2_E), broadcast(ROUNDER)) - ROUNDER;
-    return (range){max, bias, !any(wide)};
+    return (range){max, bias, wide, !any(wide)};
 }
 
 /* 2^power exp(x - max), with the rounding error of x - max. Below EXP_SMALLEST that may be nan, and the result
@@ -36,10 +37,11 @@ ALWAYS_INLINE vec shifted_exp(vec x, vec max, int power)
     return power ? choose(zero, broadcast(0), y) : y;
 }
 
-/* exp(x) to a common factor: of the power of 2 of the bias, or else of max. */
+/* exp(x) to a common factor: of the power of 2 of the bias, or else of max; which of them, no other lane decides. */
 ALWAYS_INLINE vec term(vec x, range r, bool plain)
 {
-    return plain ? exp_normal(x, EXP_ROUNDER - r.bias) : shifted_exp(x, r.max, 0);
+    vec y = exp_normal(x, EXP_ROUNDER - r.bias);
+    return plain ? y : choose(r.wide, shifted_exp(x, r.max, 0), y);
 }
 
 /* ---- Short rows: LANES of them, one in each lane ---- */
@@ -115,9 +117,14 @@ typedef struct {
     vec max, min;
 } extremes;
 
+/* If no entry is far from 0, exp needs no shift. */
+static bool is_near(extremes e) { return !any(less(broadcast(NEAR), e.max) | less(e.min, broadcast(-NEAR))); }
+
+static const range unshifted = {.plain = true};
+
 static range range_of_row(extremes e)
 {
-    return range_of(broadcast(largest(e.max)), broadcast(-largest(-e.min)));
+    return is_near(e) ? unshifted : range_of(broadcast(largest(e.max)), broadcast(-largest(-e.min)));
 }
 
 static extremes extremes_of_row(const real *x, ptrdiff_t cols)
@@ -130,14 +137,15 @@ static extremes extremes_of_row(const real *x, ptrdiff_t cols)
     return e;
 }
 
-enum { FOUR = 4 };
+/* So many vectors of terms are summed plainly, before the sum that keeps what rounding drops. */
+enum { GROUP = 4 };
 
-/* Of up to FOUR vectors of entries, `left` in all: the terms, to `terms` unless it is NULL, and their sum. *e takes in the
-   entries. */
-ALWAYS_INLINE vec four_terms(real *terms, const real *x, ptrdiff_t left, range r, bool plain, extremes *e)
+/* Of up to GROUP vectors of entries, `left` in all: the terms, to `terms` unless it is NULL, and their sum. *e takes in
+   the entries. */
+ALWAYS_INLINE vec group_terms(real *terms, const real *x, ptrdiff_t left, range r, bool plain, extremes *e)
 {
-    vec t[FOUR];
-    UNROLL for (int k = 0; k < FOUR; k++) {
+    vec t[GROUP];
+    UNROLL for (int k = 0; k < GROUP; k++) {
         ptrdiff_t n = left - k * LANES;
         t[k] = broadcast(0);
         if (n > 0) {
@@ -155,24 +163,14 @@ ALWAYS_INLINE vec four_terms(real *terms, const real *x, ptrdiff_t left, range r
 ALWAYS_INLINE vec_sum row_terms(real *terms, const real *x, ptrdiff_t cols, range r, bool plain, extremes *e)
 {
     vec_sum total = {broadcast(0), broadcast(0)};
-    ptrdiff_t i = 0, step = FOUR * LANES;
+    ptrdiff_t i = 0, step = GROUP * LANES;
     for (; i + step <= cols; i += step) {
-        add_to(&total, four_terms(terms ? terms + i : NULL, x + i, step, r, plain, e));
+        add_to(&total, group_terms(terms ? terms + i : NULL, x + i, step, r, plain, e));
         if (i && i % (RENEWAL * LANES) == 0)
             renew(&total);
     }
     if (i < cols)
-        add_to(&total, four_terms(terms ? terms + i : NULL, x + i, cols - i, r, plain, e));
-    return total;
-}
-
-/* The same as if no entry were far from 0: then exp needs no shift, and no pass that looks for the largest entry first.
-   *near tells whether that is so. */
-ALWAYS_INLINE vec_sum unshifted_terms(real *terms, const real *x, ptrdiff_t cols, extremes *e, bool *near)
-{
-    *e = (extremes){broadcast(x[0]), broadcast(x[0])};
-    vec_sum total = row_terms(terms, x, cols, (range){.plain = true}, true, e);
-    *near = !any(less(broadcast(NEAR), e->max) | less(e->min, broadcast(-NEAR)));
+        add_to(&total, group_terms(terms ? terms + i : NULL, x + i, cols - i, r, plain, e));
     return total;
 }
 
@@ -182,21 +180,28 @@ static vec_sum shifted_terms(real *terms, const real *x, ptrdiff_t cols, range r
     return r.plain ? row_terms(terms, x, cols, r, true, &e) : row_terms(terms, x, cols, r, false, &e);
 }
 
+/* The terms of a row as if no entry were far from 0, which saves the pass that looks for the largest; what the entries
+   are comes out on the way. */
+static vec_sum unshifted_terms(real *terms, const real *x, ptrdiff_t cols, extremes *e)
+{
+    *e = (extremes){broadcast(x[0]), broadcast(x[0])};
+    return row_terms(terms, x, cols, unshifted, true, e);
+}
+
 static vec_sum exp_row(real *terms, const real *x, ptrdiff_t cols)
 {
     if (terms == x)
         return shifted_terms(terms, x, cols, range_of_row(extremes_of_row(x, cols)));
     extremes e;
-    bool near;
-    vec_sum total = unshifted_terms(terms, x, cols, &e, &near);
-    return near ? total : shifted_terms(terms, x, cols, range_of_row(e));
+    vec_sum total = unshifted_terms(terms, x, cols, &e);
+    return is_near(e) ? total : shifted_terms(terms, x, cols, range_of_row(e));
 }
 
 /* How many elements lie before the first that is at the address of a whole vector. A pass that does little but load and
    store takes twice as long across such addresses. */
 ALWAYS_INLINE ptrdiff_t to_alignment(const real *p)
 {
-    return (ptrdiff_t)(-(uintptr_t)p % VECTOR_BYTES / sizeof(real));
+    return (ptrdiff_t)((0 - (uintptr_t)p) % VECTOR_BYTES / sizeof(real));
 }
 
 /* out = f(x, y) for a row. */
@@ -288,14 +293,12 @@ ALWAYS_INLINE vec minus(vec v, vec_sum shift) { return (v - shift.sum) - shift.e
 static vec_sum sum_of_row(const real *x, ptrdiff_t cols, vec *max, real *bias)
 {
     extremes e;
-    bool near;
-    vec_sum total = unshifted_terms(NULL, x, cols, &e, &near);
-    *max = e.max;
-    *bias = 0;
-    if (near)
-        return total;
+    vec_sum total = unshifted_terms(NULL, x, cols, &e);
     range r = range_of_row(e);
+    *max = e.max;
     *bias = first_lane(r.bias);
+    if (is_near(e))
+        return total;
     return r.plain ? shifted_terms(NULL, x, cols, r) : (vec_sum){broadcast((real)NAN), broadcast(0)};
 }
 
@@ -337,10 +340,9 @@ ALWAYS_INLINE void in_lanes(lanes_function *f, real *out, const real *x, ptrdiff
 ALWAYS_INLINE void by_blocks(lanes_function *lanes, rows_function *vectors, real *out, const real *x, ptrdiff_t rows,
                              ptrdiff_t cols)
 {
-    enum { CACHED = 16384 / sizeof(real) };
+    enum { CACHED = 16384 / sizeof(real) }; /* half of an L1 cache at most: the output lies beside the input */
     bool is_short = cols <= SHORT_COLS;
-    ptrdiff_t fitting = CACHED / cols;
-    ptrdiff_t step = is_short ? BLOCKS * LANES : fitting > LANES ? LANES : fitting < 1 ? 1 : fitting;
+    ptrdiff_t step = is_short ? BLOCKS * LANES : least(LANES, 1 + CACHED / (cols + 1));
     for (; rows > 0; rows -= step, out += step * cols, x += step * cols) {
         ptrdiff_t count = rows < step ? rows : step;
         if (is_short)

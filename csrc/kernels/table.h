@@ -1,4 +1,4 @@
-/* The table of one ISA's kernels for one element type: what zerodl.c calls, a range of the output at a time. */
+/* The table of one ISA's kernels for one element type: what operations.h and network.h call, a range of the output at a time. */
 #ifndef ZERODL_TABLE_H
 #define ZERODL_TABLE_H
 

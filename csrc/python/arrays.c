@@ -1,6 +1,9 @@
 #include "arrays.h"
 
-#ifndef Py_GIL_DISABLED
+#ifndef _MSC_VER /* there setuptools defines Py_GIL_DISABLED, and pyconfig.h must see Py_LIMITED_API */
+#include <pyconfig.h>
+#endif
+#if !defined Py_GIL_DISABLED && !defined Py_DEBUG
 #define Py_LIMITED_API 0x030a0000 /* as cffi compiles the rest of the extension */
 #endif
 #include <Python.h>
@@ -28,8 +31,12 @@ static bool read_strides(array *a, const npy_intp *strides)
     npy_intp row = strides[a->dims - 2], col = strides[a->dims - 1];
     a->rows = a->shape[a->dims - 2];
     a->cols = a->shape[a->dims - 1];
+    if (a->rows < 2 || a->size == 0) /* of what is never stepped over NumPy may say anything */
+        row = a->cols * itemsize;
+    if (a->cols < 2 || a->size == 0)
+        col = itemsize;
     a->row = row / itemsize;
-    a->col = a->cols == 1 ? 1 : col / itemsize; /* of a single column NumPy may say anything */
+    a->col = col / itemsize;
     return row % itemsize == 0 && col % itemsize == 0;
 }
 
@@ -62,7 +69,7 @@ static bool read_reals(array *arrays, const uintptr_t *objects, int count)
 
 static bool same_shape(const array *a, const array *b)
 {
-    return a->dims == b->dims && memcmp(a->shape, b->shape, (size_t)a->dims * sizeof(npy_intp)) == 0;
+    return a->dims == b->dims && (a->dims == 0 || memcmp(a->shape, b->shape, (size_t)a->dims * sizeof(npy_intp)) == 0);
 }
 
 /* Contiguous arrays of one type and shape. */
@@ -164,29 +171,23 @@ int np_tanh_backward(uintptr_t dx, uintptr_t dout, uintptr_t y)
 static ptrdiff_t row_length(const array *a) { return a->dims ? a->shape[a->dims - 1] : 1; }
 static ptrdiff_t row_count(const array *a) { return a->size ? a->size / row_length(a) : 0; }
 
-int np_softmax(uintptr_t out, uintptr_t x)
+typedef void rows_f32(float *out, const float *x, ptrdiff_t rows, ptrdiff_t cols);
+typedef void rows_f64(double *out, const double *x, ptrdiff_t rows, ptrdiff_t cols);
+
+static int by_rows(rows_f32 *f32, rows_f64 *f64, uintptr_t out, uintptr_t x)
 {
-    array arrays[2];
-    if (!read_alike(arrays, (uintptr_t[]){out, x}, 2))
+    array v[2];
+    if (!read_alike(v, (uintptr_t[]){out, x}, 2))
         return NP_NOT_PLAIN;
-    if (is_double(arrays))
-        zdl_softmax_f64(arrays[0].at, arrays[1].at, row_count(arrays), row_length(arrays));
+    if (is_double(v))
+        f64(v[0].at, v[1].at, row_count(v), row_length(v));
     else
-        zdl_softmax_f32(arrays[0].at, arrays[1].at, row_count(arrays), row_length(arrays));
+        f32(v[0].at, v[1].at, row_count(v), row_length(v));
     return NP_OK;
 }
 
-int np_log_softmax(uintptr_t out, uintptr_t x)
-{
-    array arrays[2];
-    if (!read_alike(arrays, (uintptr_t[]){out, x}, 2))
-        return NP_NOT_PLAIN;
-    if (is_double(arrays))
-        zdl_log_softmax_f64(arrays[0].at, arrays[1].at, row_count(arrays), row_length(arrays));
-    else
-        zdl_log_softmax_f32(arrays[0].at, arrays[1].at, row_count(arrays), row_length(arrays));
-    return NP_OK;
-}
+int np_softmax(uintptr_t out, uintptr_t x) { return by_rows(zdl_softmax_f32, zdl_softmax_f64, out, x); }
+int np_log_softmax(uintptr_t out, uintptr_t x) { return by_rows(zdl_log_softmax_f32, zdl_log_softmax_f64, out, x); }
 
 int np_softmax_backward(uintptr_t dx, uintptr_t dout, uintptr_t y)
 {
@@ -214,6 +215,8 @@ static bool read_labels(array *label, uintptr_t object, ptrdiff_t rows, ptrdiff_
     return true;
 }
 
+static bool read_scalar(array *a, uintptr_t object) { return read_reals(a, &object, 1) && a->size == 1; }
+
 static void store_scalar(const array *scalar, double value)
 {
     if (is_double(scalar))
@@ -225,7 +228,7 @@ static void store_scalar(const array *scalar, double value)
 int np_cross_entropy(uintptr_t loss, uintptr_t y, uintptr_t label)
 {
     array scalar, p, labels;
-    if (!read_reals(&scalar, &loss, 1) || scalar.size != 1 || !read_alike(&p, &y, 1) || p.dims != 2 || !p.size ||
+    if (!read_scalar(&scalar, loss) || !read_alike(&p, &y, 1) || p.dims != 2 || !p.size ||
         !read_labels(&labels, label, p.rows, p.cols))
         return NP_NOT_PLAIN;
     store_scalar(&scalar, is_double(&p) ? zdl_cross_entropy_f64(p.at, labels.at, p.rows, p.cols)
@@ -236,7 +239,7 @@ int np_cross_entropy(uintptr_t loss, uintptr_t y, uintptr_t label)
 int np_softmax_cross_entropy(uintptr_t loss, uintptr_t y, uintptr_t x, uintptr_t label)
 {
     array scalar, labels, v[2];
-    if (!read_reals(&scalar, &loss, 1) || scalar.size != 1 || !read_alike(v, (uintptr_t[]){y, x}, 2) ||
+    if (!read_scalar(&scalar, loss) || !read_alike(v, (uintptr_t[]){y, x}, 2) ||
         v->dims != 2 || !v->size || !read_labels(&labels, label, v->rows, v->cols))
         return NP_NOT_PLAIN;
     store_scalar(&scalar,
@@ -249,7 +252,7 @@ int np_softmax_cross_entropy_gradient(uintptr_t loss, uintptr_t dx, uintptr_t x,
 {
     array scalar, labels, v[2];
     double value;
-    if (!read_reals(&scalar, &loss, 1) || scalar.size != 1 || !read_alike(v, (uintptr_t[]){dx, x}, 2) ||
+    if (!read_scalar(&scalar, loss) || !read_alike(v, (uintptr_t[]){dx, x}, 2) ||
         v->dims != 2 || v->cols < 2 || !v->size || !read_labels(&labels, label, v->rows, v->cols))
         return NP_NOT_PLAIN;
     int status =
@@ -284,7 +287,7 @@ int np_softmax_cross_entropy_backward(uintptr_t dx, uintptr_t y, uintptr_t t)
 int np_sum_of_squares(uintptr_t total, uintptr_t y, uintptr_t t)
 {
     array scalar, v[2];
-    if (!read_reals(&scalar, &total, 1) || scalar.size != 1 || !read_alike(v, (uintptr_t[]){y, t}, 2))
+    if (!read_scalar(&scalar, total) || !read_alike(v, (uintptr_t[]){y, t}, 2))
         return NP_NOT_PLAIN;
     store_scalar(&scalar, is_double(v) ? zdl_sum_of_squares_f64(v[0].at, v[1].at, v->size)
                                        : zdl_sum_of_squares_f32(v[0].at, v[1].at, v->size));
@@ -349,8 +352,6 @@ int np_affine_backward(uintptr_t dx, uintptr_t dw, uintptr_t db, uintptr_t dout,
 
 /* ---- Networks ---- */
 
-enum { MOST_LAYERS = 256 };
-
 typedef union {
     float *f32;
     double *f64;
@@ -365,8 +366,8 @@ static pointer pointer_to(const array *a)
 typedef struct {
     int depth;
     array x;
-    ptrdiff_t width[MOST_LAYERS + 1];
-    pointer w[MOST_LAYERS], b[MOST_LAYERS], a[MOST_LAYERS], z[MOST_LAYERS], dw[MOST_LAYERS], db[MOST_LAYERS];
+    ptrdiff_t width[NP_MOST_LAYERS + 1];
+    pointer w[NP_MOST_LAYERS], b[NP_MOST_LAYERS], a[NP_MOST_LAYERS], z[NP_MOST_LAYERS], dw[NP_MOST_LAYERS], db[NP_MOST_LAYERS];
 } net_arrays;
 
 /* For each layer a (width[l], width[l + 1]) and a (width[l + 1],) array: the parameters, or their gradients. */
@@ -385,7 +386,7 @@ static bool read_layers(const net_arrays *net, pointer *w, pointer *b, const uin
 
 static bool read_net(net_arrays *net, uintptr_t x, const uintptr_t *params, int depth)
 {
-    if (depth < 1 || depth > MOST_LAYERS || !read_reals(&net->x, &x, 1) || net->x.dims != 2)
+    if (depth < 1 || depth > NP_MOST_LAYERS || !read_reals(&net->x, &x, 1) || net->x.dims != 2)
         return false;
     net->depth = depth;
     net->width[0] = net->x.cols;

@@ -53,6 +53,8 @@ int np_affine_backward(uintptr_t dx, uintptr_t dw, uintptr_t db, uintptr_t dout,
 
 /* ---- Networks: params are w, b of the first layer, w, b of the second, ... ---- */
 
+enum { NP_MOST_LAYERS = 256 };
+
 int np_network_predict(uintptr_t y, uintptr_t x, const uintptr_t *params, int depth, enum zdl_activation hidden);
 /* kept are a, z of the first layer, a, z of the second, ... */
 int np_network_forward(const uintptr_t *kept, uintptr_t x, const uintptr_t *params, int depth,
