@@ -120,11 +120,11 @@ typedef struct {
 /* If no entry is far from 0, exp needs no shift. */
 static bool is_near(extremes e) { return !any(less(broadcast(NEAR), e.max) | less(e.min, broadcast(-NEAR))); }
 
-static const range unshifted = {.plain = true};
+ALWAYS_INLINE range unshifted(void) { return (range){.plain = true}; }
 
 static range range_of_row(extremes e)
 {
-    return is_near(e) ? unshifted : range_of(broadcast(largest(e.max)), broadcast(-largest(-e.min)));
+    return is_near(e) ? unshifted() : range_of(broadcast(largest(e.max)), broadcast(-largest(-e.min)));
 }
 
 static extremes extremes_of_row(const real *x, ptrdiff_t cols)
@@ -174,7 +174,7 @@ ALWAYS_INLINE vec_sum row_terms(real *terms, const real *x, ptrdiff_t cols, rang
     return total;
 }
 
-static vec_sum shifted_terms(real *terms, const real *x, ptrdiff_t cols, range r)
+ALWAYS_INLINE vec_sum shifted_terms(real *terms, const real *x, ptrdiff_t cols, range r)
 {
     extremes e = {broadcast(0), broadcast(0)};
     return r.plain ? row_terms(terms, x, cols, r, true, &e) : row_terms(terms, x, cols, r, false, &e);
@@ -182,10 +182,10 @@ static vec_sum shifted_terms(real *terms, const real *x, ptrdiff_t cols, range r
 
 /* The terms of a row as if no entry were far from 0, which saves the pass that looks for the largest; what the entries
    are comes out on the way. */
-static vec_sum unshifted_terms(real *terms, const real *x, ptrdiff_t cols, extremes *e)
+ALWAYS_INLINE vec_sum unshifted_terms(real *terms, const real *x, ptrdiff_t cols, extremes *e)
 {
     *e = (extremes){broadcast(x[0]), broadcast(x[0])};
-    return row_terms(terms, x, cols, unshifted, true, e);
+    return row_terms(terms, x, cols, unshifted(), true, e);
 }
 
 static vec_sum exp_row(real *terms, const real *x, ptrdiff_t cols)
