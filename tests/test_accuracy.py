@@ -11,8 +11,10 @@ import mpmath
 import numpy as np
 import pytest
 from arrays import DTYPES, normal
+from tolerances import assert_close
 
 import zerodl_c
+from zerodl_c import reference
 from zerodl_c._bridge import ffi, lib
 
 ELEMENTWISE_ULP = 2
@@ -244,6 +246,133 @@ def test_log_softmax_where_all_but_one_term_are_subnormal(dtype, isa):
     row = np.append(np.full(100, 0.999 * lowest), 0).astype(dtype)
     with mpmath.workprec(150):
         assert_row(zerodl_c.log_softmax(row), exact_softmax(row, log=True), dtype)
+
+
+# What softmax.h tells apart: rows near 0, moderate, or large, and narrow or wide. Lengths around 2, 4 and 16 vectors.
+FAR = {np.float32: (30, 80, 300, 1e6, 1e30), np.float64: (500, 690, 5000, 1e6, 1e300)}
+ROW_LENGTHS = [1, 2, *(n + d for n in (4, 8, 16, 32, 64, 128, 256) for d in (-1, 0, 1))]
+
+
+def kinds_of_rows(n, dtype):
+    """A row of each kind, of length n, all finite."""
+    rng, info = np.random.default_rng(n), np.finfo(dtype)
+    near, spread, moderate, huge, hugest = FAR[dtype]
+    ends = np.linspace(-1, 1, n)
+    rows = {
+        "near": rng.standard_normal(n),
+        "the ends of near": near * ends,
+        "all equal": np.full(n, 1.5),
+        "equal and huge": np.full(n, -hugest),
+        "moderate": moderate + rng.standard_normal(n),
+        "negative": rng.standard_normal(n) - moderate,
+        "moderate and nearly wide": moderate + spread / 2 * ends,
+        "wide": 3 * near * rng.standard_normal(n),
+        "large": huge + rng.standard_normal(n),
+        "negative and large": rng.standard_normal(n) - huge,
+        "huge": hugest * ends,
+        "subnormal results": math.log(info.smallest_subnormal) * (1 - ends) / 2,
+        "tiny": info.smallest_subnormal * np.arange(n),
+        "dominated": np.append(rng.standard_normal(n - 1) - 30, 5),
+        "dominated first": np.append(1.0, rng.standard_normal(n - 1) - 0.5 * near),
+        "dominated from afar": np.append(rng.standard_normal(n - 1), huge),
+    }
+    return {kind: row.astype(dtype) for kind, row in rows.items()}
+
+
+def special_rows(n, dtype):
+    """Rows with infinities or nan, at the end and at the start."""
+    bits = np.uint32 if dtype == np.float32 else np.uint64
+    payload = (np.array(np.nan, dtype).view(bits) + bits(12345)).view(dtype)
+    x = np.random.default_rng(n).standard_normal(n).astype(dtype)
+    for value in (np.inf, -np.inf, np.nan, payload, -payload):
+        for place in (0, n // 2, n - 1):
+            row = x.copy()
+            row[place] = value
+            yield row
+        yield np.full(n, value, dtype)
+    yield np.where(np.arange(n) % 3 == 1, x, dtype(-np.inf))
+    yield np.where(np.arange(n) % 3 == 1, dtype(1e6), dtype(-np.inf))
+
+
+def rows_kernel(name, x, out=None):
+    """Of the rows of x, at whatever address they and `out` begin."""
+    out = np.empty_like(x) if out is None else out
+    suffix, ctype = ("f32", "float *") if x.dtype == np.float32 else ("f64", "double *")
+    addresses = (ffi.cast(ctype, y.__array_interface__["data"][0]) for y in (out, x))
+    getattr(lib, f"zdl_{name}_{suffix}")(*addresses, *x.shape)
+    return out
+
+
+@cache
+def exact_kinds(n, dtype, log):
+    with mpmath.workprec(150 + 2 * np.finfo(dtype).maxexp // 8):
+        return {kind: (row, exact_softmax(row, log)) for kind, row in kinds_of_rows(n, dtype).items()}
+
+
+@every_dtype
+@pytest.mark.parametrize("n", ROW_LENGTHS)
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_rows_of_every_kind_within_4_ulp(name, n, dtype, isa):
+    for row, exact in exact_kinds(n, dtype, name == "log_softmax").values():
+        assert_row(rows_kernel(name, row[None])[0], exact, dtype)
+
+
+@every_dtype
+@pytest.mark.parametrize("n", ROW_LENGTHS)
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_a_row_does_not_depend_on_its_neighbours(name, n, dtype, isa):
+    """Nor on whether it is replaced: blocks that mix every kind of row in every order, against each alone."""
+    rows = np.array([*kinds_of_rows(n, dtype).values(), *special_rows(n, dtype)])
+    alone = np.concatenate([rows_kernel(name, row[None]) for row in rows])
+    for seed in range(4):
+        order = np.random.default_rng(seed).permutation(np.arange(2 * len(rows)) % len(rows))
+        x = rows[order]
+        np.testing.assert_array_equal(rows_kernel(name, x), alone[order])
+        np.testing.assert_array_equal(rows_kernel(name, x, out=x), alone[order])
+
+
+@every_dtype
+@pytest.mark.parametrize("n", ROW_LENGTHS)
+def test_infinities_and_nan_in_a_row_are_as_in_the_reference(n, dtype, isa):
+    for row in special_rows(n, dtype):
+        for name in ("softmax", "log_softmax"):
+            with np.errstate(all="ignore"):
+                expected = getattr(reference, name)(row)
+            assert_close(rows_kernel(name, row[None])[0], expected, terms=n, scale=1, label=f"{name} {row}")
+
+
+@every_dtype
+@pytest.mark.parametrize("n", [3, 17, 33, 65, 257, 300, 1000])
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_a_row_may_begin_at_any_element(name, n, dtype, isa):
+    """Of x and of out, and nothing beside it is written."""
+    x = np.array([row for row in kinds_of_rows(n, dtype).values()])
+    expected = rows_kernel(name, x)
+    for start in range(17):
+        source = np.empty(x.size + start, dtype)[start:].reshape(x.shape)
+        source[...] = x
+        for shift in (0, 1, 5):
+            memory = np.full(x.size + start + shift + 16, 7, dtype)
+            out = memory[start + shift : -16].reshape(x.shape)
+            np.testing.assert_array_equal(rows_kernel(name, source, out), expected)
+            assert (memory[: start + shift] == 7).all() and (memory[-16:] == 7).all()
+        np.testing.assert_array_equal(rows_kernel(name, source, source), expected)
+
+
+@every_dtype
+def test_sigmoid_beside_arguments_of_every_kind(dtype, isa):
+    """Each value of each branch beside each other one, within 2 ulp and to the bit what it is alone."""
+    info = np.finfo(dtype)
+    edges = np.array([708, 709.8, 87, 88.8, 103.9, 104, 745, 745.5, 746, 40, 20, 1, 0.5, 1e30, info.tiny, info.eps, 0])
+    x = neighbours(np.concatenate([edges, -edges]), dtype)
+    x = np.append(x, np.array([info.smallest_subnormal, -info.smallest_subnormal, info.max, info.min], dtype))
+    alone = np.concatenate([kernel("sigmoid", x[i : i + 1]) for i in range(x.size)])
+    assert max(confirmed_errors("sigmoid", x, alone)) <= ELEMENTWISE_ULP
+    for seed in range(5):
+        order = np.random.default_rng(seed).permutation(x.size)
+        np.testing.assert_array_equal(kernel("sigmoid", x[order]), alone[order])
+    ends = kernel("sigmoid", np.array([-np.inf, -0.0, 0.0, np.inf, np.nan], dtype))
+    np.testing.assert_array_equal(ends, np.array([0, 0.5, 0.5, 1, np.nan], dtype))
 
 
 # --- Losses ---------------------------------------------------------------------------------------

@@ -359,11 +359,62 @@ def test_the_fused_loss_is_the_composition(engine, dtype):
 @pytest.mark.parametrize("shape", [(31, 10), (40, 700), (2, 20001)])
 def test_the_loss_and_its_gradient_are_the_composition(engine, dtype, shape, isa, threads):
     x, labels = normal(shape, dtype), np.arange(shape[0]) * 7 % shape[1]
+    one_hot = (np.arange(shape[1]) == labels[:, None]).astype(dtype)
     loss, y = engine.softmax_cross_entropy(x, labels)
-    for t in (labels, np.eye(shape[1], dtype=dtype)[labels]):
+    for t in (labels, one_hot):
         got = engine.softmax_cross_entropy_gradient(x, t)
         assert_identical(got[0], loss)
         assert_identical(got[1], engine.softmax_cross_entropy_backward(y, t))
+
+
+@every_dtype
+@pytest.mark.parametrize("shape", [(1, 1), (1, 3), (4, 1), (5, 2), (3, 17), (100, 10)], ids=str)
+def test_the_loss_and_its_gradient_take_targets_in_any_form(shape, dtype, isa):
+    x, soft = normal(shape, dtype), LAYOUTS["fortran"](probabilities(*shape, dtype)[::-1])
+    for label, t in (*targets(*shape), ("soft", soft), ("soft lists", soft.tolist())):
+        for layout in ("contiguous", "fortran", "backwards", "misaligned", "byte-swapped"):
+            got = zerodl_c.softmax_cross_entropy_gradient(LAYOUTS[layout](x), t)
+            expected = reference.softmax_cross_entropy_gradient(x, t)
+            assert_close(got[0], expected[0], terms=sum(shape), scale=1, label=f"{label}, {layout}")
+            assert got[1].dtype == expected[1].dtype
+            pair = (dx.astype(dtype) for dx in (got[1], expected[1]))  # float64 targets widen it, but not softmax(x)
+            assert_close(*pair, terms=shape[1], scale=1 / shape[0], label=f"{label}, {layout}")
+
+
+def test_one_row_has_a_loss_and_a_gradient_of_its_shape(engine):
+    x = normal((5,), np.float64)
+    loss, dx = engine.softmax_cross_entropy_gradient(x[None], [3])
+    for t in (3, [3], np.array(3, np.uint8), [0, 0, 0, 1, 0], [[0.0, 0, 0, 1, 0]]):
+        got = engine.softmax_cross_entropy_gradient(x, t)
+        assert got[0] == loss
+        assert_identical(got[1], dx[0])
+
+
+@pytest.mark.parametrize("dtype", [np.float16, *DTYPES, np.int64])
+@pytest.mark.parametrize("t_dtype", [np.float16, *DTYPES, np.int8, bool])
+def test_targets_that_are_floats_widen_the_gradient_and_not_the_loss(dtype, t_dtype):
+    x, t = np.array([[1, 2, 0], [0, 4, 1]], dtype), np.eye(3)[[2, 1]].astype(t_dtype)
+    got, expected = (engine.softmax_cross_entropy_gradient(x, t) for engine in (zerodl_c, reference))
+    assert [y.dtype for y in got] == [y.dtype for y in expected]
+    for pair in zip(got, expected, strict=True):
+        assert_close(*(y.astype(got[0].dtype) for y in pair), terms=6, scale=1)
+
+
+def test_soft_targets_are_subtracted_as_they_are(engine):
+    x, t = normal((4, 3), np.float64), normal((4, 3), np.float64, 1)
+    dx = engine.softmax_cross_entropy_gradient(x, t)[1]
+    np.testing.assert_allclose(dx, (reference.softmax(x) - t) / 4, rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_the_loss_and_gradient_of_special_values_are_the_references(value):
+    for shape in ((5, 4), (3, 200)):
+        x, labels = normal(shape, np.float64), np.arange(shape[0]) % shape[1]
+        x[1, 2] = value
+        with np.errstate(all="ignore"):
+            expected = reference.softmax_cross_entropy_gradient(x, labels)
+        for pair in zip(zerodl_c.softmax_cross_entropy_gradient(x, labels), expected, strict=True):
+            assert_close(*pair, terms=200, scale=1)
 
 
 @every_dtype
@@ -452,6 +503,19 @@ WRONG_LABELS = {
 def test_wrong_labels(name, t, error, message):
     with pytest.raises(error, match=message):
         getattr(zerodl_c, name)(np.full((2, 3), 1 / 3), t)
+
+
+@pytest.mark.parametrize(("t", "error", "message"), WRONG_LABELS.values(), ids=WRONG_LABELS)
+@pytest.mark.parametrize("shape", [(2, 3), (3,), (2, 1)], ids=str)
+def test_errors_of_the_loss_and_its_gradient_are_those_of_the_gradient(shape, t, error, message):
+    y, raised = np.full(shape, 0.5), []
+    for engine, name in ((zerodl_c, "gradient"), (zerodl_c, "backward"), (reference, "gradient")):
+        try:
+            getattr(engine, f"softmax_cross_entropy_{name}")(y, t)
+            raised.append(None)
+        except Exception as caught:
+            raised.append(type(caught))
+    assert raised == raised[:1] * 3
 
 
 @pytest.mark.parametrize("name", [*LABELLED, GRADIENT])

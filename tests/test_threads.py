@@ -101,6 +101,22 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(result, dtype):
         assert bits(result(dtype)) == expected, f"{n} threads"
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "softmax_cross_entropy_gradient"])
+@pytest.mark.parametrize("cols", [3, 10, 40])
+def test_the_bits_of_rows_of_many_kinds_do_not_depend_on_the_number_of_threads(name, cols, dtype):
+    """Which rows share a vector does."""
+    x = normal((250_007 // cols, cols), dtype)
+    for step, scale in ((13, 1e5), (17, 40), (19, 1e-9)):
+        x[::step] *= dtype(scale)
+    operands = (x, np.arange(len(x)) % cols)[: 1 + ("entropy" in name)]
+    results = []
+    for n in (1, 2, 3, 4, 7):
+        zerodl_c.set_num_threads(n)
+        results.append(bits(getattr(zerodl_c, name)(*operands)))
+    assert [result == results[0] for result in results] == [True] * 5
+
+
 @pytest.mark.parametrize("name", ["matmul", "softmax", "mean_squared_error"])
 def test_the_bits_are_the_same_on_every_run(name, threads):
     first = bits(RESULTS[name](np.float32))

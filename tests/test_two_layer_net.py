@@ -220,3 +220,163 @@ def test_wrong_sizes(engine):
             engine.TwoLayerNet(*sizes)
     with pytest.raises(TypeError):
         engine.TwoLayerNet(2.5, 3, 3)
+
+
+# --- Parameters and inputs that C does not take as they are ----------------------------------------
+
+
+def pair_of_nets(dtype=np.float64, **params):
+    nets = [net_of(engine, dtype) for engine in (zerodl_c, reference)]
+    for net in nets:
+        net.params |= params
+    return nets
+
+
+def assert_alike(nets, x, t, dtype):
+    """Both engines: everything that a net computes, the gradients in dtype."""
+    eps = np.finfo(dtype).eps
+    for name in ("predict", "loss", "gradient"):
+        got, expected = (getattr(net, name)(*(x, t)[: 1 + (name != "predict")]) for net in nets)
+        if name == "gradient":
+            assert list(got) == list(expected) == KEYS
+            assert {grad.dtype for grad in got.values()} == {np.dtype(dtype)}
+        for pair in zip(got.values(), expected.values(), strict=True) if name == "gradient" else [(got, expected)]:
+            assert np.shape(pair[0]) == np.shape(pair[1])
+            np.testing.assert_allclose(*pair, rtol=0, atol=50 * eps, err_msg=name)
+
+
+W1, W2 = normal((5, 7), np.float64, 20) / 5, normal((7, 3), np.float64, 21) / 5
+PARAMS = {
+    "F-ordered": {"W1": np.asfortranarray(W1), "W2": np.asfortranarray(W2)},
+    "byte-swapped": {"W1": W1.astype(">f8"), "b2": np.zeros(3, ">f8")},
+    "misaligned": {"W2": LAYOUTS["misaligned"](W2), "b1": LAYOUTS["misaligned"](np.ones(7))},
+    "strided": {"W1": LAYOUTS["stepped"](W1), "b1": np.arange(14.0)[::2] / 9, "b2": np.arange(3.0)[::-1]},
+    "read-only": {"W1": LAYOUTS["read-only"](W1)},
+    "integers": {"W1": np.eye(5, 7, dtype=int), "b1": np.arange(7, dtype=np.int8)},
+    "lists": {"W1": W1.tolist(), "b2": [0.5, 0, 1]},
+    "scalar biases": {"b1": 0.25, "b2": np.array(0.5)},
+    "biases of one number": {"b1": np.array([0.25]), "b2": [1]},
+    "a subclass": {"W1": W1.view(type("Sub", (np.ndarray,), {})), "b1": np.ma.masked_array(np.ones(7))},
+    "one float32": {"W1": W1.astype(np.float32)},
+    "float16 beside float64": {"b1": np.ones(7, np.float16)},
+}
+
+
+@pytest.mark.parametrize("params", PARAMS.values(), ids=PARAMS)
+def test_parameters_of_every_kind(params):
+    x, labels = batch()
+    for t in (labels, np.eye(3)[labels]):
+        assert_alike(pair_of_nets(**params), x, t, np.float64)
+
+
+def test_parameters_in_another_order():
+    x, labels = batch()
+    nets = pair_of_nets()
+    for net in nets:
+        net.params = {key: net.params[key] for key in ("b2", "W1", "b1", "W2")}
+    assert_alike(nets, x, labels, np.float64)
+
+
+@pytest.mark.parametrize(
+    ("x_dtype", "params_dtype", "result"),
+    [
+        (np.float32, np.float64, np.float64),
+        (np.float64, np.float32, np.float64),
+        (np.float16, np.float32, np.float32),
+        (np.uint8, np.float32, np.float32),
+        (np.int64, np.float32, np.float64),
+        (bool, np.float64, np.float64),
+        (np.float16, np.float16, np.float16),
+    ],
+)
+def test_x_and_parameters_of_two_dtypes(x_dtype, params_dtype, result):
+    """float16 nets compute in float32, and round what they give: the reference rounds between, too."""
+    x, labels = batch()
+    assert_alike(pair_of_nets(params_dtype), np.abs(x).astype(x_dtype), labels, result)
+
+
+X = normal((4, 5), np.float64, 5)
+
+
+@pytest.mark.parametrize("x", [X[0], X.tolist(), X[:0], X.reshape(2, 2, 5), X[:0].reshape(0, 2, 5)], ids=np.shape)
+def test_x_of_any_dimensions(x):
+    got, expected = (net.predict(x) for net in pair_of_nets())
+    assert_close(got, expected, terms=12, scale=1)
+
+
+def test_one_row_has_a_loss():
+    nets = pair_of_nets()
+    assert_close(*(net.loss(X[0], 2) for net in nets), terms=12, scale=1)
+    assert nets[0].y.shape == (3,)
+
+
+@pytest.mark.parametrize("method", ["predict", "loss", "gradient"])
+@pytest.mark.parametrize(
+    ("shape", "params"),
+    [
+        pytest.param((4, 6), {}, id="x too wide"),
+        pytest.param((6,), {}, id="one row too wide"),
+        pytest.param((), {}, id="x of no dimensions"),
+        pytest.param((4, 5), {"W1": np.ones((5, 6))}, id="b1 too long"),
+        pytest.param((4, 5), {"W2": np.ones((6, 3))}, id="W2 too low"),
+        pytest.param((4, 5), {"W2": np.ones(7)}, id="W2 of one dimension"),
+        pytest.param((4, 5), {"W1": np.ones((1, 5, 7))}, id="W1 of three dimensions"),
+        pytest.param((4, 5), {"b2": np.ones(2)}, id="b2 too short"),
+        pytest.param((4, 5), {"b2": np.ones(0)}, id="b2 empty"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_named_before_any_work(shape, params, method):
+    net, (x, labels) = net_of(zerodl_c), batch(size=4)
+    net.gradient(x, labels)
+    net.params |= params
+    kept = {name: getattr(net, name) for name in ("a1", "z1", "a2", "y", "grads")}
+    shapes = [shape, *(net.params[key].shape for key in KEYS)]
+    with pytest.raises(ValueError, match="must be") as caught:
+        getattr(net, method)(np.ones(shape), *[labels] * (method != "predict"))
+    assert all(str(shape) in str(caught.value) for shape in shapes)
+    assert all(getattr(net, name) is value for name, value in kept.items())
+
+
+WRONG_TARGETS = [[0, 1, 2], [0, 1, 2, 3], [0, 1, -1, 0], [0.0] * 4, np.ones((4, 2)), np.eye(4, 3) * 1j, ["a"] * 4, None]
+
+
+@pytest.mark.parametrize("t", WRONG_TARGETS, ids=str)
+def test_targets_that_do_not_fit_leave_the_net_as_it_was(t):
+    net, (x, labels) = net_of(zerodl_c), batch(size=4)
+    net.gradient(x, labels)
+    kept = {name: getattr(net, name) for name in ("a1", "z1", "a2", "y", "grads")}
+    with pytest.raises((ValueError, TypeError, IndexError), match="t must"):
+        net.gradient(x, t)
+    assert all(getattr(net, name) is value for name, value in kept.items())
+
+
+@pytest.mark.parametrize("wrong", [complex, object, np.longdouble, "datetime64[s]"], ids=str)
+@pytest.mark.parametrize("key", ["x", "W1", "b2"])
+def test_a_wrong_dtype_is_named(key, wrong):
+    net, (x, labels) = net_of(zerodl_c), batch()
+    if key == "x":
+        x = x.astype(wrong)
+    else:
+        net.params[key] = net.params[key].astype(wrong)
+    for call in (lambda: net.predict(x), lambda: net.loss(x, labels), lambda: net.gradient(x, labels)):
+        with pytest.raises(TypeError, match=f"^{key} must be real"):
+            call()
+
+
+def test_a_bias_row_is_taken_as_in_the_reference():
+    x, _ = batch()
+    assert_close(*(net.predict(x) for net in pair_of_nets(b1=np.ones((1, 7)) / 3)), terms=12, scale=1)
+
+
+@pytest.mark.parametrize("missing", KEYS)
+def test_a_missing_parameter_is_a_keyerror(engine, missing):
+    net = net_of(engine)
+    del net.params[missing]
+    with pytest.raises(KeyError, match=missing):
+        net.predict(X)
+
+
+def test_a_net_of_one_class(engine):
+    net, x = net_of(engine, sizes=(5, 7, 1)), normal((6, 5), np.float64)
+    assert (net.predict(x) == 1).all()
+    assert not any(grad.any() for grad in net.gradient(x, np.ones((6, 1))).values())

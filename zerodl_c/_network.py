@@ -102,11 +102,11 @@ def _prepared(
         raise ValueError(f"params must be of {MOST_LAYERS} layers at most, got {len(arrays) // 2}")
     for i in range(0, len(arrays), 2):
         W, b = arrays[i : i + 2]
-        if W.ndim != 2 or W.shape[0] != inputs or b.shape not in ((), (1,), W.shape[1:]):
+        if W.ndim != 2 or W.shape[0] != inputs or b.shape not in ((), (1,), (1, 1), W.shape[1:], (1, *W.shape[1:])):
             shapes = ", ".join(f"{name} {array.shape}" for name, array in zip(names, arrays, strict=True))
             raise ValueError(f"x and each layer's W and b must be (..., k), (k, n) and (n,), got x {x.shape}, {shapes}")
         arrays[i] = np.asarray(W, order="C")
-        arrays[i + 1] = np.asarray(np.broadcast_to(b, W.shape[1:]), order="C")
+        arrays[i + 1] = np.asarray(np.broadcast_to(b, (1, *W.shape[1:]))[0], order="C")
         inputs = W.shape[1]
     return x, arrays, t, dtype
 
