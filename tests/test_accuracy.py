@@ -268,6 +268,7 @@ def kinds_of_rows(n, dtype):
         "moderate and nearly wide": moderate + spread / 2 * ends,
         "wide": 3 * near * rng.standard_normal(n),
         "large": huge + rng.standard_normal(n),
+        "larger": 1e9 + 100 * rng.standard_normal(n),
         "negative and large": rng.standard_normal(n) - huge,
         "huge": hugest * ends,
         "subnormal results": math.log(info.smallest_subnormal) * (1 - ends) / 2,
@@ -346,7 +347,7 @@ def test_infinities_and_nan_in_a_row_are_as_in_the_reference(n, dtype, isa):
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])
 def test_a_row_may_begin_at_any_element(name, n, dtype, isa):
     """Of x and of out, and nothing beside it is written."""
-    x = np.array([row for row in kinds_of_rows(n, dtype).values()])
+    x = np.array([*kinds_of_rows(n, dtype).values()])
     expected = rows_kernel(name, x)
     for start in range(17):
         source = np.empty(x.size + start, dtype)[start:].reshape(x.shape)

@@ -36,11 +36,11 @@ def labels_of(batch, classes):
 class Net:
     """Parameters, as a struct of C as well; `predict`, `forward` and `gradient` are C's."""
 
-    def __init__(self, widths, dtype, hidden, seed=0):
+    def __init__(self, widths, dtype, hidden):
         self.widths, self.dtype, self.hidden = widths, dtype, hidden
         shapes = enumerate(pairwise(widths))
-        self.W = [normal(shape, dtype, seed + i) / dtype(3 * shape[0] ** 0.5) for i, shape in shapes]
-        self.b = [normal((n,), dtype, seed + 50 + i) / dtype(10) for i, n in enumerate(widths[1:])]
+        self.W = [normal(shape, dtype, i) / dtype(3 * shape[0] ** 0.5) for i, shape in shapes]
+        self.b = [normal((n,), dtype, 50 + i) / dtype(10) for i, n in enumerate(widths[1:])]
         self.suffix, self.real = ("f32", "float") if dtype == np.float32 else ("f64", "double")
         self.parts = ffi.new("ptrdiff_t[]", widths), self.pointers(self.W), self.pointers(self.b)
         self.struct = ffi.new(f"struct zdl_network_{self.suffix} *", [len(self.W), ACTIVATIONS[hidden][0], *self.parts])
@@ -104,10 +104,10 @@ def composed_gradient(net, x, t):
     a, z = composed_forward(net, x)
     da = reference.softmax_cross_entropy_backward(z[-1], t)
     dW, db = [], []
-    for i in reversed(range(len(net.W))):
-        dz, dw, d = reference.affine_backward(da, z[i - 1] if i else x, net.W[i])
+    for layer in reversed(range(len(net.W))):
+        dz, dw, d = reference.affine_backward(da, z[layer - 1] if layer else x, net.W[layer])
         dW, db = [dw, *dW], [d, *db]
-        da = backward(dz, z[i - 1]) if i else None
+        da = backward(dz, z[layer - 1]) if layer else None
     return dW, db, a, z
 
 
@@ -134,8 +134,8 @@ def assert_gradient(got, expected, net, x):
 
 def assert_all_close(got, expected, scales, net, batch=0):
     for kind, arrays in enumerate(zip(got, expected, scales, strict=True)):
-        for i, (*pair, scale) in enumerate(zip(*arrays, strict=True)):
-            label = f"{kind} of layer {i} of {net.widths}"
+        for layer, (*pair, scale) in enumerate(zip(*arrays, strict=True)):
+            label = f"{kind} of layer {layer} of {net.widths}"
             assert_close(*pair, terms=sum(net.widths) + batch, scale=scale, label=label)
     assert net.rims_are_whole()
 
@@ -299,18 +299,42 @@ print(statuses, status(), lib.NP_NO_MEMORY, lib.NP_OK)
     assert done.stdout.split() == ["[1]", "0", "1", "0"], done.stderr
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the address space")
+def test_no_room_to_pack_an_input_is_told(python):
+    """The rows of x begin a page apart, and are packed."""
+    done = python("""
+import resource, numpy as np, zerodl_c
+from zerodl_c._bridge import lib
+zerodl_c.set_num_threads(1)
+x, y = np.ones((400, 512)), np.ones((400, 2048))
+params = [np.zeros((512, 2048)), np.zeros(2048)]
+kept = [y.copy(), y.copy()]
+def statuses():
+    arrays = id(x), [*map(id, params)], 1, lib.ZDL_RELU
+    return lib.np_network_predict(id(y), *arrays), lib.np_network_forward([*map(id, kept)], *arrays)
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**16, resource.RLIM_INFINITY))
+without = statuses()
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+print(without, statuses())
+""")
+    assert done.stdout == "(1, 1) (0, 0)\n", (done.stdout, done.stderr)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_workspaces_are_freed(python):
     """100 passes of a hidden layer of 8 MB."""
     done = python("""
-import resource, numpy as np, zerodl_c
+import numpy as np, zerodl_c
 zerodl_c.set_num_threads(1)
 net, x, t = zerodl_c.TwoLayerNet(2, 100, 3), np.ones((10000, 2)), np.zeros(10000, np.int64)
+def pages():
+    return int(open("/proc/self/statm").read().split()[0])
 for i in range(100):
     net.predict(x), net.gradient(x, t)
     if i == 10:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+        before = pages()
+print((pages() - before) * 4 // 1024)
 """)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 50

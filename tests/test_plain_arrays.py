@@ -1,4 +1,4 @@
-"""The functions that take arrays by their objects: what they take as it is, what they leave to Python."""
+"""The functions that take arrays by their objects: what they take as it is, and what they leave to Python."""
 
 from itertools import pairwise
 
@@ -251,6 +251,17 @@ def test_a_net_with_one_unfit_array_is_refused_and_nothing_is_written(method, ho
                 assert all((np.asarray(x) == 1).all() for x in arrays[name] if x is not new)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_layer_of_another_dtype_is_refused(method):
+    """Both of its arrays: they agree with each other, and not with x."""
+    for dtype, key in ((dtype, key) for dtype in DTYPES for key in METHODS[method] if key not in "xt"):
+        for first in (0, 2):
+            arrays = net_arrays(dtype)
+            for i in (first, first + 1):
+                arrays[key][i] = aside(arrays[key][i])
+            assert net_call(arrays, method) == lib.NP_NOT_PLAIN, (key, first)
+
+
 @pytest.mark.parametrize("t", [[0, 1, 2, 3], [0, -1, 2, 0], [0, 1, 2]], ids=str)
 def test_labels_that_do_not_fit_a_net_are_refused(t):
     assert net_call({**net_arrays(), "t": np.array(t)}) == lib.NP_NOT_PLAIN
@@ -261,7 +272,8 @@ def test_labels_that_do_not_fit_a_net_are_refused(t):
 def test_a_net_has_a_layer_and_256_at_most(method):
     assert net_call(net_arrays(), method, depth=0) == lib.NP_NOT_PLAIN
     assert net_call(net_arrays(), method, depth=-1) == lib.NP_NOT_PLAIN
-    assert net_call(net_arrays(widths=(2,) * 258), method) == lib.NP_NOT_PLAIN
+    for layers in (257, 400, 3000):
+        assert net_call(net_arrays(widths=(2,) * (layers + 1)), method) == lib.NP_NOT_PLAIN
 
 
 def test_the_gradient_of_an_empty_batch_is_left_to_python():
