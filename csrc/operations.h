@@ -231,7 +231,7 @@ struct loss_gradient {
 /* Block by block, so that a row's probabilities are still in cache when they become its gradient. */
 static void loss_gradient_range(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
-    enum { BLOCK = 32768 / sizeof(real) };
+    enum { BLOCK = 16384 / sizeof(real) }; /* half of an L1 cache at most */
     const struct loss_gradient *t = task;
     ptrdiff_t cols = t->cols, block = cols < BLOCK / 16 ? BLOCK / cols : 16;
     for (ptrdiff_t i = begin; i < end; i += block) {

@@ -259,6 +259,16 @@ ALWAYS_INLINE void add_to(vec_sum *total, vec v)
     total->sum = sum;
 }
 
+/* 1 / total, to twice the precision. */
+ALWAYS_INLINE vec_sum inverse_of(vec_sum total)
+{
+    vec inverse = 1 / total.sum;
+    return (vec_sum){inverse, -inverse * (product_error(total.sum, inverse, broadcast(1)) + total.error * inverse)};
+}
+
+/* v times factor, rounded all but once; v is finite. */
+ALWAYS_INLINE vec times(vec v, vec_sum factor) { return multiply_add(v, factor.sum, v * factor.error); }
+
 /* The error itself is a plain sum, and would stall after 2^MANTISSA_BITS terms: put what it holds into the sum once in
    RENEWAL terms. An infinite sum has nan for its error, and stays as it is. */
 enum { RENEWAL = 4096 };

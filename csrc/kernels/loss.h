@@ -32,10 +32,13 @@ static void subtract_divide(real *dx, const real *y, const real *t, real divisor
 static void subtract_label_divide(real *dx, const real *y, const int64_t *label, real divisor, ptrdiff_t rows,
                                   ptrdiff_t cols)
 {
+    vec_sum inverse = inverse_of((vec_sum){broadcast(divisor), broadcast(0)}); /* a division takes 4 times as long */
     for (; rows > 0; rows--, dx += cols, y += cols, label++) {
         real at_label = (y[*label] - 1) / divisor;
-        for (ptrdiff_t j = 0; j < cols; j += LANES)
-            store_up_to(dx + j, load_up_to(y + j, cols - j) / divisor, cols - j);
+        for (ptrdiff_t j = 0; j < cols; j += LANES) {
+            vec v = load_up_to(y + j, cols - j);
+            store_up_to(dx + j, choose(less(absolute(v), broadcast((real)INFINITY)), times(v, inverse), v), cols - j);
+        }
         dx[*label] = at_label;
     }
 }

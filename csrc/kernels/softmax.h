@@ -85,15 +85,6 @@ ALWAYS_INLINE vec_sum lane_terms(vec *block, ptrdiff_t cols, range r, bool plain
     return total;
 }
 
-/* 1 / total, to twice the precision. */
-ALWAYS_INLINE vec_sum inverse_of(vec_sum total)
-{
-    vec inverse = 1 / total.sum;
-    return (vec_sum){inverse, -inverse * (product_error(total.sum, inverse, broadcast(1)) + total.error * inverse)};
-}
-
-ALWAYS_INLINE vec times(vec v, vec_sum factor) { return multiply_add(v, factor.sum, v * factor.error); }
-
 /* Blocks go through each step together, so that the processor need not wait for one block's sums. */
 enum { BLOCKS = 4 };
 typedef vec lane_blocks[BLOCKS][SHORT_COLS];
