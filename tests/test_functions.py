@@ -418,6 +418,13 @@ def test_the_loss_and_gradient_of_special_values_are_the_references(value):
 
 
 @every_dtype
+def test_the_gradient_of_special_values(dtype, isa):
+    y = np.array([[-0.0, np.inf, 0.5], [np.nan, -np.inf, 0.0], [np.finfo(dtype).tiny, 1.0, 0.25]], dtype)
+    got = zerodl_c.softmax_cross_entropy_backward(y, [2, 2, 2])
+    assert_identical(got, reference.softmax_cross_entropy_backward(y, [2, 2, 2]))
+
+
+@every_dtype
 def test_one_row_is_a_batch_of_one(engine, dtype):
     y = probabilities(1, 5, dtype)
     for t in (3, [3], [0, 0, 0, 1, 0], [[0, 0, 0, 1, 0]]):

@@ -36,8 +36,8 @@ static void subtract_label_divide(real *dx, const real *y, const int64_t *label,
     for (; rows > 0; rows--, dx += cols, y += cols, label++) {
         real at_label = (y[*label] - 1) / divisor;
         for (ptrdiff_t j = 0; j < cols; j += LANES) {
-            vec v = load_up_to(y + j, cols - j);
-            store_up_to(dx + j, choose(less(absolute(v), broadcast((real)INFINITY)), times(v, inverse), v), cols - j);
+            vec v = load_up_to(y + j, cols - j), quotient = copy_sign(times(v, inverse), v); /* of -0.0, too */
+            store_up_to(dx + j, choose(less(absolute(v), broadcast((real)INFINITY)), quotient, v), cols - j);
         }
         dx[*label] = at_label;
     }
