@@ -9,11 +9,13 @@
 #if REAL_BITS == 64
 typedef double real;
 typedef int64_t integer;
+typedef uint64_t unsigned_integer;
 #define ZDL(name) zdl_##name##_f64
 enum { MANTISSA_BITS = 52, EXPONENT_BIAS = 1023 };
 #else
 typedef float real;
 typedef int32_t integer;
+typedef uint32_t unsigned_integer;
 #define ZDL(name) zdl_##name##_f32
 enum { MANTISSA_BITS = 23, EXPONENT_BIAS = 127 };
 #endif

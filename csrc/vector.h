@@ -35,6 +35,7 @@
 #endif
 typedef real vec __attribute__((vector_size(VECTOR_BYTES)));
 typedef integer ivec __attribute__((vector_size(VECTOR_BYTES)));
+typedef unsigned_integer uvec __attribute__((vector_size(VECTOR_BYTES)));
 ALWAYS_INLINE ivec as_integer(vec v) { return (ivec)v; }
 ALWAYS_INLINE vec as_real(ivec v) { return (vec)v; }
 /* x - 0 is x for every x, also for -0.0; x + 0 is not. */
@@ -45,11 +46,15 @@ ALWAYS_INLINE real first_lane(vec v) { return v[0]; }
 #define UNROLL
 typedef real vec;
 typedef integer ivec;
+typedef unsigned_integer uvec;
 ALWAYS_INLINE ivec as_integer(vec v) { ivec i; memcpy(&i, &v, sizeof i); return i; }
 ALWAYS_INLINE vec as_real(ivec i) { vec v; memcpy(&v, &i, sizeof v); return v; }
 ALWAYS_INLINE vec broadcast(real x) { return x; }
 ALWAYS_INLINE real first_lane(vec v) { return v; }
 #endif
+
+/* Bits a + (b << shift), whatever overflows: the bits of a nan may be any. */
+ALWAYS_INLINE ivec add_shifted(ivec a, ivec b, int shift) { return (ivec)((uvec)a + ((uvec)b << shift)); }
 
 /* Adding 1.5 * 2^MANTISSA_BITS rounds to an integer and leaves it in the low bits. */
 #define ROUNDER ((real)1.5 * (real)((int64_t)1 << MANTISSA_BITS))

@@ -106,7 +106,7 @@ ALWAYS_INLINE vec exp_parts(vec x, const vec *low, vec rounder, vec *shifted)
 ALWAYS_INLINE vec exp_normal(vec x, vec rounder)
 {
     vec shifted, p = exp_parts(x, NULL, rounder, &shifted);
-    vec power = as_real(exp2_bits(shifted) + (as_integer(shifted) << EXP_SHIFT));
+    vec power = as_real(add_shifted(exp2_bits(shifted), as_integer(shifted), EXP_SHIFT));
     return multiply_add(power, p, power);
 }
 
@@ -114,7 +114,7 @@ ALWAYS_INLINE vec exp_normal(vec x, vec rounder)
 ALWAYS_INLINE vec exp_in_range(vec x, const vec *low, int power)
 {
     vec shifted, p = exp_parts(x, low, broadcast(EXP_ROUNDER), &shifted);
-    vec fraction = as_real(exp2_bits(shifted) + ((as_integer(shifted) & EXP_FRACTION) << EXP_SHIFT));
+    vec fraction = as_real(add_shifted(exp2_bits(shifted), as_integer(shifted) & EXP_FRACTION, EXP_SHIFT));
     return scale(multiply_add(fraction, p, fraction), shifted - (EXP_ROUNDER - (real)power)); /* scale floors n */
 }
 
