@@ -5,7 +5,7 @@ last, which softmax follows. Everything is computed in the dtype to which x, the
 targets that are floats promote.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import prod
 from typing import Any
 
@@ -24,38 +24,37 @@ _PREDICT, _FORWARD, _GRADIENT = lib.np_network_predict, lib.np_network_forward, 
 
 def predict(params: Mapping[str, ArrayLike], x: ArrayLike, hidden: int) -> Array:
     """Probabilities (..., outputs) for x of shape (..., inputs)."""
-    arrays = [*params.values()]
-    if _may_be_plain(x, arrays):
-        status, y = _predict(x, arrays, hidden)
-        if status == OK:
-            return y
-    x, arrays, _, dtype = _prepared(params, x)
-    status, y = _predict(_rows_of(x), arrays, hidden)
-    check(status)
-    return finish(_like_input(y, x), dtype)
+    return _outputs(_predict, params, x, hidden)[0]
 
 
-def _predict(x: Array, arrays: Any, hidden: int) -> tuple[int, Array]:
+def _predict(x: Array, arrays: Any, hidden: int) -> tuple[int, list[Array]]:
     y = empty((len(x), arrays[-1].size), x.dtype)
-    return _PREDICT(id(y), id(x), [*map(id, arrays)], len(arrays) // 2, hidden), y
+    return _PREDICT(id(y), id(x), [*map(id, arrays)], len(arrays) // 2, hidden), [y]
 
 
 def forward(params: Mapping[str, ArrayLike], x: ArrayLike, hidden: int) -> list[Array]:
     """Each layer's a = z @ W + b and z = activation(a), of shapes (..., outputs of the layer)."""
-    arrays = [*params.values()]
-    if _may_be_plain(x, arrays):
-        status, kept = _forward(x, arrays, hidden)
-        if status == OK:
-            return kept
-    x, arrays, _, dtype = _prepared(params, x)
-    status, kept = _forward(_rows_of(x), arrays, hidden)
-    check(status)
-    return [finish(_like_input(y, x), dtype) for y in kept]
+    return _outputs(_forward, params, x, hidden)
 
 
 def _forward(x: Array, arrays: Any, hidden: int) -> tuple[int, list[Array]]:
     kept = _room_for_outputs(x, arrays)
     return _FORWARD([*map(id, kept)], id(x), [*map(id, arrays)], len(arrays) // 2, hidden), kept
+
+
+def _outputs(
+    attempt: Callable[..., tuple[int, list[Array]]], params: Mapping[str, ArrayLike], x: ArrayLike, hidden: int
+) -> list[Array]:
+    """What C gives for x and the parameters as they are or, where it does not take them so, prepared."""
+    arrays = [*params.values()]
+    if _may_be_plain(x, arrays):
+        status, outputs = attempt(x, arrays, hidden)
+        if status == OK:
+            return outputs
+    x, arrays, _, dtype = _prepared(params, x)
+    status, outputs = attempt(_rows_of(x), arrays, hidden)
+    check(status)
+    return [finish(_like_input(y, x), dtype) for y in outputs]
 
 
 def gradient(

@@ -103,9 +103,7 @@ def _add_train(commands: argparse._SubParsersAction[_Parser]) -> None:
         "80 %% is trained with (default: the 1,797 digits that come with scikit-learn)",
     )
     option("--engine", choices=[*ENGINES, "both"], default="both", help="default: %(default)s")
-    option(
-        "--dtype", choices=DTYPES, default="float64", help="default: %(default)s"
-    )
+    option("--dtype", choices=DTYPES, default="float64", help="default: %(default)s")
     count = _integer(1, 2**31 - 1)
     for name, kind, default, meaning in (
         ("--epochs", count, 100, "rounds over the training images"),

@@ -64,6 +64,7 @@ static void sigmoid(real *out, const real *x, ptrdiff_t n)
     }
     map1(vec_sigmoid, out + i, x + i, n - i);
 }
+
 static void sigmoid_grad(real *out, const real *x, ptrdiff_t n) { map1(vec_sigmoid_grad, out, x, n); }
 static void relu(real *out, const real *x, ptrdiff_t n) { map1(vec_relu, out, x, n); }
 static void relu_grad(real *out, const real *x, ptrdiff_t n) { map1(vec_relu_grad, out, x, n); }
