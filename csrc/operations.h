@@ -228,20 +228,12 @@ struct loss_gradient {
     ptrdiff_t rows, cols;
 };
 
-/* Block by block, so that a row's probabilities are still in cache when they become its gradient. */
 static void loss_gradient_range(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
-    enum { BLOCK = 16384 / sizeof(real) }; /* half of an L1 cache at most */
     const struct loss_gradient *t = task;
-    ptrdiff_t cols = t->cols, block = cols < BLOCK / 16 ? BLOCK / cols : 16;
-    for (ptrdiff_t i = begin; i < end; i += block) {
-        ptrdiff_t rows = end - i < block ? end - i : block;
-        real *dx = t->dx + i * cols;
-        kernels()->softmax(dx, t->x + i * cols, rows, cols);
-        for (ptrdiff_t r = 0; r < rows; r++)
-            t->probability[i + r] = dx[r * cols + t->label[i + r]];
-        kernels()->subtract_label_divide(dx, dx, t->label + i, (real)t->rows, rows, cols);
-    }
+    ptrdiff_t at = begin * t->cols;
+    kernels()->softmax_label_gradient(t->dx + at, t->probability + begin, t->x + at, t->label + begin, (real)t->rows,
+                                      end - begin, t->cols);
 }
 
 int ZDL(softmax_cross_entropy_gradient)(double *loss, real *dx, const real *x, const int64_t *label, ptrdiff_t rows,

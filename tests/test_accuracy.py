@@ -319,6 +319,20 @@ def test_rows_of_every_kind_within_4_ulp(name, n, dtype, isa):
 
 
 @every_dtype
+@pytest.mark.parametrize("n", ROW_LENGTHS[1:])  # of one class t would be one-hot
+def test_the_gradient_of_the_loss_within_4_ulp(n, dtype, isa):
+    """But where it is near 0, at the labels: there, as far as softmax itself."""
+    kinds = [*exact_kinds(n, dtype, log=False).values()]
+    x, labels = np.array([row for row, _ in kinds]), np.arange(len(kinds)) * 7 % n
+    dx = zerodl_c.softmax_cross_entropy_gradient(x, labels)[1]
+    at_labels = dx[range(len(kinds)), labels]
+    np.testing.assert_array_equal(at_labels, (zerodl_c.softmax(x)[range(len(kinds)), labels] - 1) / dtype(len(kinds)))
+    for row, label, (_, exact) in zip(dx, labels, kinds, strict=True):
+        others = [j for j in range(n) if j != label]
+        assert_row(row[others], [exact[j] / len(kinds) for j in others], dtype)
+
+
+@every_dtype
 @pytest.mark.parametrize("n", ROW_LENGTHS)
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])
 def test_a_row_does_not_depend_on_its_neighbours(name, n, dtype, isa):

@@ -247,10 +247,15 @@ def softmax_cross_entropy_gradient(x: ArrayLike, t: ArrayLike) -> tuple[Any, Arr
         loss, dx = empty((), x.dtype), empty(x.shape, x.dtype)
         if _SOFTMAX_CROSS_ENTROPY_GRADIENT(id(loss), id(dx), id(x), id(t)) == OK:
             return loss[()], dx
-    (x, dtype), t = real("x", x), np.asarray(t)
-    loss, y = softmax_cross_entropy(x, t)
-    dx = softmax_cross_entropy_backward(y, t)
-    return finish(loss, dtype), finish(dx, dtype if t.dtype.kind in "biu" else np.result_type(dtype, t))
+    x, dtype = real("x", x)
+    rows, targets = _rows(x, t)
+    if targets.ndim == 1:
+        loss, dx = empty((), x.dtype), empty(rows.shape, x.dtype)
+        check(_SOFTMAX_CROSS_ENTROPY_GRADIENT(id(loss), id(dx), id(rows), id(np.asarray(targets, np.int64))))
+        return finish(loss, dtype), finish(dx.reshape(x.shape), dtype)
+    loss, y = softmax_cross_entropy(rows, targets)
+    dx = softmax_cross_entropy_backward(y, targets).reshape(x.shape)
+    return finish(loss, dtype), finish(dx, dtype if targets.dtype.kind in "biu" else np.result_type(dtype, targets))
 
 
 def _labels(y: Array, t: ArrayLike) -> tuple[Array, Array]:

@@ -27,6 +27,7 @@ const struct ZDL(kernels) ISA_TABLE = {
     .step = step,
     .softmax = softmax,
     .log_softmax = log_softmax,
+    .softmax_label_gradient = softmax_label_gradient,
     .softmax_backward = softmax_backward,
     .sum_of_squares = sum_of_squares,
     .subtract_divide = subtract_divide,

@@ -44,6 +44,32 @@ ALWAYS_INLINE vec term(vec x, range r, bool plain)
     return plain ? y : choose(r.wide, shifted_exp(x, r.max, 0), y);
 }
 
+/* What turns softmax into the gradient of its cross-entropy, (softmax(x) - one_hot(label)) / batch: the rows' labels, or
+   NULL for softmax itself, and where the labels' probabilities go. */
+typedef struct {
+    const int64_t *label;
+    real *probability;
+    real batch;
+} targets;
+
+static const targets no_targets = {0};
+
+ALWAYS_INLINE targets targets_from(targets t, ptrdiff_t row)
+{
+    return t.label ? (targets){t.label + row, t.probability + row, t.batch} : t;
+}
+
+/* Lane i of the result is what the terms of row i are multiplied by, where they sum to lane i of total. The probabilities
+   of the labels come from their terms. */
+ALWAYS_INLINE vec_sum factor_of(vec_sum total, const real *term_of_label, ptrdiff_t rows, targets t)
+{
+    if (!t.label)
+        return inverse_of(total);
+    store_up_to(t.probability, times(load(term_of_label), inverse_of(total)), rows);
+    vec batch = broadcast(t.batch), scaled = total.sum * batch;
+    return inverse_of((vec_sum){scaled, product_error(total.sum, batch, scaled) + total.error * batch});
+}
+
 /* ---- Short rows: LANES of them, one in each lane ---- */
 
 enum { SHORT_COLS = 2 * LANES };
@@ -89,16 +115,20 @@ ALWAYS_INLINE vec_sum lane_terms(vec *block, ptrdiff_t cols, range r, bool plain
 enum { BLOCKS = 4 };
 typedef vec lane_blocks[BLOCKS][SHORT_COLS];
 
-static void softmax_lanes(lane_blocks block, ptrdiff_t blocks, ptrdiff_t cols)
+ALWAYS_INLINE void softmax_lanes(lane_blocks block, ptrdiff_t rows, ptrdiff_t cols, targets t)
 {
-    vec_sum inverse[BLOCKS];
-    for (ptrdiff_t b = 0; b < blocks; b++) {
+    vec_sum factor[BLOCKS];
+    for (ptrdiff_t b = 0, first = 0; first < rows; b++, first += LANES) {
         range r = range_of_lanes(block[b], cols);
-        inverse[b] = inverse_of(r.plain ? lane_terms(block[b], cols, r, true) : lane_terms(block[b], cols, r, false));
+        vec_sum total = r.plain ? lane_terms(block[b], cols, r, true) : lane_terms(block[b], cols, r, false);
+        real term[LANES] = {0};
+        for (ptrdiff_t i = 0; t.label && i < LANES && first + i < rows; i++)
+            term[i] = ((const real *)block[b])[t.label[first + i] * LANES + i];
+        factor[b] = factor_of(total, term, rows - first, targets_from(t, first));
     }
-    for (ptrdiff_t b = 0; b < blocks; b++)
+    for (ptrdiff_t b = 0; b * LANES < rows; b++)
         for (ptrdiff_t j = 0; j < cols; j++)
-            block[b][j] = times(block[b][j], inverse[b]);
+            block[b][j] = times(block[b][j], factor[b]);
 }
 
 /* ---- Long rows: vectors of entries ---- */
@@ -217,16 +247,20 @@ ALWAYS_INLINE vec_sum of_row(vec_sum y, ptrdiff_t r)
 }
 
 /* LANES rows at a time, at most: what is to be done once for each row is done for all of them, in lanes. */
-static void softmax_rows(real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols)
+ALWAYS_INLINE void softmax_rows(real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols, targets t)
 {
     vec_sum total[LANES];
-    for (ptrdiff_t r = 0; r < rows; r++)
+    real term[LANES] = {0};
+    for (ptrdiff_t r = 0; r < rows; r++) {
         total[r] = exp_row(out + r * cols, x + r * cols, cols);
+        if (t.label)
+            term[r] = out[r * cols + t.label[r]];
+    }
     for (ptrdiff_t r = rows; r < LANES; r++)
         total[r] = total[0];
-    vec_sum inverse = inverse_of(each_sum(total));
+    vec_sum factor = factor_of(each_sum(total), term, rows, t);
     for (ptrdiff_t r = 0; r < rows; r++)
-        map_row(times, out + r * cols, out + r * cols, cols, of_row(inverse, r));
+        map_row(times, out + r * cols, out + r * cols, cols, of_row(factor, r));
 }
 
 /* ---- log_softmax ---- */
@@ -237,10 +271,12 @@ static void softmax_rows(real *out, const real *x, ptrdiff_t rows, ptrdiff_t col
 enum { POWER = MANTISSA_BITS + 8 };
 #define POWER_OF_2 ((real)((int64_t)1 << POWER))
 
-static void log_softmax_lanes(lane_blocks block, ptrdiff_t blocks, ptrdiff_t cols)
+ALWAYS_INLINE void log_softmax_lanes(lane_blocks block, ptrdiff_t rows, ptrdiff_t cols, targets t)
 {
+    (void)t;
     vec max[BLOCKS];
     vec_sum total[BLOCKS];
+    ptrdiff_t blocks = (rows + LANES - 1) / LANES;
     for (ptrdiff_t b = 0; b < blocks; b++) {
         max[b] = block[b][0];
         for (ptrdiff_t j = 1; j < cols; j++)
@@ -293,8 +329,9 @@ static vec_sum sum_of_row(const real *x, ptrdiff_t cols, vec *max, real *bias)
     return r.plain ? shifted_terms(NULL, x, cols, r) : (vec_sum){broadcast((real)NAN), broadcast(0)};
 }
 
-static void log_softmax_rows(real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols)
+ALWAYS_INLINE void log_softmax_rows(real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols, targets t)
 {
+    (void)t;
     vec_sum total[LANES];
     vec max[LANES];
     real bias[LANES] = {0}, row_max[LANES], nothing_dominates[LANES];
@@ -312,45 +349,53 @@ static void log_softmax_rows(real *out, const real *x, ptrdiff_t rows, ptrdiff_t
                 nothing_dominates[r] != 0 ? of_row(shift, r) : dominated_shift(x + r * cols, cols, row_max[r]));
 }
 
-/* ---- Softmax and log_softmax, short rows or long ---- */
+/* ---- Short rows or long ---- */
 
-typedef void lanes_function(lane_blocks block, ptrdiff_t blocks, ptrdiff_t cols);
-typedef void rows_function(real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols);
+typedef void lanes_function(lane_blocks block, ptrdiff_t rows, ptrdiff_t cols, targets t);
+typedef void rows_function(real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols, targets t);
 
-ALWAYS_INLINE void in_lanes(lanes_function *f, real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols)
+ALWAYS_INLINE void in_lanes(lanes_function *f, real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols, targets t)
 {
     lane_blocks block;
-    ptrdiff_t blocks = (rows + LANES - 1) / LANES;
-    for (ptrdiff_t b = 0, r = 0; b < blocks; b++, r += LANES)
-        to_lanes(block[b], x + r * cols, rows - r < LANES ? rows - r : LANES, cols);
-    f(block, blocks, cols);
-    for (ptrdiff_t b = 0, r = 0; b < blocks; b++, r += LANES)
-        from_lanes(out + r * cols, block[b], rows - r < LANES ? rows - r : LANES, cols);
+    for (ptrdiff_t b = 0, r = 0; r < rows; b++, r += LANES)
+        to_lanes(block[b], x + r * cols, least(LANES, rows - r), cols);
+    f(block, rows, cols, t);
+    for (ptrdiff_t b = 0, r = 0; r < rows; b++, r += LANES)
+        from_lanes(out + r * cols, block[b], least(LANES, rows - r), cols);
 }
 
 ALWAYS_INLINE void by_blocks(lanes_function *lanes, rows_function *vectors, real *out, const real *x, ptrdiff_t rows,
-                             ptrdiff_t cols)
+                             ptrdiff_t cols, targets t)
 {
     enum { CACHED = 16384 / sizeof(real) }; /* half of an L1 cache at most: the output lies beside the input */
     bool is_short = cols <= SHORT_COLS;
     ptrdiff_t step = is_short ? BLOCKS * LANES : least(LANES, 1 + CACHED / (cols + 1));
-    for (; rows > 0; rows -= step, out += step * cols, x += step * cols) {
-        ptrdiff_t count = rows < step ? rows : step;
+    for (; rows > 0; rows -= step, out += step * cols, x += step * cols, t = targets_from(t, step)) {
+        ptrdiff_t count = least(rows, step);
         if (is_short)
-            in_lanes(lanes, out, x, count, cols);
+            in_lanes(lanes, out, x, count, cols, t);
         else
-            vectors(out, x, count, cols);
+            vectors(out, x, count, cols, t);
+        for (ptrdiff_t r = 0; t.label && r < count; r++)
+            out[r * cols + t.label[r]] = (t.probability[r] - 1) / t.batch;
     }
 }
 
 static void softmax(real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols)
 {
-    by_blocks(softmax_lanes, softmax_rows, out, x, rows, cols);
+    by_blocks(softmax_lanes, softmax_rows, out, x, rows, cols, no_targets);
+}
+
+/* dx = (softmax(x) - one_hot(label)) / batch, and the labels' probabilities */
+static void softmax_label_gradient(real *dx, real *probability, const real *x, const int64_t *label, real batch,
+                                   ptrdiff_t rows, ptrdiff_t cols)
+{
+    by_blocks(softmax_lanes, softmax_rows, dx, x, rows, cols, (targets){label, probability, batch});
 }
 
 static void log_softmax(real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols)
 {
-    by_blocks(log_softmax_lanes, log_softmax_rows, out, x, rows, cols);
+    by_blocks(log_softmax_lanes, log_softmax_rows, out, x, rows, cols, no_targets);
 }
 
 /* dx = y (dout - sum(dout y)) per row. */

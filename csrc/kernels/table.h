@@ -38,6 +38,8 @@ struct ZDL(kernels) {
     binary_kernel *sigmoid_backward, *tanh_backward, *relu_backward;
     void (*step)(int64_t *out, const real *x, ptrdiff_t n);
     rows_kernel *softmax, *log_softmax;
+    void (*softmax_label_gradient)(real *dx, real *probability, const real *x, const int64_t *label, real batch,
+                                   ptrdiff_t rows, ptrdiff_t cols);
     void (*softmax_backward)(real *dx, const real *dout, const real *y, ptrdiff_t rows, ptrdiff_t cols);
     double (*sum_of_squares)(const real *y, const real *t, ptrdiff_t n);
     void (*subtract_divide)(real *dx, const real *y, const real *t, real divisor, ptrdiff_t n);
