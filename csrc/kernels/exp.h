@@ -37,23 +37,18 @@ static const real log_tail[] = { /* to 2^-36.6 */
 
 enum { EXP_TERMS = sizeof exp_tail / sizeof(real), LOG_TERMS = sizeof log_tail / sizeof(real) };
 
-/* Horner's scheme for a few terms; for more Estrin's, pairs and then pairs of pairs, so that no long chain of operations
-   waits for itself. */
+/* Horner's scheme in x^2 on pairs of terms: one more operation than Horner's in x, and half its latency. */
 ALWAYS_INLINE vec polynomial(vec x, const real *coefficient, int terms)
 {
-    enum { FEW = 5 };
-    vec part[16];
-    UNROLL for (int i = 0; i < terms; i++)
-        part[i] = broadcast(coefficient[i]);
-    UNROLL for (; terms > 1 && terms <= FEW; terms--)
-        part[terms - 2] = multiply_add(part[terms - 1], x, part[terms - 2]);
-    UNROLL for (; terms > 1; terms = (terms + 1) / 2, x = x * x) {
-        UNROLL for (int i = 0; i < terms / 2; i++)
-            part[i] = multiply_add(part[2 * i + 1], x, part[2 * i]);
-        if (terms % 2)
-            part[terms / 2] = part[terms - 1];
+    vec x2 = x * x, sum = broadcast(coefficient[terms - 1]);
+    int i = terms - 1;
+    if (terms % 2 == 0) {
+        i--;
+        sum = multiply_add(sum, x, broadcast(coefficient[i]));
     }
-    return part[0];
+    UNROLL for (i -= 2; i >= 0; i -= 2)
+        sum = multiply_add(sum, x2, multiply_add(broadcast(coefficient[i + 1]), x, broadcast(coefficient[i])));
+    return sum;
 }
 
 /* p and n with exp(x) = 2^n (1 + p.sum + p.error), for EXP_SMALLEST <= x <= EXP_LARGEST.

@@ -159,7 +159,7 @@ static extremes extremes_of_row(const real *x, ptrdiff_t cols)
 }
 
 /* So many vectors of terms are summed plainly, before the sum that keeps what rounding drops. */
-enum { GROUP = 4 };
+enum { GROUP = 8 };
 
 /* Of up to GROUP vectors of entries, `left` in all: the terms, to `terms` unless it is NULL, and their sum. *e takes in
    the entries. */
@@ -177,7 +177,7 @@ ALWAYS_INLINE vec group_terms(real *terms, const real *x, ptrdiff_t left, range 
             *e = (extremes){maximum(v, e->max), minimum(v, e->min)};
         }
     }
-    return (t[0] + t[1]) + (t[2] + t[3]);
+    return ((t[0] + t[1]) + (t[2] + t[3])) + ((t[4] + t[5]) + (t[6] + t[7]));
 }
 
 /* terms = term(x), unless terms is NULL; returns their sum. *e takes in the entries of x. */
