@@ -225,14 +225,19 @@ ALWAYS_INLINE ptrdiff_t to_alignment(const real *p)
     return (ptrdiff_t)((0 - (uintptr_t)p) % VECTOR_BYTES / sizeof(real));
 }
 
+enum { ALIGNED_COLS = 16 * LANES };
+
 /* out = f(x, y) for a row. */
 ALWAYS_INLINE void map_row(vec f(vec, vec_sum), real *out, const real *x, ptrdiff_t cols, vec_sum y)
 {
     ptrdiff_t head = to_alignment(out), i = 0;
-    if (head && cols > 16 * LANES) {
+    if (head && cols > ALIGNED_COLS) {
         store_part(out, f(load_part(x, head), y), head);
         i = head;
     }
+    for (; i + 4 * LANES <= cols; i += 4 * LANES)
+        UNROLL for (int k = 0; k < 4 * LANES; k += LANES)
+            store(out + i + k, f(load(x + i + k), y));
     for (; i < cols; i += LANES)
         store_up_to(out + i, f(load_up_to(x + i, cols - i), y), cols - i);
 }
@@ -249,18 +254,21 @@ ALWAYS_INLINE vec_sum of_row(vec_sum y, ptrdiff_t r)
 /* LANES rows at a time, at most: what is to be done once for each row is done for all of them, in lanes. */
 ALWAYS_INLINE void softmax_rows(real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols, targets t)
 {
+    vec aligned[LANES][ALIGNED_COLS / LANES];
     vec_sum total[LANES];
-    real term[LANES] = {0};
+    bool is_aligned = cols > ALIGNED_COLS;
+    real *terms = is_aligned ? out : (real *)aligned, term[LANES] = {0};
+    ptrdiff_t stride = is_aligned ? cols : ALIGNED_COLS;
     for (ptrdiff_t r = 0; r < rows; r++) {
-        total[r] = exp_row(out + r * cols, x + r * cols, cols);
+        total[r] = exp_row(terms + r * stride, x + r * cols, cols);
         if (t.label)
-            term[r] = out[r * cols + t.label[r]];
+            term[r] = terms[r * stride + t.label[r]];
     }
     for (ptrdiff_t r = rows; r < LANES; r++)
         total[r] = total[0];
     vec_sum factor = factor_of(each_sum(total), term, rows, t);
     for (ptrdiff_t r = 0; r < rows; r++)
-        map_row(times, out + r * cols, out + r * cols, cols, of_row(factor, r));
+        map_row(times, out + r * cols, terms + r * stride, cols, of_row(factor, r));
 }
 
 /* ---- log_softmax ---- */
