@@ -101,9 +101,9 @@ def check_out(out: Array | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -
 def room(shape: tuple[int, ...], compute: np.dtype[Any], out: Array | None, *inputs: Array) -> Array:
     """Where C writes: `out` if it is contiguous, of dtype `compute` and apart from the inputs."""
     if type(out) is not ndarray or out.dtype != compute or not out.flags.carray:
-        return np.empty(shape, compute)
+        return empty(shape, compute)
     if any(np.may_share_memory(out, x) for x in inputs):
-        return np.empty(shape, compute)
+        return empty(shape, compute)
     return out
 
 

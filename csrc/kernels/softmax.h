@@ -12,6 +12,19 @@
 #define NARROW ((real)85)
 #endif
 
+/* Largest and smallest entries, by lanes. */
+typedef struct {
+    vec max, min;
+} extremes;
+
+ALWAYS_INLINE extremes extremes_of(vec v) { return (extremes){v, v}; }
+
+ALWAYS_INLINE void take_in(extremes *e, vec v)
+{
+    e->max = maximum(v, e->max);
+    e->min = minimum(v, e->min);
+}
+
 /* How exp(x) is kept in range: the rows' largest entries, and their nearest powers of 2. */
 typedef struct {
     vec max, bias;
@@ -19,11 +32,11 @@ typedef struct {
     bool plain; /* there are none: entries are moderate and close together */
 } range;
 
-ALWAYS_INLINE range range_of(vec max, vec min)
+ALWAYS_INLINE range range_of(extremes e)
 {
-    mask wide = less_equal(min, max - NARROW) | less_equal(broadcast(MODERATE), absolute(max));
-    vec bias = multiply_add(max, broadcast(LOG2_E), broadcast(ROUNDER)) - ROUNDER;
-    return (range){max, bias, wide, !any(wide)};
+    mask wide = less_equal(e.min, e.max - NARROW) | less_equal(broadcast(MODERATE), absolute(e.max));
+    vec bias = multiply_add(e.max, broadcast(LOG2_E), broadcast(ROUNDER)) - ROUNDER;
+    return (range){e.max, bias, wide, !any(wide)};
 }
 
 /* 2^power exp(x - max), with the rounding error of x - max. Below EXP_SMALLEST that may be nan, and the result
@@ -95,12 +108,10 @@ static void from_lanes(real *x, const vec *block, ptrdiff_t rows, ptrdiff_t cols
 
 static range range_of_lanes(const vec *block, ptrdiff_t cols)
 {
-    vec max = block[0], min = block[0];
-    for (ptrdiff_t j = 1; j < cols; j++) {
-        max = maximum(max, block[j]);
-        min = minimum(min, block[j]);
-    }
-    return range_of(max, min);
+    extremes e = extremes_of(block[0]);
+    for (ptrdiff_t j = 1; j < cols; j++)
+        take_in(&e, block[j]);
+    return range_of(e);
 }
 
 ALWAYS_INLINE vec_sum lane_terms(vec *block, ptrdiff_t cols, range r, bool plain)
@@ -133,11 +144,6 @@ ALWAYS_INLINE void softmax_lanes(lane_blocks block, ptrdiff_t rows, ptrdiff_t co
 
 /* ---- Long rows: vectors of entries ---- */
 
-/* Largest and smallest entries of a row, by lanes. */
-typedef struct {
-    vec max, min;
-} extremes;
-
 /* If no entry is far from 0, exp needs no shift. */
 static bool is_near(extremes e) { return !any(less(broadcast(NEAR), e.max) | less(e.min, broadcast(-NEAR))); }
 
@@ -145,16 +151,14 @@ ALWAYS_INLINE range unshifted(void) { return (range){.plain = true}; }
 
 static range range_of_row(extremes e)
 {
-    return is_near(e) ? unshifted() : range_of(broadcast(largest(e.max)), broadcast(-largest(-e.min)));
+    return is_near(e) ? unshifted() : range_of((extremes){broadcast(largest(e.max)), broadcast(-largest(-e.min))});
 }
 
 static extremes extremes_of_row(const real *x, ptrdiff_t cols)
 {
-    extremes e = {broadcast(x[0]), broadcast(x[0])};
-    for (ptrdiff_t i = 0; i < cols; i += LANES) {
-        vec v = load_up_to_or(x + i, cols - i, broadcast(x[0]));
-        e = (extremes){maximum(v, e.max), minimum(v, e.min)};
-    }
+    extremes e = extremes_of(broadcast(x[0]));
+    for (ptrdiff_t i = 0; i < cols; i += LANES)
+        take_in(&e, load_up_to_or(x + i, cols - i, broadcast(x[0])));
     return e;
 }
 
@@ -174,7 +178,7 @@ ALWAYS_INLINE vec group_terms(real *terms, const real *x, ptrdiff_t left, range 
             if (terms)
                 store_up_to(terms + k * LANES, y, n);
             t[k] = keep_up_to(y, n);
-            *e = (extremes){maximum(v, e->max), minimum(v, e->min)};
+            take_in(e, v);
         }
     }
     return ((t[0] + t[1]) + (t[2] + t[3])) + ((t[4] + t[5]) + (t[6] + t[7]));
@@ -197,7 +201,7 @@ ALWAYS_INLINE vec_sum row_terms(real *terms, const real *x, ptrdiff_t cols, rang
 
 ALWAYS_INLINE vec_sum shifted_terms(real *terms, const real *x, ptrdiff_t cols, range r)
 {
-    extremes e = {broadcast(0), broadcast(0)};
+    extremes e = extremes_of(broadcast(0));
     return r.plain ? row_terms(terms, x, cols, r, true, &e) : row_terms(terms, x, cols, r, false, &e);
 }
 
@@ -205,7 +209,7 @@ ALWAYS_INLINE vec_sum shifted_terms(real *terms, const real *x, ptrdiff_t cols, 
    are comes out on the way. */
 ALWAYS_INLINE vec_sum unshifted_terms(real *terms, const real *x, ptrdiff_t cols, extremes *e)
 {
-    *e = (extremes){broadcast(x[0]), broadcast(x[0])};
+    *e = extremes_of(broadcast(x[0]));
     return row_terms(terms, x, cols, unshifted(), true, e);
 }
 
@@ -218,20 +222,21 @@ static vec_sum exp_row(real *terms, const real *x, ptrdiff_t cols)
     return is_near(e) ? total : shifted_terms(terms, x, cols, range_of_row(e));
 }
 
-/* How many elements lie before the first that is at the address of a whole vector. A pass that does little but load and
-   store takes twice as long across such addresses. */
+/* A pass that does little but load and store takes twice as long across the addresses of whole vectors. A row of up to
+   PADDED_COLS entries has its terms in a place that begins at such an address; a longer one has its passes begin there. */
+enum { PADDED_COLS = 16 * LANES };
+
+/* How many elements lie before the first that is at the address of a whole vector. */
 ALWAYS_INLINE ptrdiff_t to_alignment(const real *p)
 {
     return (ptrdiff_t)((0 - (uintptr_t)p) % VECTOR_BYTES / sizeof(real));
 }
 
-enum { ALIGNED_COLS = 16 * LANES };
-
 /* out = f(x, y) for a row. */
 ALWAYS_INLINE void map_row(vec f(vec, vec_sum), real *out, const real *x, ptrdiff_t cols, vec_sum y)
 {
     ptrdiff_t head = to_alignment(out), i = 0;
-    if (head && cols > ALIGNED_COLS) {
+    if (head && cols > PADDED_COLS) {
         store_part(out, f(load_part(x, head), y), head);
         i = head;
     }
@@ -254,11 +259,11 @@ ALWAYS_INLINE vec_sum of_row(vec_sum y, ptrdiff_t r)
 /* LANES rows at a time, at most: what is to be done once for each row is done for all of them, in lanes. */
 ALWAYS_INLINE void softmax_rows(real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols, targets t)
 {
-    vec aligned[LANES][ALIGNED_COLS / LANES];
+    vec padded[LANES][PADDED_COLS / LANES];
     vec_sum total[LANES];
-    bool is_aligned = cols > ALIGNED_COLS;
-    real *terms = is_aligned ? out : (real *)aligned, term[LANES] = {0};
-    ptrdiff_t stride = is_aligned ? cols : ALIGNED_COLS;
+    bool is_padded = cols <= PADDED_COLS;
+    real *terms = is_padded ? (real *)padded : out, term[LANES] = {0};
+    ptrdiff_t stride = is_padded ? PADDED_COLS : cols;
     for (ptrdiff_t r = 0; r < rows; r++) {
         total[r] = exp_row(terms + r * stride, x + r * cols, cols);
         if (t.label)
