@@ -2,3 +2,4 @@
 #include "operations.h"
 
 #include "network.h"
+#include "network_difference.h"

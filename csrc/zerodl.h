@@ -175,6 +175,16 @@ int zdl_network_gradient_f64(double *const *dw, double *const *db, double *const
                              ptrdiff_t x_row, ptrdiff_t x_col, const int64_t *label, const double *t, ptrdiff_t batch,
                              const struct zdl_network_f64 *net);
 
+/* dw[l], db[l] = (L(w + h) - L(w - h)) / 2h for each parameter by itself, where L is the mean cross-entropy of
+   softmax(a[depth - 1]) for label[batch] or, if that is NULL, half the sum of squares of a[depth - 1] - t, and in either
+   case decay / 2 times the sum of squares of every w[l]. Both losses are computed, but only what the parameter changes.
+   If each layer's inputs are numbered after those of the layer before it, its bias being the last of them, these are the
+   gradients of inputs begin to end of the width[0] + 1 + ... + width[depth - 1] + 1; the others are left alone. */
+int zdl_network_numerical_gradient(double *const *dw, double *const *db, const double *x, ptrdiff_t x_row,
+                                   ptrdiff_t x_col, const int64_t *label, const double *t, ptrdiff_t batch,
+                                   double decay, double h, ptrdiff_t begin, ptrdiff_t end,
+                                   const struct zdl_network_f64 *net);
+
 /* ---- Optimizers: n parameters in place ---- */
 
 /* param -= lr * grad */

@@ -7,19 +7,24 @@ targets that are floats promote.
 
 from collections.abc import Callable, Mapping
 from math import prod
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 from numpy import empty, ndarray
 from numpy.typing import ArrayLike
 
-from ._bridge import OK, Array, check, finish, lib, reals
+from ._bridge import FLOAT64, OK, Array, check, finish, lib, real, reals
 from .reference.functions import _rows
+from .reference.gradient import _positive
 
-__all__ = ["forward", "gradient", "predict"]
+__all__ = ["forward", "gradient", "numerical_gradient", "predict"]
+
+_TURN = 0.05  # seconds that C may keep Python waiting
 
 MOST_LAYERS = lib.NP_MOST_LAYERS
 _PREDICT, _FORWARD, _GRADIENT = lib.np_network_predict, lib.np_network_forward, lib.np_network_gradient
+_NUMERICAL_GRADIENT = lib.np_network_numerical_gradient
 
 
 def predict(params: Mapping[str, ArrayLike], x: ArrayLike, hidden: int) -> Array:
@@ -80,6 +85,55 @@ def _gradient(x: Array, t: Any, arrays: Any, hidden: int) -> tuple[int, list[Arr
     kept, grads = _room_for_outputs(x, arrays), [empty(array.shape, array.dtype) for array in arrays]
     ids = [*map(id, grads)], [*map(id, kept)], id(x), id(t), [*map(id, arrays)]
     return _GRADIENT(*ids, len(arrays) // 2, hidden), grads, kept
+
+
+def numerical_gradient(
+    params: Mapping[str, ArrayLike],
+    x: ArrayLike,
+    t: ArrayLike,
+    hidden: int,
+    *,
+    h: float,
+    squared: bool = False,
+    decay: float = 0.0,
+) -> dict[str, Array]:
+    """The central differences of a net's loss in each parameter, each in its parameter's float dtype.
+
+    The loss is the cross-entropy of the softmax or, if `squared`, half the sum of squares of the
+    last layer's sums less t; and decay / 2 times the sum of squares of each W. It is computed in
+    float64, whatever x and the parameters are. C gets a few milliseconds' work at a time, so that
+    Ctrl-C is heard.
+    """
+    h = _positive(h)
+    keys, dtypes = [*params], [np.asarray(p).dtype for p in params.values()]
+    x, arrays, _, _ = _prepared(params, x)
+    x, *arrays = (np.asarray(array, FLOAT64) for array in (_rows_of(x), *arrays))
+    for key, array in zip(keys, arrays, strict=True):
+        if (array + h == array).any() or (array - h == array).any():
+            raise ValueError(f"h = {h} is lost in {key}: an entry plus or minus h is that entry again")
+    t = _targets((len(x), arrays[-1].size), t, squared)
+
+    grads = [empty(array.shape) for array in arrays]
+    ids = [*map(id, grads)], id(x), id(t), [*map(id, arrays)], len(arrays) // 2, hidden, decay, h
+    begin, end, count = 0, sum(len(W) + 1 for W in arrays[::2]), 64
+    while begin < end:
+        start = perf_counter()
+        check(_NUMERICAL_GRADIENT(*ids, begin, min(begin + count, end)))
+        begin += count
+        count = max(int(count * min(_TURN / (perf_counter() - start), 16)), 8 * lib.zdl_get_num_threads())
+    return {key: finish(grad, dtype if dtype.kind == "f" else FLOAT64)
+            for key, grad, dtype in zip(keys, grads, dtypes, strict=True)}
+
+
+def _targets(shape: tuple[int, int], t: ArrayLike, squared: bool) -> Array:
+    """Labels of C's type, or the targets of a squared error, for outputs of this shape."""
+    if squared:
+        t, _ = real("t", t)
+        if t.size != prod(shape):
+            raise ValueError(f"t must have the outputs' shape {shape}, got {t.shape}")
+        return np.asarray(t.reshape(shape), FLOAT64)
+    t = _rows(empty(shape), t)[1]
+    return np.asarray(t if t.ndim == 1 else t.argmax(axis=1), np.int64)
 
 
 def _may_be_plain(x: Any, arrays: list[Any]) -> bool:

@@ -7,6 +7,9 @@
 #include "exp.h"
 
 #include "activation.h"
+#if REAL_BITS == 64
+#include "difference.h"
+#endif
 #include "loss.h"
 #include "matmul.h"
 #include "optimizer.h"
@@ -36,4 +39,9 @@ const struct ZDL(kernels) ISA_TABLE = {
     .matmul = matmul,
     .sgd = sgd,
     .peak = peak,
+#if REAL_BITS == 64
+    .activate_sum = activate_sum,
+    .add_outer = add_outer,
+    .cross_entropy_difference = cross_entropy_difference,
+#endif
 };

@@ -1,4 +1,4 @@
-/* The table of one ISA's kernels for one element type: what operations.h and network.h call, a range of the output at a time. */
+/* The table of one ISA's kernels for one element type: what operations.h and the network headers call, a range of the output at a time. */
 #ifndef ZERODL_TABLE_H
 #define ZERODL_TABLE_H
 
@@ -49,6 +49,13 @@ struct ZDL(kernels) {
     bool (*matmul)(const product *t);
     void (*sgd)(real *param, const real *grad, real lr, ptrdiff_t n);
     double (*peak)(ptrdiff_t rounds);
+#if REAL_BITS == 64
+    void (*activate_sum)(real *out, const real *a, real s, const real *v, enum zdl_activation f, ptrdiff_t n);
+    void (*add_outer)(real *out, ptrdiff_t out_row, const real *a, ptrdiff_t a_row, const real *u, const real *v,
+                      ptrdiff_t m, ptrdiff_t n);
+    void (*cross_entropy_difference)(real *out, const real *above, const real *below, ptrdiff_t row, ptrdiff_t classes,
+                                     const int64_t *label, ptrdiff_t n);
+#endif
 };
 
 /* One per ISA: isa/<name>_f32.c and isa/<name>_f64.c. */

@@ -480,6 +480,24 @@ int np_network_gradient(const uintptr_t *grads, const uintptr_t *kept, uintptr_t
                                     label, dense.at, in->rows, &f32);
 }
 
+int np_network_numerical_gradient(const uintptr_t *grads, uintptr_t x, uintptr_t t, const uintptr_t *params, int depth,
+                                  enum zdl_activation hidden, double decay, double h, ptrdiff_t begin, ptrdiff_t end)
+{
+    net_arrays net;
+    array labels, targets = {0};
+    if (!read_net(&net, x, params, depth) || !read_layers(&net, net.dw, net.db, grads) || !is_double(&net.x) ||
+        !net.x.rows)
+        return NP_NOT_PLAIN;
+    const array *in = &net.x;
+    bool labelled = read_labels(&labels, t, in->rows, net.width[depth]);
+    if (!labelled && (!read_reals(&targets, &t, 1) || !is_double(&targets) || !targets.contiguous ||
+                      !is_matrix(&targets, in->rows, net.width[depth])))
+        return NP_NOT_PLAIN;
+    struct zdl_network_f64 f64 = network_f64(&net, hidden);
+    return zdl_network_numerical_gradient(&net.dw->f64, &net.db->f64, in->at, in->row, in->col,
+                                          labelled ? labels.at : NULL, targets.at, in->rows, decay, h, begin, end, &f64);
+}
+
 /* ---- Optimizers ---- */
 
 int np_sgd(uintptr_t param, uintptr_t grad, double lr)

@@ -63,6 +63,11 @@ int np_network_forward(const uintptr_t *kept, uintptr_t x, const uintptr_t *para
 int np_network_gradient(const uintptr_t *grads, const uintptr_t *kept, uintptr_t x, uintptr_t t,
                         const uintptr_t *params, int depth, enum zdl_activation hidden);
 
+/* All are float64. t is (rows,) int64 labels, or (rows, cols) for half the sum of squares; inputs begin to end are those
+   of zdl_network_numerical_gradient. */
+int np_network_numerical_gradient(const uintptr_t *grads, uintptr_t x, uintptr_t t, const uintptr_t *params, int depth,
+                                  enum zdl_activation hidden, double decay, double h, ptrdiff_t begin, ptrdiff_t end);
+
 /* ---- Optimizers: param changes in place; grad lies apart from it ---- */
 
 int np_sgd(uintptr_t param, uintptr_t grad, double lr);

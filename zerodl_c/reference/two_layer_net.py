@@ -1,5 +1,6 @@
 """Two small networks: one weight alone, and one hidden layer with backpropagation."""
 
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from .functions import (
     softmax_cross_entropy_backward,
     softmax_loss,
 )
-from .gradient import numerical_gradient
+from .gradient import _float_dtype, numerical_gradient
 
 Array = NDArray[Any]
 
@@ -134,10 +135,15 @@ class TwoLayerNet:
         """
         return self.gradient(x, t)
 
-    def numerical_gradient(self, x: ArrayLike, t: ArrayLike) -> dict[str, Array]:
-        """Gradients of the loss by central differences: slow, and a check of `gradient`."""
+    def numerical_gradient(self, x: ArrayLike, t: ArrayLike, h: float = 1e-4) -> dict[str, Array]:
+        """Gradients of the loss by central differences: slow, and a check of `gradient`.
+
+        Of narrower parameters too, the losses are float64: in float32 they would hardly differ.
+        """
+        net = copy(self)
+        net.params = {key: np.asarray(param, np.float64) for key, param in self.params.items()}
         return {
-            key: numerical_gradient(lambda _: self.loss(x, t), param)
+            key: numerical_gradient(lambda _: net.loss(x, t), net.params[key], h).astype(_float_dtype(param))
             for key, param in self.params.items()
         }
 
