@@ -129,6 +129,17 @@ class TestTrain:
         names = ["curves.png", f"params_{engine}.npz"]
         assert sorted(path.name for path in (tmp_path / "one").iterdir()) == names
 
+    def test_by_numerical_gradients_alone(self, capsys, curves, monkeypatch, tmp_path):
+        assert cli.main([*QUICK, "--engine", "c", "--out", str(tmp_path)]) == 0
+        expected = curves["c"]["loss"]
+        curves.clear()
+        monkeypatch.delattr(zerodl_c.TwoLayerNet, "gradient")
+        monkeypatch.delattr(zerodl_c.reference.TwoLayerNet, "gradient")
+        assert cli.main([*QUICK, "--gradient", "numerical", "--out", str(tmp_path)]) == 0
+        np.testing.assert_allclose(curves["c"]["loss"], expected, rtol=1e-6)
+        assert list(curves) == ["c"]
+        assert "numerical" in capsys.readouterr().out
+
     def test_seed_sets_weights_and_batches(self, curves, tmp_path):
         results = []
         for seed in ("1", "1", "2"):

@@ -28,6 +28,7 @@ TURNS = 5
 PAUSE = 0.2  # seconds; zerodl_c.bench.timing says why
 ENGINES = {"c": zerodl_c, "numpy": zerodl_c.reference}
 DTYPES = ["float64", "float32"]
+GRADIENTS = {"backpropagation": "gradient", "numerical": "numerical_gradient"}  # methods of a net
 # zerodl_c.bench.ENGINES, which is loaded by the command alone
 BENCH_ENGINES = ["c", "numpy", "torch", "scipy", "sklearn", "onnxruntime", "jax"]
 
@@ -102,7 +103,17 @@ def _add_train(commands: argparse._SubParsersAction[_Parser]) -> None:
         help="folder with the IDX files of MNIST or Fashion-MNIST, .gz or not; of a single pair, "
         "80 %% is trained with (default: the 1,797 digits that come with scikit-learn)",
     )
-    option("--engine", choices=[*ENGINES, "both"], default="both", help="default: %(default)s")
+    option(
+        "--engine",
+        choices=[*ENGINES, "both"],
+        help="default: both, or of --gradient numerical, which takes NumPy hours, c",
+    )
+    option(
+        "--gradient",
+        choices=GRADIENTS,
+        default="backpropagation",
+        help="numerical: by central differences of the loss alone (default: %(default)s)",
+    )
     option("--dtype", choices=DTYPES, default="float64", help="default: %(default)s")
     count = _integer(1, 2**31 - 1)
     for name, kind, default, meaning in (
@@ -214,10 +225,11 @@ def train(args: argparse.Namespace) -> None:
     data = _load(args)
     if args.out:
         _prepare(args.out)
+    args.engine = args.engine or ("both" if args.gradient == "backpropagation" else "c")
     engines = list(ENGINES) if args.engine == "both" else [args.engine]
     _say(
         f"{data.name}: {len(data.x_train)} images to train with, {len(data.x_test)} to test with\n"
-        f"net {data.x_train.shape[1]}-{args.hidden}-{CLASSES}, {args.dtype}, epochs {args.epochs}, "
+        f"net {data.x_train.shape[1]}-{args.hidden}-{CLASSES}, {args.dtype}, {args.gradient}, epochs {args.epochs}, "
         f"batch size {args.batch_size}, lr {args.lr:g}, seed {args.seed}, threads {args.threads}\n"
     )
     # A net that diverges is reported by evaluate(), once, rather than by NumPy's warnings.
@@ -236,6 +248,7 @@ class _Run:
     engine: str
     net: TwoLayerNet
     optimizer: SGD
+    gradient: str  # a method of the net
     images: int = 0
     seconds: float = 0.0
     curves: dict[str, list[float]] = field(
@@ -244,7 +257,7 @@ class _Run:
 
     def step(self, x: np.ndarray, t: np.ndarray) -> None:
         start = time.perf_counter()
-        self.optimizer.update(self.net.params, self.net.gradient(x, t))
+        self.optimizer.update(self.net.params, getattr(self.net, self.gradient)(x, t))
         self.seconds += time.perf_counter() - start
         self.images += len(x)
 
@@ -296,7 +309,7 @@ def _start(engine: str, data: Dataset, args: argparse.Namespace) -> _Run:
     net = module.TwoLayerNet(
         data.x_train.shape[1], args.hidden, CLASSES, dtype=np.dtype(args.dtype)
     )
-    return _Run(engine, net, module.SGD(args.lr))
+    return _Run(engine, net, module.SGD(args.lr), GRADIENTS[args.gradient])
 
 
 def _fit(runs: list[_Run], data: Dataset, args: argparse.Namespace) -> None:
