@@ -6,7 +6,8 @@ struct differences {
     const network *net;
     matrix x;
     ptrdiff_t batch;
-    real *const *a, *const *z; /* each layer's sums and outputs as they are */
+    real *const *a;   /* each layer's sums as they are, [batch, width[l + 1]] */
+    real *const *a_t, *const *z_t; /* [width[l + 1], batch]: the same, and the outputs */
     const int64_t *label;
     const real *t;
     real decay, h, loss;
@@ -15,31 +16,22 @@ struct differences {
     int failed;
 };
 
-enum { PAIRS = 256 };
+/* So many samples are worked on at a time, at most, and of each so many units; and so many pairs of a sample and a unit
+   that changes in it. Kernels may read, and write, a vector's elements beyond. */
+enum { SAMPLES = 256, UNITS = 8, PAIRS = 256, SLACK = 16 };
 
-/* What a thread works on: samples that one input reaches, each paired with some of the units. Arrays of 2 PAIRS hold
-   what belongs to the weight's step up, and PAIRS further on what belongs to its step down. */
-struct pairs {
-    ptrdiff_t reached[PAIRS]; /* samples */
-    real input[PAIRS];        /* of the reached samples */
-    ptrdiff_t sample[PAIRS], unit[PAIRS];
-    real a[PAIRS], z[PAIRS], change[2 * PAIRS]; /* the unit's sum and output, and the change of the output */
-    int64_t label[PAIRS];
-    real difference[PAIRS]; /* of the losses */
-    ptrdiff_t classes;
-    real *output;  /* [classes, PAIRS]: sums of the last layer, of the reached samples */
-    real *score;   /* [classes, 2 PAIRS]: what becomes of them */
+/* What a thread works in. Arrays of two hold what belongs to the step up, and to the step down. */
+struct workspace {
+    ptrdiff_t sample[SAMPLES]; /* that the input in hand reaches */
+    real label[SAMPLES + SLACK], input[SAMPLES + SLACK];
+    real a[UNITS][SAMPLES + SLACK], z[UNITS][SAMPLES + SLACK], change[UNITS][2][SAMPLES + SLACK];
     real *one_hot; /* [classes] */
-    real *rows, *next_rows; /* [2 PAIRS, the widest layer]: a layer's outputs, and the next layer's */
+    real *score;   /* [classes, SAMPLES]: sums of the last layer, of these samples */
+    /* Where layers lie between a unit and the scores: the pairs, and [2 PAIRS, the widest layer] of their outputs. */
+    ptrdiff_t pairs, pair_sample[PAIRS], pair_unit[PAIRS];
+    real pair_label[PAIRS + SLACK], pair_change[2][PAIRS], none[PAIRS + SLACK];
+    real *rows, *next_rows, *pair_score[2];
 };
-
-static real input_of(const struct differences *t, int l, ptrdiff_t i, ptrdiff_t sample)
-{
-    ptrdiff_t width = t->net->width[l];
-    if (i == width)
-        return 1;
-    return l ? t->z[l - 1][sample * width + i] : t->x.at[sample * t->x.row + i * t->x.col];
-}
 
 static real parameter(const struct differences *t, int l, ptrdiff_t i, ptrdiff_t j)
 {
@@ -47,161 +39,177 @@ static real parameter(const struct differences *t, int l, ptrdiff_t i, ptrdiff_t
     return i == t->net->width[l] ? t->net->b[l][j] : t->net->w[l][i * n + j];
 }
 
-/* Find samples from *next on that input i of layer l reaches, PAIRS at most; returns how many. */
-static ptrdiff_t reach(struct pairs *p, const struct differences *t, int l, ptrdiff_t i, ptrdiff_t *next)
+/* Input i of layer l of a sample; the last is 1, for the bias. */
+static real input_of(const struct differences *t, int l, ptrdiff_t i, ptrdiff_t sample)
+{
+    if (i == t->net->width[l])
+        return 1;
+    return l ? t->z_t[l - 1][i * t->batch + sample] : t->x.at[sample * t->x.row + i * t->x.col];
+}
+
+/* Find samples from *next on that input i of layer l reaches, SAMPLES at most; returns how many. */
+static ptrdiff_t reach(struct workspace *w, const struct differences *t, int l, ptrdiff_t i, ptrdiff_t *next)
 {
     ptrdiff_t count = 0;
-    for (; *next < t->batch && count < PAIRS; ++*next) {
+    for (; *next < t->batch && count < SAMPLES; ++*next) {
         real input = input_of(t, l, i, *next);
-        p->reached[count] = *next;
-        p->input[count] = input;
+        w->sample[count] = *next;
+        w->input[count] = input;
+        w->label[count] = t->label ? (real)t->label[*next] : 0;
         count += input != 0; /* nan does reach */
     }
-    const real *sums = t->a[t->net->depth - 1];
-    for (ptrdiff_t c = 0; c < p->classes; c++)
+    const real *sums = t->a_t[t->net->depth - 1];
+    for (ptrdiff_t c = 0; c < t->net->width[t->net->depth]; c++)
         for (ptrdiff_t k = 0; k < count; k++)
-            p->output[c * PAIRS + k] = sums[p->reached[k] * p->classes + c];
+            w->score[c * SAMPLES + k] = sums[c * t->batch + w->sample[k]];
     return count;
 }
 
-/* Pair `units` units from `first` on with the reached samples, and see how the steps of their weights change them. */
-static void change_units(struct pairs *p, const struct differences *t, int l, ptrdiff_t i, ptrdiff_t first,
-                         ptrdiff_t units, ptrdiff_t reached)
+/* How the steps of the weights from input i change units of layer l, from `first` on, in the samples. */
+static void change_units(struct workspace *w, const struct differences *t, int l, ptrdiff_t i, ptrdiff_t first,
+                         ptrdiff_t units, ptrdiff_t count)
 {
-    ptrdiff_t n = t->net->width[l + 1];
     bool last = l == t->net->depth - 1;
-    const real *outputs = last ? t->a[l] : t->z[l];
-    for (ptrdiff_t k = 0; k < reached; k++)
-        for (ptrdiff_t j = 0, q = k; j < units; j++, q += reached) {
-            p->sample[q] = p->reached[k];
-            p->unit[q] = first + j;
-            p->a[q] = t->a[l][p->reached[k] * n + first + j];
-            p->z[q] = outputs[p->reached[k] * n + first + j];
+    for (ptrdiff_t u = 0; u < units; u++) {
+        const real *a = t->a_t[l] + (first + u) * t->batch, *z = last ? a : t->z_t[l] + (first + u) * t->batch;
+        for (ptrdiff_t k = 0; k < count; k++) {
+            w->a[u][k] = a[w->sample[k]];
+            w->z[u][k] = z[w->sample[k]];
         }
-    for (ptrdiff_t j = 0, q = 0; j < units; j++, q += reached) {
-        real w = parameter(t, l, i, first + j), up = (w + t->h) - w, down = (w - t->h) - w;
-        enum zdl_activation f = last ? ZDL_IDENTITY : t->net->hidden;
-        kernels()->activate_sum(p->change + q, p->a + q, up, p->input, f, reached);
-        kernels()->activate_sum(p->change + PAIRS + q, p->a + q, down, p->input, f, reached);
     }
-    for (ptrdiff_t q = 0; q < units * reached; q++) {
-        bool fixed = isinf(p->a[q]); /* whatever the weight of an infinite input */
-        p->change[q] = fixed ? 0 : p->change[q] - p->z[q];
-        p->change[PAIRS + q] = fixed ? 0 : p->change[PAIRS + q] - p->z[q];
+    for (ptrdiff_t u = 0; u < units; u++) {
+        real weight = parameter(t, l, i, first + u), step[2] = {(weight + t->h) - weight, (weight - t->h) - weight};
+        for (int side = 0; side < 2; side++)
+            kernels()->activation_change(w->change[u][side], w->a[u], w->z[u], step[side], w->input,
+                                         last ? ZDL_IDENTITY : t->net->hidden, count);
     }
 }
 
-/* The scores, where the units are those of the last layer, or feed it. */
-static void score_at_once(struct pairs *p, const struct differences *t, int l, ptrdiff_t pairs, ptrdiff_t reached)
+/* The losses of the samples s above less those below; labels or samples tell the targets. */
+static real compare_losses(const struct differences *t, stepped_scores s, const real *label, const ptrdiff_t *sample)
+{
+    if (t->label)
+        return kernels()->cross_entropy_difference(&s, label);
+    real sum = 0;
+    for (ptrdiff_t k = 0; k < s.n; k++)
+        for (ptrdiff_t c = 0; c < s.classes; c++) {
+            real target = t->t[sample[k] * s.classes + c];
+            real up = s.score[0][c * s.row + k] + s.change[0][k] * s.weight[c] - target;
+            real down = s.score[1][c * s.row + k] + s.change[1][k] * s.weight[c] - target;
+            sum += (up - down) * (up + down) / 2;
+        }
+    return sum;
+}
+
+/* Units of the last layer change one score each; those of the layer before it change all scores at once. */
+static real compare_at_once(struct workspace *w, const struct differences *t, int l, ptrdiff_t first, ptrdiff_t u,
+                            ptrdiff_t count)
 {
     int last = t->net->depth - 1;
-    for (ptrdiff_t q = 0; q < pairs; q += reached) {
-        ptrdiff_t unit = p->unit[q];
-        if (l == last)
-            p->one_hot[unit] = 1;
-        const real *weights = l == last ? p->one_hot : t->net->w[last] + unit * p->classes;
-        for (ptrdiff_t side = q; side < 2 * PAIRS; side += PAIRS)
-            kernels()->add_outer(p->score + side, 2 * PAIRS, p->output, PAIRS, weights, p->change + side, p->classes,
-                                 reached);
-        if (l == last)
-            p->one_hot[unit] = 0;
-    }
+    ptrdiff_t classes = t->net->width[last + 1], j = first + u;
+    if (l == last)
+        w->one_hot[j] = 1;
+    stepped_scores s = {{w->score, w->score}, {w->change[u][0], w->change[u][1]},
+                        l == last ? w->one_hot : t->net->w[last] + j * classes, SAMPLES, classes, count};
+    real difference = compare_losses(t, s, w->label, w->sample);
+    if (l == last)
+        w->one_hot[j] = 0;
+    return difference;
 }
 
-/* Drop the pairs whose units do not change, as those of relu often do not; returns how many are left. */
-static ptrdiff_t keep_changed(struct pairs *p, ptrdiff_t pairs)
+/* Keep what changes, as outputs of relu often do not, for compare_by_layers. */
+static void add_pairs(struct workspace *w, ptrdiff_t first, ptrdiff_t u, ptrdiff_t count)
 {
-    ptrdiff_t kept = 0;
-    for (ptrdiff_t q = 0; q < pairs; q++) {
-        real up = p->change[q], down = p->change[PAIRS + q];
-        p->sample[kept] = p->sample[q];
-        p->unit[kept] = p->unit[q];
-        p->change[kept] = up;
-        p->change[PAIRS + kept] = down;
-        kept += up != 0 || down != 0;
+    for (ptrdiff_t k = 0; k < count; k++) {
+        ptrdiff_t q = w->pairs;
+        real up = w->change[u][0][k], down = w->change[u][1][k];
+        w->pair_sample[q] = w->sample[k];
+        w->pair_unit[q] = first + u;
+        w->pair_label[q] = w->label[k];
+        w->pair_change[0][q] = up;
+        w->pair_change[1][q] = down;
+        w->pairs += up != 0 || down != 0;
     }
-    return kept;
 }
 
-/* The scores, where layers lie between. */
-static bool score_by_layers(struct pairs *p, const struct differences *t, int l, ptrdiff_t pairs)
+/* The scores of the pairs, above and then below: what the layers make of the changes of layer l. */
+static bool forward_pairs(struct workspace *w, const struct differences *t, int l)
 {
     const network *net = t->net;
-    ptrdiff_t n = net->width[l + 2], rows = 2 * pairs;
+    ptrdiff_t n = net->width[l + 2], rows = 2 * w->pairs;
     for (ptrdiff_t r = 0; r < rows; r++) {
-        ptrdiff_t q = r < pairs ? r : r - pairs;
-        real change = p->change[r < pairs ? q : PAIRS + q];
-        kernels()->activate_sum(p->rows + r * n, t->a[l + 1] + p->sample[q] * n, change,
-                                net->w[l + 1] + p->unit[q] * n, net->hidden, n);
+        ptrdiff_t q = r % w->pairs;
+        kernels()->activate_sum(w->rows + r * n, t->a[l + 1] + w->pair_sample[q] * n, w->pair_change[r / w->pairs][q],
+                                net->w[l + 1] + w->pair_unit[q] * n, net->hidden, n);
     }
     for (int d = l + 2; d < net->depth; d++) {
         ptrdiff_t k = n;
         n = net->width[d + 1];
-        product sums = {p->next_rows, n, {p->rows, k, 1}, {net->w[d], n, 1}, rows, k, n, net->b[d],
+        product sums = {w->next_rows, n, {w->rows, k, 1}, {net->w[d], n, 1}, rows, k, n, net->b[d],
                         d == net->depth - 1 ? ZDL_IDENTITY : net->hidden};
         if (!kernels()->matmul(&sums))
             return false;
-        p->next_rows = p->rows;
-        p->rows = sums.out;
+        w->next_rows = w->rows;
+        w->rows = sums.out;
     }
     for (ptrdiff_t r = 0; r < rows; r++)
         for (ptrdiff_t c = 0; c < n; c++)
-            p->score[c * 2 * PAIRS + (r < pairs ? r : PAIRS + r - pairs)] = p->rows[r * n + c];
+            w->pair_score[r / w->pairs][c * PAIRS + r % w->pairs] = w->rows[r * n + c];
     return true;
 }
 
-static void compare_losses(struct pairs *p, const struct differences *t, ptrdiff_t pairs)
+/* sum[j] += the differences of the losses of the pairs of each unit j, which are then done with. */
+static bool compare_by_layers(real *sum, struct workspace *w, const struct differences *t, int l)
 {
-    if (t->label) {
-        for (ptrdiff_t q = 0; q < pairs; q++)
-            p->label[q] = t->label[p->sample[q]];
-        kernels()->cross_entropy_difference(p->difference, p->score, p->score + PAIRS, 2 * PAIRS, p->classes, p->label,
-                                            pairs);
-        return;
+    if (w->pairs && !forward_pairs(w, t, l))
+        return false;
+    for (ptrdiff_t q = 0, end; q < w->pairs; q = end) {
+        for (end = q + 1; end < w->pairs && w->pair_unit[end] == w->pair_unit[q];)
+            end++;
+        stepped_scores s = {{w->pair_score[0] + q, w->pair_score[1] + q}, {w->none, w->none}, w->one_hot,
+                            PAIRS, t->net->width[t->net->depth], end - q};
+        sum[w->pair_unit[q]] += compare_losses(t, s, w->pair_label + q, w->pair_sample + q);
     }
-    for (ptrdiff_t q = 0; q < pairs; q++) {
-        p->difference[q] = 0;
-        for (ptrdiff_t c = 0; c < p->classes; c++) {
-            const real *score = p->score + c * 2 * PAIRS + q;
-            real target = t->t[p->sample[q] * p->classes + c], up = score[0] - target, down = score[PAIRS] - target;
-            p->difference[q] += (up - down) * (up + down) / 2;
-        }
-    }
+    w->pairs = 0;
+    return true;
 }
 
-/* sum[j] += the differences of the losses of all samples, for each weight from input i. */
-static bool add_differences(real *sum, struct pairs *p, const struct differences *t, int l, ptrdiff_t i)
+/* sum[j] += the differences of the losses of all samples, for the weight from input i to each unit j. */
+static bool add_differences(real *sum, struct workspace *w, const struct differences *t, int l, ptrdiff_t i)
 {
     ptrdiff_t n = t->net->width[l + 1];
-    for (ptrdiff_t next = 0, reached; next < t->batch;) {
-        reached = reach(p, t, l, i, &next);
-        ptrdiff_t step = reached ? PAIRS / reached : n;
-        for (ptrdiff_t first = 0; reached && first < n; first += step) {
-            ptrdiff_t units = first + step < n ? step : n - first, pairs = units * reached;
-            change_units(p, t, l, i, first, units, reached);
-            if (l + 2 >= t->net->depth)
-                score_at_once(p, t, l, pairs, reached);
-            else if (!score_by_layers(p, t, l, pairs = keep_changed(p, pairs)))
-                return false;
-            compare_losses(p, t, pairs);
-            for (ptrdiff_t q = 0; q < pairs; q++)
-                sum[p->unit[q]] += p->difference[q];
+    for (ptrdiff_t next = 0; next < t->batch;) {
+        ptrdiff_t count = reach(w, t, l, i, &next);
+        for (ptrdiff_t first = 0; count && first < n; first += UNITS) {
+            ptrdiff_t units = n - first < UNITS ? n - first : UNITS;
+            change_units(w, t, l, i, first, units, count);
+            for (ptrdiff_t u = 0; u < units; u++) {
+                if (l + 2 >= t->net->depth) {
+                    sum[first + u] += compare_at_once(w, t, l, first, u, count);
+                    continue;
+                }
+                if (w->pairs + count > PAIRS && !compare_by_layers(sum, w, t, l))
+                    return false;
+                add_pairs(w, first, u, count);
+            }
         }
+        if (!compare_by_layers(sum, w, t, l))
+            return false;
     }
     return true;
 }
 
-static bool differentiate_input(struct pairs *p, const struct differences *t, int l, ptrdiff_t i)
+static bool differentiate_input(struct workspace *w, const struct differences *t, int l, ptrdiff_t i)
 {
     ptrdiff_t n = t->net->width[l + 1];
     bool bias = i == t->net->width[l];
     real *grad = bias ? t->db[l] : t->dw[l] + i * n;
     for (ptrdiff_t j = 0; j < n; j++)
         grad[j] = isfinite(t->loss) ? 0 : (real)NAN;
-    if (isfinite(t->loss) && !add_differences(grad, p, t, l, i))
+    if (isfinite(t->loss) && !add_differences(grad, w, t, l, i))
         return false;
     for (ptrdiff_t j = 0; j < n; j++) {
-        real w = parameter(t, l, i, j), up = w + t->h, down = w - t->h;
+        real weight = parameter(t, l, i, j), up = weight + t->h, down = weight - t->h;
         real of_squares = bias || t->decay == 0 ? 0 : t->decay * (up - down) * (up + down) / 2;
         grad[j] = (grad[j] / (t->label ? (real)t->batch : 1) + of_squares) / (2 * t->h);
     }
@@ -209,39 +217,39 @@ static bool differentiate_input(struct pairs *p, const struct differences *t, in
 }
 
 /* NULL if memory is lacking */
-static struct pairs *allocate_pairs(const network *net)
+static struct workspace *allocate_workspace(const network *net)
 {
     size_t classes = (size_t)net->width[net->depth], widest = classes;
     for (int l = 1; l < net->depth; l++)
         widest = (size_t)net->width[l] > widest ? (size_t)net->width[l] : widest;
-    size_t rows = net->depth > 2 ? 2 * PAIRS * widest : 0;
-    struct pairs *p = calloc(1, sizeof *p + (classes * (3 * PAIRS + 1) + 2 * rows) * sizeof(real));
-    if (!p)
+    size_t scores = classes * PAIRS + SLACK, rows = net->depth > 2 ? 2 * PAIRS * widest : 0;
+    struct workspace *w = calloc(1, sizeof *w + (classes + 3 * scores + 2 * rows) * sizeof(real));
+    if (!w)
         return NULL;
-    p->classes = (ptrdiff_t)classes;
-    p->output = (real *)(p + 1);
-    p->score = p->output + classes * PAIRS;
-    p->rows = p->score + classes * 2 * PAIRS;
-    p->next_rows = p->rows + rows;
-    p->one_hot = p->next_rows + rows;
-    return p;
+    w->one_hot = (real *)(w + 1);
+    w->score = w->one_hot + classes;
+    w->pair_score[0] = w->score + scores;
+    w->pair_score[1] = w->pair_score[0] + scores;
+    w->rows = w->pair_score[1] + scores;
+    w->next_rows = w->rows + rows;
+    return w;
 }
 
 static void differences_range(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
     struct differences *t = task;
-    struct pairs *p = allocate_pairs(t->net);
-    bool done = p != NULL;
+    struct workspace *w = allocate_workspace(t->net);
+    bool done = w != NULL;
     for (ptrdiff_t e = begin; done && e < end; e++) {
         ptrdiff_t i = t->begin + e * t->stride % t->count;
         int l = 0;
         for (; i > t->net->width[l]; l++)
             i -= t->net->width[l] + 1;
-        done = differentiate_input(p, t, l, i);
+        done = differentiate_input(w, t, l, i);
     }
     if (!done)
         t->failed = 1;
-    free(p);
+    free(w);
 }
 
 /* A stride through `count` inputs that meets each of them once, and mixes them well: some cost more than others, and
@@ -260,11 +268,12 @@ static ptrdiff_t mixing_stride(ptrdiff_t count)
     }
 }
 
-static real loss_of(const struct differences *t)
+/* NaN where the loss is. */
+static real loss_of(const struct differences *t, real *const *z)
 {
     int last = t->net->depth - 1;
     ptrdiff_t classes = t->net->width[last + 1];
-    double loss = t->label ? ZDL(cross_entropy)(t->z[last], t->label, t->batch, classes)
+    double loss = t->label ? ZDL(cross_entropy)(z[last], t->label, t->batch, classes)
                            : ZDL(sum_of_squares)(t->a[last], t->t, t->batch * classes);
     for (int l = 0; t->decay != 0 && l <= last; l++)
         for (ptrdiff_t i = 0; i < t->net->width[l] * t->net->width[l + 1]; i++)
@@ -272,21 +281,35 @@ static real loss_of(const struct differences *t)
     return loss;
 }
 
+/* Each layer's [batch, width[l + 1]] outputs as [width[l + 1], batch]. */
+static void transpose_outputs(real *const *transposed, real *const *outputs, const network *net, ptrdiff_t batch)
+{
+    for (int l = 0; l < net->depth; l++)
+        for (ptrdiff_t i = 0; i < batch; i++)
+            for (ptrdiff_t j = 0; j < net->width[l + 1]; j++)
+                transposed[l][j * batch + i] = outputs[l][i * net->width[l + 1] + j];
+}
+
 int zdl_network_numerical_gradient(double *const *dw, double *const *db, const double *x, ptrdiff_t x_row,
                                    ptrdiff_t x_col, const int64_t *label, const double *t, ptrdiff_t batch,
                                    double decay, double h, ptrdiff_t begin, ptrdiff_t end, const network *net)
 {
-    real **a = allocate_outputs(net, net->depth, batch), **z = allocate_outputs(net, net->depth, batch);
-    int status = a && z ? ZDL(network_forward)(a, z, x, x_row, x_col, batch, net) : ZDL_NO_MEMORY;
+    real **outputs[4]; /* a, z, and both transposed */
+    bool room = true;
+    for (int k = 0; k < 4; k++)
+        room = (outputs[k] = allocate_outputs(net, net->depth, batch)) && room;
+    int status = room ? ZDL(network_forward)(outputs[0], outputs[1], x, x_row, x_col, batch, net) : ZDL_NO_MEMORY;
     if (status == ZDL_OK && begin < end) {
-        struct differences task = {net, {x, x_row, x_col}, batch, a, z, label, t, decay, h, 0,
-                                   dw, db, begin, end - begin, mixing_stride(end - begin), 0};
-        task.loss = loss_of(&task);
+        transpose_outputs(outputs[2], outputs[0], net, batch);
+        transpose_outputs(outputs[3], outputs[1], net, batch);
+        struct differences task = {net, {x, x_row, x_col}, batch, outputs[0], outputs[2], outputs[3], label, t, decay,
+                                   h, 0, dw, db, begin, end - begin, mixing_stride(end - begin), 0};
+        task.loss = loss_of(&task, outputs[1]);
         double losses = 2 * (double)batch * (double)task.count * (double)net->width[net->depth];
         zdl_parallel_for(task.count, zdl_threads_for(losses, GRAIN_EXP), differences_range, &task);
         status = task.failed ? ZDL_NO_MEMORY : ZDL_OK;
     }
-    free(a);
-    free(z);
+    for (int k = 0; k < 4; k++)
+        free(outputs[k]);
     return status;
 }

@@ -62,7 +62,7 @@ ALWAYS_INLINE ivec add_shifted(ivec a, ivec b, int shift) { return (ivec)((uvec)
 ALWAYS_INLINE vec load(const real *p) { vec v; memcpy(&v, p, sizeof v); return v; }
 ALWAYS_INLINE void store(real *p, vec v) { memcpy(p, &v, sizeof v); }
 
-/* less(a, b), less_equal(a, b) per lane, false for nan; choose(mask, a, b) takes a where the mask is set; any(mask).
+/* less(a, b), less_equal(a, b), equal(a, b) per lane, false for nan; choose(mask, a, b) takes a where the mask is set; any(mask).
    multiply_add(a, b, c) is a * b + c, rounded once where the machine can.
    maximum(a, b) is a > b ? a : b per lane: it returns b where either is nan. minimum likewise.
    scale(v, n) is v * 2^n for integral n, right also where 2^n alone would overflow or underflow.
@@ -88,6 +88,7 @@ typedef __mmask16 mask;
 #endif
 ALWAYS_INLINE mask less(vec a, vec b) { return SIMD_COMPARE(a, b, _CMP_LT_OQ); }
 ALWAYS_INLINE mask less_equal(vec a, vec b) { return SIMD_COMPARE(a, b, _CMP_LE_OQ); }
+ALWAYS_INLINE mask equal(vec a, vec b) { return SIMD_COMPARE(a, b, _CMP_EQ_OQ); }
 ALWAYS_INLINE vec choose(mask m, vec a, vec b) { return SIMD(mask_blend)(m, b, a); }
 ALWAYS_INLINE vec multiply_add(vec a, vec b, vec c) { return SIMD(fmadd)(a, b, c); }
 ALWAYS_INLINE vec maximum(vec a, vec b) { return SIMD(max)(a, b); }
@@ -105,6 +106,7 @@ ALWAYS_INLINE vec keep_part(vec v, ptrdiff_t n) { return SIMD(maskz_mov)(first(n
 typedef ivec mask;
 ALWAYS_INLINE mask less(vec a, vec b) { return a < b; }
 ALWAYS_INLINE mask less_equal(vec a, vec b) { return a <= b; }
+ALWAYS_INLINE mask equal(vec a, vec b) { return a == b; }
 ALWAYS_INLINE vec choose(mask m, vec a, vec b)
 {
     return as_real((m & as_integer(a)) | (~m & as_integer(b)));
@@ -113,6 +115,7 @@ ALWAYS_INLINE vec choose(mask m, vec a, vec b)
 typedef int mask;
 ALWAYS_INLINE mask less(vec a, vec b) { return a < b; }
 ALWAYS_INLINE mask less_equal(vec a, vec b) { return a <= b; }
+ALWAYS_INLINE mask equal(vec a, vec b) { return a == b; }
 ALWAYS_INLINE vec choose(mask m, vec a, vec b) { return m ? a : b; }
 ALWAYS_INLINE bool any(mask m) { return m; }
 #endif

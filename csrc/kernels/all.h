@@ -41,7 +41,7 @@ const struct ZDL(kernels) ISA_TABLE = {
     .peak = peak,
 #if REAL_BITS == 64
     .activate_sum = activate_sum,
-    .add_outer = add_outer,
+    .activation_change = activation_change,
     .cross_entropy_difference = cross_entropy_difference,
 #endif
 };

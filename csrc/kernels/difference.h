@@ -1,58 +1,98 @@
 /* What central differences of a network's loss need, over samples or units in a row. */
 
+#define EACH_ACTIVATION(MAP)                                                                                           \
+    switch (f) {                                                                                                       \
+    case ZDL_IDENTITY: MAP(identity); break;                                                                           \
+    case ZDL_SIGMOID: MAP(vec_sigmoid); break;                                                                         \
+    case ZDL_RELU: MAP(vec_relu); break;                                                                               \
+    case ZDL_TANH: MAP(vec_tanh); break;                                                                               \
+    }
+
+ALWAYS_INLINE vec identity(vec x) { return x; }
+
 ALWAYS_INLINE void map_sum(vec f(vec), real *out, const real *a, real s, const real *v, ptrdiff_t n)
 {
     for (ptrdiff_t i = 0; i < n; i += LANES)
         store_up_to(out + i, f(multiply_add(broadcast(s), load_up_to(v + i, n - i), load_up_to(a + i, n - i))), n - i);
 }
 
-ALWAYS_INLINE vec identity(vec x) { return x; }
-
 /* out = f(a + s v), for n elements */
 static void activate_sum(real *out, const real *a, real s, const real *v, enum zdl_activation f, ptrdiff_t n)
 {
-    switch (f) {
-    case ZDL_IDENTITY: map_sum(identity, out, a, s, v, n); break;
-    case ZDL_SIGMOID: map_sum(vec_sigmoid, out, a, s, v, n); break;
-    case ZDL_RELU: map_sum(vec_relu, out, a, s, v, n); break;
-    case ZDL_TANH: map_sum(vec_tanh, out, a, s, v, n); break;
+#define MAP(F) map_sum(F, out, a, s, v, n)
+    EACH_ACTIVATION(MAP)
+#undef MAP
+}
+
+/* An infinite sum stays as it is, whatever the weight of an infinite input. */
+ALWAYS_INLINE void map_change(vec f(vec), real *out, const real *a, const real *z, real s, const real *v, ptrdiff_t n)
+{
+    for (ptrdiff_t i = 0; i < n; i += LANES) {
+        vec sum = load(a + i), change = f(multiply_add(broadcast(s), load(v + i), sum)) - load(z + i);
+        store(out + i, choose(equal(absolute(sum), broadcast((real)INFINITY)), broadcast(0), change));
     }
 }
 
-/* out[i, k] = a[i, k] + u[i] v[k], for m rows, out_row and a_row apart, of n */
-static void add_outer(real *out, ptrdiff_t out_row, const real *a, ptrdiff_t a_row, const real *u, const real *v,
-                      ptrdiff_t m, ptrdiff_t n)
+/* out = f(a + s v) - z for n elements, and as many as fill a vector */
+static void activation_change(real *out, const real *a, const real *z, real s, const real *v, enum zdl_activation f,
+                              ptrdiff_t n)
 {
-    for (ptrdiff_t i = 0; i < m; i++)
-        map_sum(identity, out + i * out_row, a + i * a_row, u[i], v, n);
+#define MAP(F) map_change(F, out, a, z, s, v, n)
+    EACH_ACTIVATION(MAP)
+#undef MAP
 }
 
-/* softmax(x)[label] + 1e-7 for columns x of `classes` numbers, `row` apart, of which there are n <= LANES. */
-ALWAYS_INLINE vec label_probability(const real *x, ptrdiff_t row, ptrdiff_t classes, const int64_t *label, ptrdiff_t n)
+/* Sums of exp(score - shift) over the classes, and the terms of the labels, above and below, for a vector of samples. */
+ALWAYS_INLINE void sum_terms(const stepped_scores *s, ptrdiff_t k, vec labels, const vec *shift, vec *sum, vec *at_label)
 {
-    vec max = load_up_to(x, n), sum = broadcast(0), of_label;
-    for (ptrdiff_t c = 1; c < classes; c++)
-        max = maximum(load_up_to(x + c * row, n), max);
-    real at_label[LANES] = {0};
-    for (ptrdiff_t k = 0; k < n; k++)
-        at_label[k] = x[label[k] * row + k];
-    of_label = load(at_label);
-    /* Below the least normal power a term is nothing beside the largest, 1. */
-#define TERM(v) exp_normal(maximum(broadcast(EXP_SMALLEST_NORMAL), (v) - max), broadcast(EXP_ROUNDER))
-    for (ptrdiff_t c = 0; c < classes; c++)
-        sum += TERM(load_up_to(x + c * row, n));
-    return TERM(of_label) / sum + (real)1e-7;
-#undef TERM
-}
-
-/* out[k] = the cross-entropy of column k of `above` less that of `below`, for n columns of `classes` scores, `row` apart */
-static void cross_entropy_difference(real *out, const real *above, const real *below, ptrdiff_t row, ptrdiff_t classes,
-                                     const int64_t *label, ptrdiff_t n)
-{
-    for (ptrdiff_t k = 0; k < n; k += LANES) {
-        ptrdiff_t count = n - k < LANES ? n - k : LANES;
-        vec p = label_probability(above + k, row, classes, label + k, count);
-        vec q = label_probability(below + k, row, classes, label + k, count);
-        store_up_to(out + k, vec_log(q / p), count);
+    vec change[2] = {load(s->change[0] + k), load(s->change[1] + k)};
+    UNROLL for (int side = 0; side < 2; side++)
+        sum[side] = at_label[side] = broadcast(0);
+    for (ptrdiff_t c = 0; c < s->classes; c++) {
+        mask is_label = equal(labels, broadcast((real)c));
+        UNROLL for (int side = 0; side < 2; side++) {
+            vec score = multiply_add(change[side], broadcast(s->weight[c]), load(s->score[side] + c * s->row + k));
+            score = minimum(broadcast(600), maximum(broadcast(-600), score - shift[side])); /* else term is not normal */
+            vec term = exp_normal(score, broadcast(EXP_ROUNDER));
+            sum[side] += term;
+            at_label[side] = choose(is_label, term, at_label[side]);
+        }
     }
+}
+
+/* The largest scores of a vector of samples, above and below. */
+ALWAYS_INLINE void largest_scores(const stepped_scores *s, ptrdiff_t k, vec *largest)
+{
+    UNROLL for (int side = 0; side < 2; side++) {
+        vec change = load(s->change[side] + k);
+        largest[side] = broadcast((real)-INFINITY);
+        for (ptrdiff_t c = 0; c < s->classes; c++)
+            largest[side] = maximum(change * s->weight[c] + load(s->score[side] + c * s->row + k), largest[side]);
+    }
+}
+
+/* The cross-entropy of the scores above less that of the scores below, summed over the samples. In each it is the log of
+   p below / p above, where p = at_label / sum + 1e-7: of a product of a few, for log takes longer than that. */
+static double cross_entropy_difference(const stepped_scores *s, const real *label)
+{
+    enum { FEW = 8 };
+    vec total = broadcast(0), ratio = broadcast(1), at_label[2], sum[2];
+    for (ptrdiff_t k = 0; k < s->n; k += LANES) {
+        vec labels = load(label + k), shift[2] = {broadcast(0), broadcast(0)};
+        sum_terms(s, k, labels, shift, sum, at_label);
+        vec most = maximum(sum[0], sum[1]), least = minimum(sum[0], sum[1]);
+        if (any(less(least, broadcast(1e-100)) | less(broadcast(1e100), most))) { /* scores are not near 0 */
+            largest_scores(s, k, shift);
+            sum_terms(s, k, labels, shift, sum, at_label);
+        }
+        vec above = multiply_add(sum[0], broadcast(1e-7), at_label[0]) * sum[1];
+        vec below = multiply_add(sum[1], broadcast(1e-7), at_label[1]) * sum[0];
+        ratio *= 1 + keep_up_to(below / above - 1, s->n - k);
+        if (k / LANES % FEW == FEW - 1 || k + LANES >= s->n) {
+            total += vec_log(ratio);
+            ratio = broadcast(1);
+        }
+    }
+    real error;
+    return (double)sum_lanes((vec_sum){total, broadcast(0)}, &error);
 }

@@ -33,6 +33,16 @@ typedef void unary_kernel(real *out, const real *x, ptrdiff_t n);
 typedef void binary_kernel(real *out, const real *x, const real *y, ptrdiff_t n);
 typedef void rows_kernel(real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols);
 
+#if REAL_BITS == 64
+/* What n samples score after a step of a parameter up, and down: score[side][c, k] + change[side][k] weight[c] for class
+   c, with the rows of score `row` apart. As many as a vector may be read beyond the end of score and change,
+   and of the labels, which are numbers. */
+typedef struct {
+    const real *score[2], *change[2], *weight;
+    ptrdiff_t row, classes, n;
+} stepped_scores;
+#endif
+
 struct ZDL(kernels) {
     unary_kernel *exp, *log, *tanh, *sigmoid, *sigmoid_grad, *relu, *relu_grad;
     binary_kernel *sigmoid_backward, *tanh_backward, *relu_backward;
@@ -51,10 +61,9 @@ struct ZDL(kernels) {
     double (*peak)(ptrdiff_t rounds);
 #if REAL_BITS == 64
     void (*activate_sum)(real *out, const real *a, real s, const real *v, enum zdl_activation f, ptrdiff_t n);
-    void (*add_outer)(real *out, ptrdiff_t out_row, const real *a, ptrdiff_t a_row, const real *u, const real *v,
-                      ptrdiff_t m, ptrdiff_t n);
-    void (*cross_entropy_difference)(real *out, const real *above, const real *below, ptrdiff_t row, ptrdiff_t classes,
-                                     const int64_t *label, ptrdiff_t n);
+    void (*activation_change)(real *out, const real *a, const real *z, real s, const real *v, enum zdl_activation f,
+                              ptrdiff_t n);
+    double (*cross_entropy_difference)(const stepped_scores *s, const real *label);
 #endif
 };
 
