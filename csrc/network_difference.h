@@ -6,8 +6,8 @@ struct differences {
     const network *net;
     matrix x;
     ptrdiff_t batch;
-    real *const *a;   /* each layer's sums as they are, [batch, width[l + 1]] */
-    real *const *a_t, *const *z_t; /* [width[l + 1], batch]: the same, and the outputs */
+    real *const *a;                /* each layer's sums as they are: [batch, width[l + 1]] */
+    real *const *a_t, *const *z_t; /* these and the outputs: [width[l + 1], batch] */
     const int64_t *label;
     const real *t;
     real decay, h, loss;

@@ -1,6 +1,6 @@
 /* What central differences of a network's loss need, over samples or units in a row. */
 
-#define EACH_ACTIVATION(MAP)                                                                                           \
+#define BY_ACTIVATION(f, MAP)                                                                                          \
     switch (f) {                                                                                                       \
     case ZDL_IDENTITY: MAP(identity); break;                                                                           \
     case ZDL_SIGMOID: MAP(vec_sigmoid); break;                                                                         \
@@ -20,7 +20,7 @@ ALWAYS_INLINE void map_sum(vec f(vec), real *out, const real *a, real s, const r
 static void activate_sum(real *out, const real *a, real s, const real *v, enum zdl_activation f, ptrdiff_t n)
 {
 #define MAP(F) map_sum(F, out, a, s, v, n)
-    EACH_ACTIVATION(MAP)
+    BY_ACTIVATION(f, MAP)
 #undef MAP
 }
 
@@ -38,7 +38,7 @@ static void activation_change(real *out, const real *a, const real *z, real s, c
                               ptrdiff_t n)
 {
 #define MAP(F) map_change(F, out, a, z, s, v, n)
-    EACH_ACTIVATION(MAP)
+    BY_ACTIVATION(f, MAP)
 #undef MAP
 }
 
