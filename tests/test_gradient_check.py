@@ -191,6 +191,32 @@ def test_a_kink_does_not_excuse_a_wrong_gradient():
     assert (bool(check), check.parameters["x"].reason) == (False, None)
 
 
+def test_kinks_do_not_hide_another_reason():
+    x = np.random.default_rng(0).random((8, 8)) + 1
+    x[3, 4] = x[5, 5] = 0
+
+    def gradient(x):
+        return (x > 0) + 3 * x**2
+
+    assert reason(lambda x: np.maximum(x, 0).sum() + cubes(x), x, 2 * gradient(x)).startswith("scaled: ")
+    assert reason(lambda x: np.maximum(x, 0).sum() + cubes(x), x, gradient(x).T) == "transposed"
+
+
+def test_half_a_scaled_gradient_is_not_scaled():
+    x = np.arange(1.0, 41)
+    check = gradient_check(cubes, x, 3 * x**2 * np.where(x > 18, 2, 1))
+    assert (bool(check), check.parameters["x"].reason, check.parameters["x"].ratio) == (False, None, None)
+
+
+def test_entries_of_0_do_not_make_a_scaled_or_transposed_gradient():
+    x = np.zeros((10, 10))
+    x[:3, 0] = 1, 2, 3
+    wrong = 3 * x**2
+    wrong[:2, 0] *= 2
+    check = gradient_check(cubes, x, wrong)
+    assert (bool(check), check.parameters["x"].reason, check.parameters["x"].within) == (False, None, 98)
+
+
 def test_a_curve_is_no_kink():
     x = np.array([1e-3, 2e-3])
     check = gradient_check(cubes, x, 3 * x**2 + 1e-7)

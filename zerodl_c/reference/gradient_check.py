@@ -21,6 +21,7 @@ _Sides = tuple[Array, Array]  # steps to either side, and f there: a row for eac
 # formula's error, h^4, are far below the tolerance.
 _STEP = {8: 1e-4, 4: 5e-2, 2: 2e-1}
 _RTOL = {8: 1e-3, 4: 2e-2, 2: 2e-1}
+_NEARLY_ALL = 0.9  # of the entries; the others may have a kink besides
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class ParameterCheck:
     reason : str or None
         Why it is not well, where that is recognisable; see `gradient_check`.
     ratio : float or None
-        numeric / analytic, where it is the same for all entries and that is the reason.
+        numeric / analytic, where it is not 1 but the same at nearly all entries.
     """
 
     name: str
@@ -192,13 +193,13 @@ def gradient_check(
     - "float32 noise": no entry rises above the floor, so that rounding of f explains all of it and
       nothing is proven. A larger h, or float64, may do. (An analytic gradient that is 0 but for its
       own rounding is confirmed, though: such is that of a bias before a batch normalisation.)
-    - "transposed": the transpose of the analytic gradient matches, or has at least the shape. (If it
-      is the shape, the figures compare the transpose.)
+    - "transposed": the transpose of the analytic gradient matches at nearly all entries; or it has
+      the parameter's shape, and the gradient has not. Then the figures compare the transpose.
     - "analytic is 0" and "numeric is 0": all of it, while the other is not. The gradient is
       missing; or f does not depend on x, perhaps because it reads a copy.
-    - "scaled": numeric / analytic is the same for all entries; the batch size is named.
-    - "kink within h": the differences on either side disagree at each entry that is not within
-      tolerance, as those of a relu do at 0. A smaller h steps over fewer.
+    - "scaled": numeric / analytic is the same at nearly all entries; the batch size is named.
+    - "kink within h": the differences on either side disagree, as those of a relu do at 0, at nearly
+      all entries that are not within tolerance. A smaller h steps over fewer.
 
     Examples
     --------
@@ -374,7 +375,8 @@ class _Measure:
     slopes: Array
     lost: Array
     kink: Array
-    transposed: bool
+    turned: Array  # the analytic gradient at the transposed place
+    flipped: bool  # whether the analytic gradient has the transposed shape
 
 
 def _scale(problem: _Problem, h: float | None, rtol: float | None) -> _Scale:
@@ -426,8 +428,6 @@ def _measure(problem: _Problem, name: str, grad: Array, chosen: Array, scale: _S
     again = np.flatnonzero(scale.error(numeric, analytic) > scale.rtol)
     half = _sides(problem, param, chosen[again], scale.h / 2)
     numeric[again], kink[again] = _look_closer((whole[0][again], whole[1][again]), half, analytic[again], scale)
-    fails = not np.all(scale.error(numeric, analytic) <= scale.rtol)
-    matches = bool(np.all(scale.error(numeric, turned) <= scale.rtol))
     return _Measure(
         shape=param.shape,
         chosen=chosen,
@@ -436,7 +436,8 @@ def _measure(problem: _Problem, name: str, grad: Array, chosen: Array, scale: _S
         slopes=_slopes(*whole, scale.value),
         lost=(whole[0] == 0).any(axis=1),
         kink=kink,
-        transposed=grad.shape != param.shape or (fails and matches),
+        turned=turned,
+        flipped=grad.shape != param.shape,
     )
 
 
@@ -447,16 +448,16 @@ def _look_closer(whole: _Sides, half: _Sides, analytic: Array, scale: _Scale) ->
     closer = (4 * _central(*half) - numeric) / 3  # Richardson: without the term in h^2
     agrees = scale.error(closer, analytic) <= scale.rtol
     bend = _bend(whole, half, scale.value)
-    # Rounding alone bends by up to 16 times the noise.
-    kink = ~agrees & (bend > 16 * scale.noise) & (abs(numeric - analytic) <= 1.5 * bend)
+    # Rounding alone was seen to bend by up to 4 times the noise; for 1.5 see _bend.
+    kink = ~agrees & (bend > 4 * scale.noise) & (abs(numeric - analytic) <= 1.5 * bend)
     return np.where(kink | np.isnan(closer), numeric, closer), kink
 
 
 def _bend(whole: _Sides, half: _Sides, value: float) -> Array:
     """How far the slopes of f over the four halves of the two sides are from lying on a line.
 
-    Those of a smooth function are about h^2 from it. Where f has a kink, its slope jumps by some J:
-    then this is J / 3 at least, and more than two thirds of what the kink does to the difference.
+    Those of a smooth function are about h^2 from it. At a kink the slope of f jumps: then this is at
+    least two thirds of what the kink does to the central difference, wherever within h it is.
     """
     points, values = (
         np.column_stack([a[:, 0], b[:, 0], np.full(len(a), middle), b[:, 1], a[:, 1]])
@@ -504,7 +505,7 @@ def _reason(
         return f"not deterministic: f differs by {spread:.1e}"
     if not changes and not claims:
         return "both sides are 0"
-    if m.transposed:
+    if m.flipped or _explains(m.turned, m, scale):
         return "transposed"
     if not failing.any():
         return f"float{8 * scale.size} noise, floor {scale.floor:.1e}" if _drowned(m, scale) else None
@@ -512,7 +513,7 @@ def _reason(
         return "numeric is 0" if claims else "analytic is 0"
     if ratio is not None:
         return f"scaled: numeric / analytic = {_named(ratio, batch, scale.rtol)}"
-    if m.kink[failing].all():
+    if m.kink[failing].mean() >= _NEARLY_ALL:
         return "kink within h: slopes {:.4g} and {:.4g}".format(*m.slopes[int(np.argmax(error))])
     return None
 
@@ -523,15 +524,22 @@ def _drowned(m: _Measure, scale: _Scale) -> bool:
     return bool(max(numeric, analytic) <= scale.floor and not 0 < analytic < scale.noise / 1000)
 
 
+def _explains(other: Array, m: _Measure, scale: _Scale) -> bool:
+    """Whether nearly all entries that rise above the floor agree with `other`, and more than with the gradient."""
+    strong = abs(m.numeric) > scale.floor
+    if not strong.any():
+        return False
+    share, before = (np.mean(scale.error(m.numeric, a)[strong] <= scale.rtol) for a in (other, m.analytic))
+    return bool(before < share >= _NEARLY_ALL)
+
+
 def _ratio(m: _Measure, scale: _Scale) -> float | None:
-    """What the analytic gradient must be multiplied by to be right, if that is one number other than 1."""
+    """What the analytic gradient must be multiplied by to be right, if it is one number."""
     strong = (abs(m.numeric) > scale.floor) & (m.analytic != 0)
     if strong.sum() < 2:
         return None
     ratio = float(np.median(m.numeric[strong] / m.analytic[strong]))
-    if not np.all(scale.error(m.numeric, ratio * m.analytic) <= scale.rtol) or abs(ratio - 1) <= scale.rtol:
-        return None
-    return ratio
+    return ratio if _explains(ratio * m.analytic, m, scale) else None
 
 
 def _named(ratio: float, batch: int | None, rtol: float) -> str:
