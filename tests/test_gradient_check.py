@@ -9,6 +9,8 @@ import pytest
 import zerodl_c
 from zerodl_c import gradient_check, reference
 
+pytestmark = pytest.mark.filterwarnings("error")
+
 ARGUMENTS = np.random.default_rng(0).random((4, 6)), np.array([0, 1, 2, 0])
 
 
@@ -183,6 +185,7 @@ def test_kink_within_h(at, sign):
     left, right = found.worst.slopes
     assert right - left > 0.25
     assert left - 1e-3 <= found.worst.analytic <= right + 1e-3
+    assert found.worst.numeric == pytest.approx((left + right) / 2)
 
 
 def test_a_kink_does_not_excuse_a_wrong_gradient():
@@ -223,7 +226,9 @@ def test_a_curve_is_no_kink():
     assert (bool(check), check.parameters["x"].reason) == (False, None)
 
 
-@pytest.mark.parametrize(("x", "h"), [([1e13, 1.0], None), ([1.0, 2.0], 1e-17), ([-1e15, -3.0], 1e-2)])
+@pytest.mark.parametrize(
+    ("x", "h"), [([1e13, 1.0], None), ([1.0, 2.0], 1e-17), ([-1e15, -3.0], 1e-2), ([2.0**52, 1.0], 0.3)]
+)
 def test_step_below_one_ulp(x, h):
     x = np.array(x)
     found = gradient_check(lambda x: np.sum(x), x, np.ones(2), h=h).parameters["x"]
@@ -235,6 +240,31 @@ def test_step_below_one_ulp_of_float32():
     x = np.array([1000.0], np.float32)
     assert gradient_check(np.sum, x, np.ones(1), h=1.0)
     assert reason(np.sum, x, np.ones(1), h=1e-5) == "step below one ulp"
+
+
+def test_half_a_step_may_be_lost():
+    found = gradient_check(lambda x: np.sum(x - 1e12), np.array([1e12]), np.array([2.0])).parameters["x"]
+    assert (found.reason, found.worst.numeric) == (None, 1)
+
+
+def test_differences_are_divided_by_the_steps_really_taken():
+    x = np.array([2.0**36])  # the floats below are closer to each other than those above
+    assert gradient_check(np.sum, x, np.ones(1)).parameters["x"].worst.numeric == 1
+
+
+@pytest.mark.parametrize(
+    ("dtype", "result", "h", "rtol"),
+    [
+        (np.float64, float, 1e-4, 1e-3),
+        (np.float32, float, 0.05, 0.02),
+        (np.float64, np.float32, 0.05, 0.02),
+        (np.float64, np.float16, 0.2, 0.2),
+    ],
+)
+def test_the_defaults_are_those_of_the_narrowest_dtype(dtype, result, h, rtol):
+    check = gradient_check(lambda x: result(cubes(x)), np.array([1.0, 2.0], dtype), cubes_gradient)
+    assert (bool(check), check.h, check.rtol) == (True, h, rtol)
+    assert check.floor > 0
 
 
 def test_float32_noise_of_a_loss():
@@ -261,6 +291,16 @@ def test_float64_noise_of_a_step_too_small():
 def test_noise_does_not_excuse_what_it_does_not_explain():
     x = np.array([0.1, 0.2], np.float32)
     check = gradient_check(lambda x: np.float32(1 + cubes(x)), x, 3 * x**2 + 0.01)
+    assert (bool(check), check.parameters["x"].reason) == (False, None)
+
+
+def test_noise_is_no_kink():
+    h, noise = 1e-4, 2 * np.finfo(float).eps / 1e-4
+
+    def f(x):  # up and down by a fifth of the noise, from half a step to the next
+        return np.sum(1e-10 * x + noise * h / 5 * np.cos(2 * np.pi * x / h))
+
+    check = gradient_check(f, np.zeros(1), np.array([1e-10 + 2 * noise]), h=h)
     assert (bool(check), check.parameters["x"].reason) == (False, None)
 
 
@@ -354,6 +394,7 @@ def test_nan_and_infinity(bad):
     assert reason(lambda x: bad, x, cubes_gradient) == "nan"
     assert reason(lambda x: bad if x[1] > 2 else cubes(x), x, cubes_gradient) == "nan"
     assert reason(lambda x: bad, x, np.full(3, bad)) == "nan"
+    assert reason(lambda x: bad if (x > [1, 2, 3]).any() else 0.0, x, np.array([0.0, 1.0, 2.0])) == "nan"
     found = gradient_check(cubes, x, np.array([3.0, bad, 27.0])).parameters["x"]
     assert (found.worst.index, found.within) == ((1,), 2)
     x[1] = np.nan
@@ -570,6 +611,15 @@ def test_x_must_be_real_numbers(x):
 def test_f_must_give_one_real_number(result):
     with pytest.raises(TypeError, match=r"what f gives must be real numbers|f must give one real number, got shape \("):
         gradient_check(lambda x: result, np.ones(2), np.ones(2))
+
+
+def test_one_sample_has_no_batch_size():
+    class Linear(Net):
+        def loss(self, x, t):
+            return np.sum(self.params["W"] * x)
+
+    check = gradient_check(Linear({"W": np.ones(2)}, {"W": np.array([2.0, 4.0])}), np.array([1.0, 2.0]), None)
+    assert check.parameters["W"].reason == "scaled: numeric / analytic = 1/2"
 
 
 @pytest.mark.parametrize(

@@ -226,7 +226,7 @@ def gradient_check(
         for name, param in problem.params.items():
             chosen = np.arange(param.size)
             if sample is not None and sample < param.size:
-                chosen = np.sort(generator.choice(param.size, sample, replace=False))
+                chosen = generator.choice(param.size, sample, replace=False)
             measures[name] = _measure(problem, name, grads[name], chosen, scale)
             values.append(_value(problem))
     with np.errstate(invalid="ignore"):
@@ -289,7 +289,7 @@ def _gradients(problem: _Problem) -> dict[str, Array]:
     if not isinstance(grads, dict):
         raise TypeError(f"gradient must give a dict of arrays, got {type(grads).__name__}")
     if grads.keys() != params.keys():
-        missing, unknown = list(params.keys() - grads.keys()), list(grads.keys() - params.keys())
+        missing, unknown = [key for key in params if key not in grads], [key for key in grads if key not in params]
         raise ValueError(f"gradient must have the keys of params: missing are {missing}, unknown are {unknown}")
     copies = {name: _real(f"the gradient of {name}", grads[name]).astype(np.float64) for name in params}
     for name, param in params.items():
