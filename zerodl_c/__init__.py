@@ -33,6 +33,7 @@ from .functions import (
 )
 from .gradient import gradient_descent, numerical_diff, numerical_gradient, numerical_gradient_2d
 from .optimizer import SGD
+from .reference.gradient_check import gradient_check
 from .two_layer_net import SimpleNet, TwoLayerNet
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "cross_entropy_error",
     "dot",
     "get_num_threads",
+    "gradient_check",
     "gradient_descent",
     "identity_function",
     "log_softmax",

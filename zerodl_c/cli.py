@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import importlib
+import inspect
 import math
+import operator
 import os
 import sys
 import tempfile
@@ -27,6 +30,7 @@ __all__ = ["main"]
 TURNS = 5
 PAUSE = 0.2  # seconds; zerodl_c.bench.timing says why
 ENGINES = {"c": zerodl_c, "numpy": zerodl_c.reference}
+CHECKED_SIZES, CHECKED_SAMPLES = (784, 50, 10), 5
 DTYPES = ["float64", "float32"]
 GRADIENTS = {"backpropagation": "gradient", "numerical": "numerical_gradient"}  # methods of a net
 # zerodl_c.bench.ENGINES, which is loaded by the command alone
@@ -48,8 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status: 0, or 1 where `bench --strict` finds a case that is slower than the reference, or 2 after
-        an error and 130 after Ctrl-C, each of these two with one line on stderr.
+        The exit status: 0, or 1 where `bench --strict` finds a case that is slower than the reference or `check` a
+        gradient that is not well, or 2 after an error and 130 after Ctrl-C, each of these two with one line on stderr.
     """
     try:
         args = _parser().parse_args(argv)
@@ -78,6 +82,7 @@ def _parser() -> _Parser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_train(commands)
     _add_bench(commands)
+    _add_check(commands)
     info = commands.add_parser(
         "info", help="show the version, the compiler, the instruction sets and the threads"
     )
@@ -164,6 +169,38 @@ def _add_bench(commands: argparse._SubParsersAction[_Parser]) -> None:
     option("--png", metavar="FILE", type=Path, help="draw the ratios to NumPy into FILE")
     option("--compare", metavar="OLD.json", type=Path, help="show what changed since an older --json")
     option("--strict", action="store_true", help="exit 1 if a case is slower than NumPy")
+
+
+def _add_check(commands: argparse._SubParsersAction[_Parser]) -> None:
+    parser = commands.add_parser(
+        "check",
+        help="check a gradient against central differences, and say what is wrong with it",
+        description="Compare the gradient of a net or a function with central differences, entry by entry, print the "
+        "worst entry of each parameter and what is wrong with it, and exit with 1 if anything is. By default it checks "
+        f"TwoLayerNet({', '.join(map(str, CHECKED_SIZES))}) on {CHECKED_SAMPLES} random samples.",
+        epilog="OBJECT is a function without parameters that returns the arguments of zerodl_c.gradient_check: "
+        "(net, x, t) or (f, x, gradient). MODULE is imported as from a script in the current folder.",
+    )
+    parser.set_defaults(command=check)
+    option = parser.add_argument
+    option("target", metavar="MODULE:OBJECT", nargs="?", type=_target, help="what to check (default: the book's net)")
+    option("--engine", choices=[*ENGINES, "both"], help="of the book's net (default: both)")
+    option("--sample", metavar="N", type=_integer(1, 2**31 - 1), help="random entries of each parameter (default: all)")
+    option("--h", metavar="H", type=_rate, help="the step (default: 1e-4 for float64, more for float32)")
+    option(
+        "--seed",
+        metavar="N",
+        type=_integer(0, 2**32 - 1),
+        default=0,
+        help="of NumPy's global generator and of the sample (default: %(default)s)",
+    )
+
+
+def _target(text: str) -> tuple[str, str]:
+    module, _, name = text.partition(":")
+    if not all(part.isidentifier() for part in (*module.split("."), *name.split("."))):
+        raise argparse.ArgumentTypeError(f"must be MODULE:OBJECT, was {text!r}")
+    return module, name
 
 
 def _integer(low: int, high: int) -> Callable[[str], int]:
@@ -432,6 +469,72 @@ def _prepare_files(args: argparse.Namespace) -> None:
                 raise CommandError(f"argument {option}: {path} is a folder")
             with _writing(option, path), tempfile.TemporaryFile(dir=path.parent):
                 pass
+
+
+# ---- check ---------------------------------------------------------------------------------------
+
+
+def check(args: argparse.Namespace) -> int:
+    """Check the user's gradient, or that of the book's net; 1 if anything is wrong."""
+    if args.target and args.engine:
+        raise CommandError("argument --engine: is for the book's net, and not for MODULE:OBJECT")
+    if args.target:
+        with _current_folder_on_path():
+            module, name = args.target
+            return int(not _check(args, _arguments(module, name, args.seed)))
+    wrong = False
+    for engine in ENGINES if args.engine in (None, "both") else [args.engine]:
+        _say(f"{engine}: TwoLayerNet({', '.join(map(str, CHECKED_SIZES))}), {CHECKED_SAMPLES} samples")
+        wrong |= not _check(args, _book_net(engine, args.seed))
+    return int(wrong)
+
+
+def _check(args: argparse.Namespace, arguments: tuple[Any, ...]) -> bool:
+    result = zerodl_c.gradient_check(*arguments, h=args.h, sample=args.sample, seed=args.seed)
+    _say(str(result))
+    return bool(result)
+
+
+def _book_net(engine: str, seed: int) -> tuple[Any, ...]:
+    np.random.seed(seed)
+    net = ENGINES[engine].TwoLayerNet(*CHECKED_SIZES)
+    classes = np.random.randint(0, CHECKED_SIZES[-1], CHECKED_SAMPLES)
+    return net, np.random.rand(CHECKED_SAMPLES, CHECKED_SIZES[0]), classes
+
+
+def _arguments(module: str, name: str, seed: int) -> tuple[Any, ...]:
+    """What the user's function returns: three arguments for gradient_check."""
+    must = f"{module}:{name} must be a function without parameters that returns (net, x, t) or (f, x, gradient)"
+    np.random.seed(seed)
+    try:
+        target: Any = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        # A module that the user's own module misses is told by its traceback.
+        if not f"{module}.".startswith(f"{error.name}."):
+            raise
+        raise CommandError(f"there is no module {error.name} in the current folder or among those installed") from None
+    try:
+        target = operator.attrgetter(name)(target)
+    except AttributeError:
+        raise CommandError(f"there is no {name} in the module {module}") from None
+    try:
+        inspect.signature(target).bind()
+    except (TypeError, ValueError) as error:
+        raise CommandError(f"{must}: {error}") from None
+    arguments = target()
+    if not isinstance(arguments, tuple) or len(arguments) != 3:
+        raise CommandError(f"{must}; it returned {arguments!r:.60}")
+    return arguments
+
+
+@contextmanager
+def _current_folder_on_path() -> Iterator[None]:
+    before = list(sys.path)
+    sys.path.insert(0, os.getcwd())
+    try:
+        yield
+    finally:
+        sys.path[:] = before
 
 
 # ---- Output --------------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ from .functions import (
     tanh_backward,
 )
 from .gradient import gradient_descent, numerical_diff, numerical_gradient, numerical_gradient_2d
+from .gradient_check import gradient_check
 from .optimizer import SGD
 from .two_layer_net import SimpleNet, TwoLayerNet
 
@@ -43,6 +44,7 @@ __all__ = [
     "affine_backward",
     "cross_entropy_error",
     "dot",
+    "gradient_check",
     "gradient_descent",
     "identity_function",
     "log_softmax",
