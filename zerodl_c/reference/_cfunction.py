@@ -25,6 +25,8 @@ class CFunction:
     """A C function, its data, and what keeps both alive; called with an array, one at a time."""
 
     def __init__(self, address: int, data: int, owner: Any) -> None:
+        if not address:
+            raise ValueError("f must not be a null pointer")
         self.address, self.data, self.owner = address, data, owner
         self._call = _C(address)
 
