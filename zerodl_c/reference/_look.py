@@ -75,7 +75,7 @@ def _best(
     difference: Callable[[float], float], noise: float, order: int, step: float, least: float, most: float
 ) -> float:
     """Grow the step until f's bend rises above the noise; then compute the best."""
-    visible = 4 * noise * float(np.sqrt(2 * np.sum(_WEIGHTS[order] ** 2)))
+    spread = float(np.sqrt(2 * np.sum(_WEIGHTS[order] ** 2)))  # of the difference, for noise 1
     growth, before, longer = 8, np.inf, step
     for _ in range(20):
         seen = difference(step)
@@ -84,7 +84,7 @@ def _best(
         elif seen > before / 2:  # in a shorter step: the noise is larger than it seemed
             step = longer
             break
-        elif seen >= visible:
+        elif seen >= 4 * spread * noise:
             factor = (_BEST[order] * noise / seen) ** (1 / (order + 1))
             if factor > 1 / 32:
                 step *= factor
@@ -92,6 +92,7 @@ def _best(
             before, longer = seen, step
             step *= 16 * factor  # too far for a formula that holds for small steps
         elif step < most and before == np.inf:
+            noise = max(noise, seen / spread)  # which is what such a short step shows
             step, growth = min(step * growth, most), min(growth * 8, 512)
         else:
             break
