@@ -24,7 +24,7 @@ Array = NDArray[Any]
 _WEIGHTS = {2: np.array([-2.0, 1.0]), 4: np.array([5.0, -4.0, 1.0])}
 # With that difference S for a step and the noise, the best step is (constant noise / S)^(1 / (order + 1)) times it.
 _BEST = {2: 6 / 2**0.5, 4: 15 * 0.95}
-_SAMPLE = 64  # entries of a decade that are looked at, all at once
+_SAMPLE = 16  # entries of a decade that are looked at, all at once
 
 
 def find_step(evaluator: Evaluator, order: int) -> Array:
@@ -46,7 +46,7 @@ def find_step(evaluator: Evaluator, order: int) -> Array:
 
 def _noise(evaluator: Evaluator) -> tuple[float, float]:
     """The standard deviation of f's rounding, by differences of f within some ulps of x; and its eps."""
-    x, direction = evaluator.x, np.rint(16 * _random(evaluator.x.size)).reshape(evaluator.x.shape)
+    x, direction = evaluator.x, np.rint(16 * _direction(evaluator.x.size)).reshape(evaluator.x.shape)
     ulps = np.spacing(np.where(x == 0, 1, abs(x))) * direction
     values = np.array([_value(evaluator, x + i * ulps) for i in range(-3, 4)])
     variance = [np.mean(np.diff(values, k) ** 2) / comb(2 * k, k) for k in (3, 4, 5, 6)]
@@ -57,15 +57,16 @@ def _noise(evaluator: Evaluator) -> tuple[float, float]:
 def _difference(evaluator: Evaluator, group: Array, order: int) -> Callable[[float], float]:
     """S of a step in some entries at once: a function of the step."""
     some = group[:: -(-len(group) // _SAMPLE)]
-    direction: Array = np.zeros(evaluator.x.shape)
+    x = evaluator.x
+    direction: Array = np.zeros(x.shape)
     # Where f is a sum over its entries, this sees as much bend as one of them has; where f bends with all, more.
-    direction.flat[some] = _random(len(some)) / len(some) ** (0.5 / (order + 1))
+    direction.flat[some] = _direction(len(some)) / len(some) ** (0.5 / (order + 1))
 
     def difference(step: float) -> float:
         total = 0.0
+        offset = (x + step * direction).astype(x.dtype) - x  # so that rounding leaves equal distances
         for j, weight in enumerate(_WEIGHTS[order], 1):
-            ahead, behind = evaluator.x + j * step * direction, evaluator.x - j * step * direction
-            total += weight * (_value(evaluator, ahead) - _value(evaluator, behind))
+            total += weight * (_value(evaluator, x + j * offset) - _value(evaluator, x - j * offset))
         return abs(total)
 
     return difference
@@ -74,28 +75,31 @@ def _difference(evaluator: Evaluator, group: Array, order: int) -> Callable[[flo
 def _best(
     difference: Callable[[float], float], noise: float, order: int, step: float, least: float, most: float
 ) -> float:
-    """Grow the step until f's bend rises above the noise; then compute the best."""
+    """Grow the step until f's bend rises above the noise, or shrink it until the bend falls off; compute the best."""
     spread = float(np.sqrt(2 * np.sum(_WEIGHTS[order] ** 2)))  # of the difference, for noise 1
-    growth, before, longer = 8, np.inf, step
+    growth, before, fell = 8, np.inf, 0.0
     for _ in range(20):
         seen = difference(step)
+        factor = (_BEST[order] * noise / seen) ** (1 / (order + 1)) if seen else np.inf
         if not isfinite(seen):
             step = most = step / 8
-        elif seen > before / 2:  # in a shorter step: the noise is larger than it seemed
-            step = longer
-            break
-        elif seen >= 4 * spread * noise:
-            factor = (_BEST[order] * noise / seen) ** (1 / (order + 1))
-            if factor > 1 / 32:
-                step *= factor
+        elif seen < 4 * spread * noise:
+            if step >= most or fell:
                 break
-            before, longer = seen, step
-            step *= 16 * factor  # too far for a formula that holds for small steps
-        elif step < most and before == np.inf:
             noise = max(noise, seen / spread)  # which is what such a short step shows
             step, growth = min(step * growth, most), min(growth * 8, 512)
-        else:
+        elif factor > 1 / 32:
+            step *= factor
             break
+        else:  # too far for a formula that holds for small steps
+            if seen < before / 2:
+                before, fell = seen, step
+            step *= 16 * factor
+            if step < least:
+                step = fell  # what did not fall off any more is noise
+                break
+    else:
+        step = fell or step
     return max(min(step, most), least)
 
 
@@ -107,7 +111,8 @@ def _value(evaluator: Evaluator, point: Array) -> float:
         return float("nan")
 
 
-def _random(count: int) -> Array:
-    """Of both signs, and of different sizes, so that nothing cancels by symmetry."""
-    random = np.random.default_rng(0).uniform(-1, 1, count)
-    return random + np.sign(random) / 2
+def _direction(count: int) -> Array:
+    """About 1 or -1, so that nothing cancels by symmetry: like terms sum to their root, as random ones do."""
+    random = np.random.default_rng(0)
+    signs = np.where(np.arange(count) < round((count + count**0.5) / 2), 1, -1)
+    return random.permutation(signs) * (1 + random.permutation(np.arange(count) - (count - 1) / 2) / (2 * count))
