@@ -76,20 +76,22 @@ def _best(
     difference: Callable[[float], float], noise: float, order: int, step: float, least: float, most: float
 ) -> float:
     """Grow the step until f's bend rises above the noise, or shrink it until the bend falls off; compute the best."""
+    power = order + 1
     spread = float(np.sqrt(2 * np.sum(_WEIGHTS[order] ** 2)))  # of the difference, for noise 1
-    growth, before, fell = 8, np.inf, 0.0
+    visible, growth, short = 64 * spread * noise, 8, (0.0, 0.0)
+    before, fell = np.inf, 0.0
     for _ in range(20):
         seen = difference(step)
-        factor = (_BEST[order] * noise / seen) ** (1 / (order + 1)) if seen else np.inf
         if not isfinite(seen):
             step = most = step / 8
-        elif seen < 4 * spread * noise:
-            if step >= most or fell:
-                break
-            noise = max(noise, seen / spread)  # which is what such a short step shows
+            continue
+        hidden = (short[1] - seen * (short[0] / step) ** power) / spread  # a short step shows noise, less the bend
+        factor = (_BEST[order] * max(noise, min(hidden, 4 * noise)) / max(seen, noise)) ** (1 / power)
+        if seen < visible and step < most and not fell:
+            short = step, seen
             step, growth = min(step * growth, most), min(growth * 8, 512)
         elif factor > 1 / 32:
-            step *= factor
+            step *= min(factor, 1)
             break
         else:  # too far for a formula that holds for small steps
             if seen < before / 2:
