@@ -20,6 +20,8 @@ struct evaluations {
 static void evaluate_range(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
     struct evaluations *t = task;
+    if (begin == end)
+        return;
     double *x = malloc((size_t)t->n * sizeof *x);
     if (!x) {
         t->failed = 1;
@@ -46,9 +48,12 @@ int zdl_evaluate(double *values, double (*f)(const double *x, ptrdiff_t n, void 
 int zdl_numerical_gradient(double *grad, double (*f)(const double *x, ptrdiff_t n, void *data), const double *x,
                            ptrdiff_t n, double h, void *data)
 {
-    double *points = malloc((size_t)n * 4 * sizeof *points), *values = points + 2 * n;
+    if (n == 0)
+        return ZDL_OK;
+    double *points = malloc((size_t)n * 4 * sizeof *points);
     if (!points)
-        return n ? ZDL_NO_MEMORY : ZDL_OK;
+        return ZDL_NO_MEMORY;
+    double *values = points + 2 * n;
     for (ptrdiff_t i = 0; i < n; i++) {
         points[2 * i] = x[i] + h;
         points[2 * i + 1] = x[i] - h;

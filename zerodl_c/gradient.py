@@ -69,7 +69,7 @@ class _InC(Copies):
             self._evaluate(values, points, begin, end, cost * 1e9)
             cost = (perf_counter() - start) / (end - begin)
             # One call may have been quicker than others are, so trust grows slowly.
-            count = max(threads, min(100 * count, int(_STRETCH / cost)))
+            count = max(threads, min(100 * count, int(_STRETCH / max(cost, 1e-9))))
             begin = end
             if report:
                 report(begin)

@@ -22,12 +22,12 @@ _C = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_void_p, ctypes.c_ssize_t, ctypes
 
 
 class CFunction:
-    """A C function, its data, and what keeps both alive; called with an array, one at a time."""
+    """A C function and its data; called with an array. Whoever gave the function keeps it alive."""
 
-    def __init__(self, address: int, data: int, owner: Any) -> None:
+    def __init__(self, address: int, data: int = 0) -> None:
         if not address:
             raise ValueError("f must not be a null pointer")
-        self.address, self.data, self.owner = address, data, owner
+        self.address, self.data = address, data
         self._call = _C(address)
 
     def __call__(self, x: NDArray[np.float64]) -> float:
@@ -40,16 +40,16 @@ def c_function(f: Any) -> CFunction | None:
     scipy, cffi = sys.modules.get("scipy"), sys.modules.get("_cffi_backend")  # who made f is loaded
     if scipy and hasattr(scipy, "LowLevelCallable") and isinstance(f, scipy.LowLevelCallable):
         _check(f.signature)
-        return _of_capsule(tuple.__getitem__(f, 0), f)
+        return _of_capsule(tuple.__getitem__(f, 0))
     if cffi and isinstance(f, cffi.FFI.CData):
         ffi = cffi.FFI()
         _check(ffi.typeof(f).cname.replace("(*)", ""))
-        return CFunction(int(ffi.cast("uintptr_t", f)), 0, f)
+        return CFunction(int(ffi.cast("uintptr_t", f)))
     if type(f).__module__ == "numba.core.ccallback":
         f = f.ctypes
     if isinstance(f, ctypes._CFuncPtr):  # type: ignore[attr-defined]  # the base of all its pointers
         _check(_signature_of_ctypes(f))
-        return CFunction(ctypes.cast(f, ctypes.c_void_p).value or 0, 0, f)
+        return CFunction(ctypes.cast(f, ctypes.c_void_p).value or 0)
     return None
 
 
@@ -58,14 +58,14 @@ def _check(signature: str) -> None:
         raise TypeError(f"f must be a C function {PROTOTYPE}, got {signature}")
 
 
-def _of_capsule(capsule: Any, owner: Any) -> CFunction:
+def _of_capsule(capsule: Any) -> CFunction:
     """A capsule's name is the signature, its pointer the function, its context the data."""
     api = ctypes.pythonapi
     name = ctypes.PYFUNCTYPE(ctypes.c_char_p, ctypes.py_object)(("PyCapsule_GetName", api))(capsule)
     pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)
     context = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object)
     address = pointer(("PyCapsule_GetPointer", api))(capsule, name)
-    return CFunction(address, context(("PyCapsule_GetContext", api))(capsule) or 0, owner)
+    return CFunction(address, context(("PyCapsule_GetContext", api))(capsule) or 0)
 
 
 def _signature_of_ctypes(f: Any) -> str:

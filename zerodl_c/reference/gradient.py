@@ -172,8 +172,8 @@ def numerical_gradient(
 
 def _evaluator_of(f: Any, x: ArrayLike, vectorized: bool, workers: Workers, for_c: type[Copies]) -> Evaluator:
     """How f is to be evaluated around x; a C function by an object of the type `for_c`."""
-    values, workers = _real_array(f, x), count_workers(workers)
     c = c_function(f)
+    values, workers = _real_array(c or f, x), count_workers(workers)
     if c is None:
         if vectorized or workers != 1:
             return Copies(f, values, x, bool(vectorized), workers)
@@ -288,8 +288,8 @@ def gradient_descent(
 
 def _real_array(f: Any, x: ArrayLike, name: str = "x") -> Array:
     """x as an array (a view, whose shape f cannot change), once f and x are what they must be."""
-    if not callable(f) and c_function(f) is None:
-        raise TypeError(f"f must be callable or a C function, got {type(f).__name__}")
+    if not callable(f):
+        raise TypeError(f"f must be callable, got {type(f).__name__}")
     values = np.asarray(x).view()
     if values.dtype.kind not in "biuf" or values.dtype.itemsize > 8:
         raise TypeError(f"{name} must hold real numbers of up to 64 bits, got dtype {values.dtype}")
