@@ -34,7 +34,7 @@ def find_step(evaluator: Evaluator, order: int) -> Array:
         noise, eps = _noise(evaluator)
         ratio = eps ** (1 / (order + 1))
         step = ratio * np.maximum(x, 1)
-        decade = np.clip(np.floor(np.log10(x)), -20, 20)
+        decade = np.where(np.isfinite(x), np.clip(np.floor(np.log10(x)), -20, 20), np.nan)
         for ten in np.unique(decade[np.isfinite(decade)]) if noise > 0 else ():
             group = np.flatnonzero(decade == ten)
             largest = float(x.flat[group].max())
@@ -91,18 +91,14 @@ def _best(
             short = step, seen
             step, growth = min(step * growth, most), min(growth * 8, 512)
         elif factor > 1 / 32:
-            step *= min(factor, 1)
-            break
+            return max(min(step * min(factor, 1), most), least)
         else:  # too far for a formula that holds for small steps
             if seen < before / 2:
                 before, fell = seen, step
             step *= 16 * factor
             if step < least:
-                step = fell  # what did not fall off any more is noise
                 break
-    else:
-        step = fell or step
-    return max(min(step, most), least)
+    return max(min(fell or step, most), least)  # what fell off no more is noise
 
 
 def _value(evaluator: Evaluator, point: Array) -> float:
