@@ -6,41 +6,62 @@
 #include "parallel.h"
 #include "zerodl.h"
 
-struct differences {
-    double *grad;
+struct evaluations {
+    double *values;
     double (*f)(const double *x, ptrdiff_t n, void *data);
     const double *x;
     ptrdiff_t n;
-    double h;
+    const double *points;
+    ptrdiff_t begin, per_entry;
     void *data;
     int failed;
 };
 
-static void differences_range(void *task, ptrdiff_t begin, ptrdiff_t end)
+static void evaluate_range(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
-    struct differences *t = task;
+    struct evaluations *t = task;
+    if (begin == end)
+        return;
     double *x = malloc((size_t)t->n * sizeof *x);
     if (!x) {
         t->failed = 1;
         return;
     }
     memcpy(x, t->x, (size_t)t->n * sizeof *x);
-    for (ptrdiff_t i = begin; i < end; i++) {
-        x[i] = t->x[i] + t->h;
-        double above = t->f(x, t->n, t->data);
-        x[i] = t->x[i] - t->h;
-        double below = t->f(x, t->n, t->data);
+    for (ptrdiff_t k = t->begin + begin; k < t->begin + end; k++) {
+        ptrdiff_t i = k / t->per_entry;
+        x[i] = t->points[k];
+        t->values[k] = t->f(x, t->n, t->data);
         x[i] = t->x[i];
-        t->grad[i] = (above - below) / (2 * t->h);
     }
     free(x);
+}
+
+int zdl_evaluate(double *values, double (*f)(const double *x, ptrdiff_t n, void *data), const double *x, ptrdiff_t n,
+                 const double *points, ptrdiff_t begin, ptrdiff_t end, ptrdiff_t per_entry, double cost, void *data)
+{
+    struct evaluations task = {values, f, x, n, points, begin, per_entry, data, 0};
+    zdl_parallel_for(end - begin, zdl_threads_for((double)(end - begin) * cost, 32768), evaluate_range, &task);
+    return task.failed ? ZDL_NO_MEMORY : ZDL_OK;
 }
 
 int zdl_numerical_gradient(double *grad, double (*f)(const double *x, ptrdiff_t n, void *data), const double *x,
                            ptrdiff_t n, double h, void *data)
 {
-    struct differences task = {grad, f, x, n, h, data, 0};
+    if (n == 0)
+        return ZDL_OK;
+    double *points = malloc((size_t)n * 4 * sizeof *points);
+    if (!points)
+        return ZDL_NO_MEMORY;
+    double *values = points + 2 * n;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        points[2 * i] = x[i] + h;
+        points[2 * i + 1] = x[i] - h;
+    }
     /* What a call of f costs is unknown; it reads x at least. */
-    zdl_parallel_for(n, zdl_threads_for((double)n * (double)n, 32768), differences_range, &task);
-    return task.failed ? ZDL_NO_MEMORY : ZDL_OK;
+    int status = zdl_evaluate(values, f, x, n, points, 0, 2 * n, 2, (double)n / 2, data);
+    for (ptrdiff_t i = 0; i < n && status == ZDL_OK; i++)
+        grad[i] = (values[2 * i] - values[2 * i + 1]) / (2 * h);
+    free(points);
+    return status;
 }

@@ -197,6 +197,10 @@ void zdl_sgd_f64(double *param, const double *grad, double lr, ptrdiff_t n);
    once, each with its own copy of x; x itself is not changed. */
 int zdl_numerical_gradient(double *grad, double (*f)(const double *x, ptrdiff_t n, void *data), const double *x,
                            ptrdiff_t n, double h, void *data);
+/* For other formulas, and for other work in between: values[k] = f(x with points[k] in place of x[k / per_entry]) for k
+   in [begin, end), with threads as above, if `cost`, about the nanoseconds that a call of f takes, makes them worth it. */
+int zdl_evaluate(double *values, double (*f)(const double *x, ptrdiff_t n, void *data), const double *x, ptrdiff_t n,
+                 const double *points, ptrdiff_t begin, ptrdiff_t end, ptrdiff_t per_entry, double cost, void *data);
 
 #ifdef __cplusplus
 }

@@ -15,8 +15,8 @@ from numpy import empty, ndarray
 from numpy.typing import ArrayLike
 
 from ._bridge import FLOAT64, OK, Array, check, finish, lib, real, reals
+from .reference._steps import check_step
 from .reference.functions import _rows
-from .reference.gradient import _positive
 
 __all__ = ["forward", "gradient", "numerical_gradient", "predict"]
 
@@ -104,7 +104,7 @@ def numerical_gradient(
     float64, whatever x and the parameters are. C gets a few milliseconds' work at a time, so that
     Ctrl-C is heard.
     """
-    h = _positive(h)
+    check_step(h)
     keys, dtypes = [*params], [np.asarray(p).dtype for p in params.values()]
     x, arrays, _, _ = _prepared(params, x)
     x, *arrays = (np.asarray(array, FLOAT64) for array in (_rows_of(x), *arrays))

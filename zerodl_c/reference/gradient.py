@@ -1,4 +1,4 @@
-"""Central differences of a Python function: derivatives, gradients, and descent along them.
+"""Central differences: derivatives, gradients, and descent along them.
 
 A float array x is perturbed in place, one entry at a time, because the book's functions read their
 parameter through a closure and ignore their argument; whatever happens, x is put back to the last
@@ -12,6 +12,24 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from ._cfunction import c_function
+from ._evaluate import (
+    Copies,
+    Evaluator,
+    InPlace,
+    Progress,
+    Workers,
+    check_progress,
+    count_workers,
+    float_dtype,
+    number,
+    real_result,
+    reporting,
+    require_read,
+)
+from ._look import find_step
+from ._steps import GradientInfo, check_step, combine, default_step, points_around, require_kept, rounding
 
 Array = NDArray[Any]
 
@@ -46,80 +64,158 @@ def numerical_diff(f: Callable[..., Any], x: ArrayLike, h: float = 1e-4) -> Any:
     0.1999999999990898
     """
     values = _real_array(f, x)
-    dtype = _float_dtype(values)
-    ahead, behind, width = _steps(values.astype(np.float64), _positive(h))
-    return ((_real_result(f(ahead)) - _real_result(f(behind))) / width).astype(dtype)
+    check_step(h)
+    h, centre = float(h), values.astype(np.float64)
+    points, _ = points_around(centre, h, pairs=1)
+    require_kept(h, centre, points)
+    ahead, behind = (points[:, i].reshape(values.shape)[()] for i in (0, 1))
+    return ((real_result(f(ahead)) - real_result(f(behind))) / (2 * h)).astype(float_dtype(values))
 
 
-def numerical_gradient(f: Callable[..., Any], x: ArrayLike, h: float | None = None) -> Any:
+def numerical_gradient(
+    f: Callable[..., Any],
+    x: ArrayLike,
+    h: float | str | None = None,
+    *,
+    vectorized: bool = False,
+    workers: Workers = 1,
+    progress: Progress = False,
+    order: int = 2,
+    full_output: bool = False,
+) -> Any:
     """Gradient of the scalar function f at x, by central differences in each entry of x.
 
     Parameters
     ----------
     f : callable
-        f(x) -> one real number, called twice for each entry.
+        f(x) -> one real number, called twice for each entry. Or a C function
+        `double f(const double *x, ptrdiff_t n, void *data)`: a function pointer of cffi or ctypes, a
+        numba `cfunc`, or a `scipy.LowLevelCallable`, which brings data. In `zerodl_c` the loop around
+        it then runs in C, without the GIL, on all threads (see `set_num_threads`); in
+        `zerodl_c.reference` in Python.
     x : array_like
         Any shape. A float array must be writable: it is perturbed in place while f runs, and put
-        back even if f raises. Of integers, lists, tuples and numbers f is handed a float copy.
-    h : float, optional
+        back even if f raises. Of integers, lists, tuples and numbers f is handed a float copy. So it
+        is with `vectorized`, with `workers`, and with a C function, which is handed float64.
+    h : float or "auto", optional
         The step, used as given. By default 1e-4 for float64, as in the book, and
-        eps^(1/3) * max(|x|, 1) of the dtype's eps for float32 (0.0049) and float16 (0.1), where
-        it balances the rounding of f, about eps / h, against the error of the formula, about h^2.
+        eps^(1 / (order + 1)) * max(|x|, 1) of the dtype's eps for float32 (0.0049 for order 2) and
+        float16 (0.1), where it balances the rounding of f, about eps / h, against the error of the
+        formula. "auto" finds a step for the entries of each magnitude, at the cost of some tens of
+        evaluations for each decade among them: from how noisy f is, and over which length it bends.
+    vectorized : bool
+        Whether f takes a stack of k arguments, of shape (k, *x.shape), and gives k real numbers. A
+        stack has at most 2^20 numbers, or one argument.
+    workers : int or callable
+        The number of threads that call f, or -1 for one on each core; or a map, called as
+        workers(function, blocks), such as the `map` method of a pool of `concurrent.futures`,
+        `multiprocessing` or `mpi4py.futures`. Each worker has its own copy of x. For a pool of
+        processes, f must be one that can be pickled.
+    progress : bool or callable
+        True shows a bar of tqdm, with the time left; a callable is called as progress(done, total)
+        with numbers of evaluations, after each entry or, with `vectorized`, `workers` or a C
+        function, after some of them.
+    order : {2, 4}
+        The order of the formula's error in h. 4 takes two more evaluations for each entry, at
+        x + 2h and x - 2h.
+    full_output : bool
+        Whether to return `info`, too. It takes two more evaluations for each entry, at the next
+        step twice as far, and the gradient is the same.
 
     Returns
     -------
-    ndarray or scalar
+    gradient : ndarray or scalar
         C-contiguous, of x's shape and float dtype; float64 for integers.
+    info : GradientInfo
+        With `full_output` only: `info.error`, an estimate of each entry's error; `info.step`, each
+        entry's step; `info.evaluations`, how often f was evaluated.
 
     Raises
     ------
     TypeError
-        If f is not callable or gives anything but one real number, or x or h is not real.
+        If f is not callable or gives anything but one real number (or, `vectorized`, k of them), or
+        is a C function of another form; or x or h is not real, or workers or progress is none of
+        what they may be.
     ValueError
-        If x is a read-only float array; h is not positive and finite, or so small that x + h == x
-        or x - h == x for some entry; f changes its argument; or f, handed a copy of x, reads x
-        itself or ignores its argument, so that the copy would give a false gradient, mostly zeros.
+        If x is a read-only float array and perturbed in place; h is not positive and finite, or so
+        small that x + h == x or x - h == x for some entry; workers or order is out of range; a C
+        function is given with `vectorized` or `workers`; f changes its argument; or f, handed a copy
+        of x, reads x itself or ignores its argument, so that the copy would give a false gradient,
+        mostly zeros.
+    ImportError
+        If progress is True and tqdm is not installed.
 
     Notes
     -----
     Float64 differences are divided by 2h, so that figures are the book's to the last bit; where
     |x| > 1e12, the default step is below one ulp of x and the gradient is 0, also as in the book.
-    Narrower ones are divided by the step really taken, (x + h) - (x - h) after rounding.
+    Narrower ones, and those of "auto", are divided by the step really taken, (x + h) - (x - h) after
+    rounding. Order 4 is (4 D(h) - D(2h)) / 3 (Abramowitz and Stegun, 25.3.24).
 
     Whether f reads a copy is found out by changing x for a moment, if it is a writable array (then
     f must not notice), or else the copy (then f must notice); a constant f is accepted only in the
-    first case. It costs up to seven calls of f.
+    first case. It costs two calls of f for a float array, and up to seven for what else is copied.
 
     Examples
     --------
     >>> numerical_gradient(lambda x: x[0] ** 2 + x[1] ** 2, np.array([3.0, 4.0]))
     array([6., 8.])
+    >>> gradient, info = numerical_gradient(np.prod, [3.0, 4.0], order=4, full_output=True)
+    >>> bool((info.error < 1e-9).all()), info.step
+    (True, array([0.0001, 0.0001]))
+    >>> numerical_gradient(lambda x: np.exp(x).sum(axis=1), [0.0, 0.0], vectorized=True)
+    array([1., 1.])
     """
-    values = _real_array(f, x)
-    in_place = isinstance(x, np.ndarray) and values.dtype.kind == "f"
-    if in_place and not values.flags.writeable:
-        raise ValueError("x must be writable, for it is perturbed in place; it is read-only")
-    if not in_place:
-        values = values.astype(_float_dtype(values))
-    ahead, behind, width = _steps(values, h if h is None else _positive(h))
-    if not in_place:
-        _require_read(f, x, values)
-    argument = x if in_place else values
+    evaluator = _evaluator_of(f, x, vectorized, workers, Copies)
+    return _central_differences(evaluator, h, progress, order, full_output)
 
-    saved, entries = values.copy(), values.flat
-    difference = np.empty(values.size)
-    try:
-        for i, (here, up, down) in enumerate(zip(saved.flat, ahead.flat, behind.flat, strict=True)):
-            entries[i] = up
-            forward = _number(f(argument))
-            entries[i] = down
-            difference[i] = forward - _number(f(argument))
-            entries[i] = here
-        if values.tobytes() != saved.tobytes():
-            raise ValueError("f must not change its argument")
-    finally:
-        values[...] = saved
-    return (difference.reshape(values.shape) / width).astype(values.dtype, copy=False)
+
+def _evaluator_of(f: Any, x: ArrayLike, vectorized: bool, workers: Workers, for_c: type[Copies]) -> Evaluator:
+    """How f is to be evaluated around x; a C function by an object of the type `for_c`."""
+    c = c_function(f)
+    values, workers = _real_array(c or f, x), count_workers(workers)
+    if c is None:
+        if vectorized or workers != 1:
+            return Copies(f, values, x, bool(vectorized), workers)
+        return InPlace(f, values, x)
+    for name, value, default in (("vectorized", bool(vectorized), False), ("workers", workers, 1)):
+        if value != default:
+            raise ValueError(f"{name} must be {default} for a C function, which runs on all threads, got {value}")
+    return for_c(c, values.astype(np.float64), x)
+
+
+def _central_differences(evaluator: Evaluator, h: Any, progress: Progress, order: int, full_output: bool) -> Any:
+    """What `numerical_gradient` returns, from f as the evaluator evaluates it."""
+    if h is not None:
+        check_step(h, "auto")
+    if order not in (2, 4):
+        raise ValueError(f"order must be 2 or 4, got {order!r}")
+    check_progress(progress)
+    points, widths = _points(evaluator, h, order, pairs=order // 2 + bool(full_output))
+    with reporting(progress, points.size) as report:
+        values = evaluator.values(points, report)
+    x = evaluator.x
+    with np.errstate(all="ignore"):
+        slope, error = combine(values, widths, order)
+        gradient = slope.reshape(x.shape).astype(evaluator.dtype)[()]
+        if not full_output:
+            return gradient
+        error += rounding(values) * abs(values).max(axis=1) / widths[:, 0]
+    step = widths[:, 0] / 2
+    return gradient, GradientInfo(error.reshape(x.shape)[()], step.reshape(x.shape)[()], evaluator.evaluations)
+
+
+def _points(evaluator: Evaluator, h: Any, order: int, pairs: int) -> tuple[Array, Array]:
+    """Where to evaluate f, and the distances to divide by, once h and f are what they must be."""
+    x = evaluator.x
+    if isinstance(h, str):
+        evaluator.prepare()
+        return points_around(x, find_step(evaluator, order), pairs, exact=True)
+    points, widths = points_around(x, default_step(x, order) if h is None else float(h), pairs)
+    if h is not None:
+        require_kept(h, x, points)
+    evaluator.prepare()
+    return points, widths
 
 
 def numerical_gradient_2d(f: Callable[..., Any], X: ArrayLike) -> Any:
@@ -138,7 +234,7 @@ def numerical_gradient_2d(f: Callable[..., Any], X: ArrayLike) -> Any:
         return _numerical_gradient_1d(f, X)
     if values.ndim != 2:
         raise ValueError(f"X must be 1-D or 2-D, got shape {values.shape}")
-    grad = np.empty(values.shape, _float_dtype(values))
+    grad = np.empty(values.shape, float_dtype(values))
     for i, row in enumerate(X):  # type: ignore[arg-type]  # a row of a list is a list
         grad[i] = _numerical_gradient_1d(f, row)
     return grad
@@ -183,14 +279,14 @@ def gradient_descent(
         raise TypeError(f"lr must be a real number, got {type(lr).__name__}")
     if operator.index(step_num) < 0:
         raise ValueError(f"step_num must be 0 or more, got {step_num}")
-    x = values.astype(_float_dtype(values))
-    _require_read(f, init_x, x)
+    x = values.astype(float_dtype(values))
+    require_read(lambda point: number(f(point)), init_x, x)
     for _ in range(step_num):
         x -= lr * numerical_gradient(f, x)
     return x
 
 
-def _real_array(f: Callable[..., Any], x: ArrayLike, name: str = "x") -> Array:
+def _real_array(f: Any, x: ArrayLike, name: str = "x") -> Array:
     """x as an array (a view, whose shape f cannot change), once f and x are what they must be."""
     if not callable(f):
         raise TypeError(f"f must be callable, got {type(f).__name__}")
@@ -198,89 +294,3 @@ def _real_array(f: Callable[..., Any], x: ArrayLike, name: str = "x") -> Array:
     if values.dtype.kind not in "biuf" or values.dtype.itemsize > 8:
         raise TypeError(f"{name} must hold real numbers of up to 64 bits, got dtype {values.dtype}")
     return values
-
-
-def _float_dtype(values: Array) -> np.dtype[Any]:
-    return values.dtype if values.dtype.kind == "f" else np.dtype(np.float64)
-
-
-def _positive(h: float) -> float:
-    if not isinstance(h, Real):
-        raise TypeError(f"h must be a real number, got {type(h).__name__}")
-    if not 0 < h < np.inf:
-        raise ValueError(f"h must be positive and finite, got {h}")
-    return float(h)
-
-
-def _steps(x: Array, h: float | None) -> tuple[Array, Array, Any]:
-    """x + h and x - h as x's dtype holds them, and the distance to divide by."""
-    double = x.dtype.itemsize == 8
-    if double and h is None:
-        return x + 1e-4, x - 1e-4, 2e-4
-    centre = x.astype(np.float64, order="C")
-    step: Any = h
-    with np.errstate(all="ignore"):
-        if h is None:
-            step = np.cbrt(float(np.finfo(x.dtype).eps)) * np.maximum(abs(centre), 1)
-        ahead, behind = (centre + step).astype(x.dtype), (centre - step).astype(x.dtype)
-        width = 2 * step if double else ahead.astype(np.float64) - behind.astype(np.float64)
-    lost = (ahead == x) | (behind == x)
-    if h is not None and lost.any():
-        i = tuple(map(int, np.argwhere(lost)[0]))
-        raise ValueError(f"h = {h} is lost in x = {x[i]} at index {i}: x + h or x - h is x again")
-    return ahead, behind, width
-
-
-def _require_read(f: Callable[..., Any], x: ArrayLike, copy: Array) -> None:
-    """Refuse an f that reads x itself, or ignores the copy of x that it is handed."""
-    if not copy.size:
-        return
-    if isinstance(x, np.ndarray) and x.flags.writeable:
-        # An f that is not repeatable seems to notice everything, and is not to blame for that.
-        if _notices(f, copy.copy(), x) and _number(f(copy.copy())) == _number(f(copy.copy())):
-            raise ValueError(
-                "f must read x through its argument alone, which is a float copy of x, but its "
-                "value depends on x itself (where x is meant as a constant, pass x.copy())"
-            )
-    elif not _notices(f, copy, copy):
-        raise ValueError(
-            "f must read its argument, which is a float copy of x, but its value is the same for "
-            "any argument (pass x as a float array, which is perturbed in place)"
-        )
-
-
-def _notices(f: Callable[..., Any], argument: Array, watched: Array) -> bool:
-    """Whether f(argument) changes with the entries of `watched`, which are put back."""
-    value = _number(f(argument))
-    saved, other = watched.copy(), np.random.default_rng(0).integers(1, 128, watched.shape)
-    odd = np.arange(watched.size).reshape(watched.shape) % 2  # bools need zeros among the ones
-    try:
-        for values in (0 * other, other, odd * other, (odd - 1) * other):
-            watched[...] = values
-            try:
-                with np.errstate(all="ignore"):
-                    seen = _number(f(argument))
-            except Exception:  # f cannot take such entries: it has noticed them
-                return True
-            if not np.array_equal(seen, value, equal_nan=True):
-                return True
-        return False
-    finally:
-        watched[...] = saved
-
-
-def _number(value: Any) -> float:
-    """What f gave, as a float: at once, for f may hand out one buffer again and again."""
-    if isinstance(value, (float, int)):
-        return float(value)
-    result = _real_result(value)
-    if result.size != 1:
-        raise TypeError(f"f must give one real number, got shape {result.shape}")
-    return float(result.item())
-
-
-def _real_result(value: Any) -> Array:
-    result = np.asarray(value)
-    if result.dtype.kind not in "biuf":
-        raise TypeError(f"f must give real numbers, got {value!r:.60} of {type(value).__name__}")
-    return result.astype(np.float64)

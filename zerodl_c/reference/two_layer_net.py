@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from ._evaluate import float_dtype
 from .functions import (
     _rows,
     affine,
@@ -18,7 +19,7 @@ from .functions import (
     softmax_cross_entropy_backward,
     softmax_loss,
 )
-from .gradient import _float_dtype, numerical_gradient
+from .gradient import numerical_gradient
 
 Array = NDArray[Any]
 
@@ -143,7 +144,7 @@ class TwoLayerNet:
         net = copy(self)
         net.params = {key: np.asarray(param, np.float64) for key, param in self.params.items()}
         return {
-            key: numerical_gradient(lambda _: net.loss(x, t), net.params[key], h).astype(_float_dtype(param))
+            key: numerical_gradient(lambda _: net.loss(x, t), net.params[key], h).astype(float_dtype(param))
             for key, param in self.params.items()
         }
 

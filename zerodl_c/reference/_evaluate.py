@@ -1,0 +1,306 @@
+"""Evaluating f where single entries of x have other values: in x itself, or in copies.
+
+`points` holds, in row i, the values that entry i takes one after the other while all other entries
+keep theirs; the result holds f at each of them. Who changes x changes it back, whatever happens.
+"""
+
+import operator
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from math import isnan
+from threading import Event
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Block = tuple[int, Array]  # the first entry, and the rows of points from there on
+Progress = bool | Callable[[int, int], object]
+Report = Callable[[int], object] | None
+Workers = int | Callable[..., Iterable[Any]]
+
+_STACK = 1 << 20  # numbers in a stack that a vectorized f is handed: 8 MiB of float64
+_SHARES = 128  # for a map whose workers we cannot count: enough for each of 64 to have two
+
+
+class Evaluator(Protocol):
+    """f around x, which is an array of the dtype that f is evaluated in."""
+
+    x: Array
+    dtype: np.dtype[Any]  # of the gradient
+    evaluations: int
+
+    def prepare(self) -> None:
+        """Refuse an f that does not read what it is handed, once the other arguments are checked."""
+
+    def value(self, point: Array) -> float:
+        """f at a point of x's shape."""
+
+    def values(self, points: Array, report: Report) -> Array:
+        """f at points[i, j] for entry i, as an array of points' shape; report(evaluations done)."""
+
+
+class InPlace:
+    """f of x itself, which f may also read through a closure; or of a copy of what is no float array."""
+
+    def __init__(self, f: Callable[..., Any], x: Array, original: Any) -> None:
+        self.in_place = isinstance(original, np.ndarray) and original.dtype.kind == "f"
+        if self.in_place and not x.flags.writeable:
+            raise ValueError("x must be writable, for it is perturbed in place; it is read-only")
+        self.x = x if self.in_place else x.astype(float_dtype(x))
+        self.f, self.original, self.evaluations = f, original, 0
+        self.argument = original if self.in_place else self.x
+        self.dtype = self.x.dtype
+        self.saved = self.x.copy()
+
+    def prepare(self) -> None:
+        if not self.in_place:
+            require_read(self.value, self.original, self.x.copy())
+
+    def value(self, point: Array) -> float:
+        self.evaluations += 1
+        try:
+            self.x[...] = point
+            return number(self.f(self.argument))
+        finally:
+            self.x[...] = self.saved
+
+    def values(self, points: Array, report: Report) -> Array:
+        size = 1 if report else max(len(points), 1)
+        values = np.empty(points.shape)
+        try:
+            for i in range(0, len(points), size):
+                block = points[i : i + size]
+                values[i : i + size] = _one_by_one(self.f, self.argument, self.x, self.saved, i, block)
+                if report:
+                    report((i + 1) * points.shape[1])
+            if self.x.tobytes() != self.saved.tobytes():
+                raise ValueError("f must not change its argument")
+        finally:
+            self.x[...] = self.saved
+        self.evaluations += points.size
+        return values
+
+
+class Copies:
+    """f of copies of x: one for each worker, or stacks of many."""
+
+    def __init__(
+        self, f: Callable[..., Any], x: Array, original: Any, vectorized: bool = False, workers: Any = 1
+    ) -> None:
+        self.f, self.original, self.evaluations = f, original, 0
+        self.x = x.astype(float_dtype(x), order="C")
+        self.dtype = float_dtype(np.asarray(original))
+        self.vectorized, self.workers = vectorized, workers
+
+    def prepare(self) -> None:
+        require_read(self.value, self.original, self.x.copy())
+
+    def value(self, point: Array) -> float:
+        self.evaluations += 1
+        if self.vectorized:
+            return float(_numbers(self.f, point[np.newaxis].copy())[0])
+        return number(self.f(point.copy()))
+
+    def values(self, points: Array, report: Report) -> Array:
+        values = np.empty(points.shape)
+        evaluate = _in_a_stack if self.vectorized else _in_a_copy
+        blocks, i = self._blocks(points), 0
+        with self._map() as (spread, f):
+            for result in spread(partial(evaluate, f, self.x), blocks):
+                values[i : i + len(result)] = result
+                i += len(result)
+                if report:
+                    report(i * points.shape[1])
+        if i != len(points):
+            raise ValueError(f"workers must give a result for each of {len(blocks)} blocks; some are missing")
+        self.evaluations += points.size
+        return values
+
+    def _blocks(self, points: Array) -> list[Block]:
+        size = len(points) if self.workers == 1 else -(-len(points) // _SHARES)
+        if self.vectorized:
+            size = min(size, _STACK // max(self.x.size * points.shape[1], 1))
+        size = max(size, 1)
+        return [(i, points[i : i + size]) for i in range(0, len(points), size)]
+
+    def _map(self) -> AbstractContextManager[tuple[Any, Callable[..., Any]]]:
+        if callable(self.workers) or self.workers == 1:
+            return nullcontext((map if self.workers == 1 else self.workers, self.f))
+        return _map_in_threads(self.f, self.workers)
+
+
+def _one_by_one(f: Callable[..., Any], argument: Any, x: Array, saved: Array, first: int, points: Array) -> Any:
+    """f(argument) with each of points[i] for entry first + i of x, of which argument is a view."""
+    results: list[float] = []
+    entries, append, here = x.flat, results.append, saved.flat
+    for i, row in enumerate(points.tolist(), first):
+        for point in row:
+            entries[i] = point
+            value = f(argument)
+            append(value if type(value) is float else number(value))
+        entries[i] = here[i]
+    return np.array(results).reshape(points.shape)
+
+
+def _in_a_copy(f: Callable[..., Any], x: Array, block: Block) -> Any:
+    copy = x.copy()
+    values = _one_by_one(f, copy.view(), copy, x, *block)  # a view, whose shape f may change
+    if copy.tobytes() != x.tobytes():
+        raise ValueError("f must not change its argument")
+    return values
+
+
+def _in_a_stack(f: Callable[..., Any], x: Array, block: Block) -> Array:
+    first, points = block
+    stack = np.repeat(x[np.newaxis], points.size, axis=0)
+    which = np.arange(points.size)
+    stack.reshape(points.size, x.size)[which, first + which // points.shape[1]] = points.ravel()
+    return _numbers(f, stack).reshape(points.shape)
+
+
+@contextmanager
+def _map_in_threads(f: Callable[..., Any], workers: int) -> Iterator[tuple[Any, Callable[..., Any]]]:
+    """A map in threads, and f for it: once the context is left, no thread begins another evaluation."""
+    stop = Event()
+
+    def until_stopped(x: Array) -> Any:
+        if stop.is_set():
+            raise RuntimeError("stopped")  # nobody is left to see it
+        return f(x)
+
+    def in_order(function: Callable[[Block], Array], blocks: list[Block]) -> Iterator[Array]:
+        for future in [pool.submit(function, block) for block in blocks]:
+            while not future.done():
+                wait([future], timeout=0.05)  # Windows sees Ctrl-C between two waits only
+            yield future.result()
+
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            yield in_order, until_stopped
+        finally:
+            stop.set()
+
+
+def count_workers(workers: Any) -> Any:
+    """`workers` as a map or as the number of threads; TypeError or ValueError if it is neither."""
+    if callable(workers):
+        return workers
+    try:
+        count = operator.index(workers)
+    except TypeError:
+        raise TypeError(f"workers must be an int or a map, got {type(workers).__name__}") from None
+    if count == -1:
+        return os.cpu_count() or 1
+    if count < 1:
+        raise ValueError(f"workers must be 1 or more, or -1 for one on each core, got {count}")
+    return count
+
+
+@contextmanager
+def reporting(progress: Progress, total: int) -> Iterator[Report]:
+    """What to call with the number of evaluations done: nothing, the caller's, or tqdm's bar."""
+    if callable(progress):
+        yield lambda done: progress(done, total)
+    elif progress:
+        with _tqdm()(total=total, unit="f") as bar:
+            yield lambda done: bar.update(done - bar.n)
+    else:
+        yield None
+
+
+def check_progress(progress: Progress) -> None:
+    if not (isinstance(progress, (bool, np.bool_)) or callable(progress)):
+        raise TypeError(f"progress must be a bool or callable, got {type(progress).__name__}")
+    if progress is True:
+        _tqdm()
+
+
+def _tqdm() -> Any:
+    try:
+        from tqdm.auto import tqdm
+    except ImportError:
+        raise ImportError("progress=True needs tqdm: pip install 'zerodl_c[progress]'") from None
+    return tqdm
+
+
+def require_read(value: Callable[[Array], float], x: Any, copy: Array) -> None:
+    """Refuse an f that reads x itself, or ignores the copy of x that it is handed."""
+    if not copy.size:
+        return
+    if isinstance(x, np.ndarray) and x.flags.writeable:
+        others = [x / 2 + np.pi * (1 + _count(x))] if x.dtype.kind == "f" else _integers(x)
+        # An f that is not repeatable seems to notice everything, and is not to blame for that.
+        if _notices(value, copy.copy(), x, others) and value(copy) == value(copy):
+            raise ValueError(
+                "f must read x through its argument alone, which is a float copy of x, but its "
+                "value depends on x itself (where x is meant as a constant, pass x.copy())"
+            )
+    elif not _notices(value, copy, copy, _integers(copy)):
+        raise ValueError(
+            "f must read its argument, which is a float copy of x, but its value is the same for "
+            "any argument (pass x as a writable float array, which is perturbed in place)"
+        )
+
+
+def _notices(value: Callable[[Array], float], argument: Array, watched: Array, others: list[Array]) -> bool:
+    """Whether value(argument) changes as the entries of `watched` do, which are put back."""
+    before, saved = value(argument), watched.copy()
+    try:
+        for other in others:
+            try:
+                with np.errstate(all="ignore"):
+                    watched[...] = other
+                    after = value(argument)
+            except Exception:  # f cannot take such entries: it has noticed them
+                return True
+            if before != after and not (isnan(before) and isnan(after)):
+                return True
+        return False
+    finally:
+        watched[...] = saved
+
+
+def _integers(x: Array) -> list[Array]:
+    """Entries for x's place: several, for bools and constants by pieces notice only some."""
+    odd, other = _count(x) % 2, 1 + _count(x) * 53 % 127
+    return [0 * other, other, odd * other, (odd - 1) * other]
+
+
+def _count(x: Array) -> Array:
+    return np.arange(x.size).reshape(x.shape)
+
+
+def number(value: Any) -> float:
+    """What f gave, as a float: at once, for f may hand out one buffer again and again."""
+    if isinstance(value, (float, int, np.floating, np.integer)):
+        return float(value)
+    result = real_result(value)
+    if result.size != 1:
+        raise TypeError(f"f must give one real number, got shape {result.shape}")
+    return float(result.item())
+
+
+def _numbers(f: Callable[..., Any], stack: Array) -> Array:
+    count = len(stack)
+    result = real_result(f(stack))
+    if result.shape != (count,):
+        raise TypeError(
+            f"f must give {count} real numbers, one for each of the stack, got shape {result.shape}"
+        )
+    return result
+
+
+def real_result(value: Any) -> Array:
+    result = np.asarray(value)
+    if result.dtype.kind not in "biuf":
+        raise TypeError(f"f must give real numbers, got {value!r:.60} of {type(value).__name__}")
+    return result.astype(np.float64)
+
+
+def float_dtype(x: Array) -> np.dtype[Any]:
+    return x.dtype if x.dtype.kind == "f" else np.dtype(np.float64)

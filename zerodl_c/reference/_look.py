@@ -1,0 +1,116 @@
+"""h="auto": the step for the entries of each magnitude, from a look at f.
+
+The error of a central difference is what the formula leaves out, which grows with a power of the
+step, and the rounding of f divided by the step. The best step needs two things that x alone does not
+tell: how noisy f is, and how large its third derivative is (the fifth for order 4). A few
+evaluations tell both, not for each entry, but for each decade of magnitudes. (J. J. More and S. M. Wild,
+Estimating computational noise, SIAM J. Sci. Comput. 33, 2011, and Estimating derivatives of noisy
+simulations, ACM Trans. Math. Softw. 38, 2012, do so for one variable.)
+"""
+
+from collections.abc import Callable
+from math import comb, isfinite
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._evaluate import Evaluator
+from ._steps import rounding
+
+Array = NDArray[Any]
+
+# f((j + 1) h) - f(-(j + 1) h), weighted so, is 2 h^(order + 1) times the derivative that the formula leaves out.
+_WEIGHTS = {2: np.array([-2.0, 1.0]), 4: np.array([5.0, -4.0, 1.0])}
+# With that difference S for a step and the noise, the best step is (constant noise / S)^(1 / (order + 1)) times it.
+_BEST = {2: 6 / 2**0.5, 4: 15 * 0.95}
+_SAMPLE = 16  # entries of a decade that are looked at, all at once
+
+
+def find_step(evaluator: Evaluator, order: int) -> Array:
+    """A step for each entry of evaluator.x, in float64."""
+    x = abs(evaluator.x.astype(np.float64))
+    with np.errstate(all="ignore"):
+        noise, eps = _noise(evaluator)
+        ratio = eps ** (1 / (order + 1))
+        step = ratio * np.maximum(x, 1)
+        decade = np.where(np.isfinite(x), np.clip(np.floor(np.log10(x)), -20, 20), np.nan)
+        for ten in np.unique(decade[np.isfinite(decade)]) if noise > 0 else ():
+            group = np.flatnonzero(decade == ten)
+            largest = float(x.flat[group].max())
+            least, most = 32 * float(np.finfo(evaluator.x.dtype).eps) * largest, 16 * ratio * max(largest, 1)
+            bend = _difference(evaluator, group, order)
+            step.flat[group] = _best(bend, noise, order, ratio * (largest or 1), least, most)
+    return step
+
+
+def _noise(evaluator: Evaluator) -> tuple[float, float]:
+    """The standard deviation of f's rounding, by differences of f within some ulps of x; and its eps."""
+    x, direction = evaluator.x, np.rint(16 * _direction(evaluator.x.size)).reshape(evaluator.x.shape)
+    ulps = np.spacing(np.where(x == 0, 1, abs(x))) * direction
+    values = np.array([_value(evaluator, x + i * ulps) for i in range(-3, 4)])
+    variance = [np.mean(np.diff(values, k) ** 2) / comb(2 * k, k) for k in (3, 4, 5, 6)]
+    eps = rounding(values)
+    return max(float(np.sqrt(np.mean(variance))), eps / 4 * float(abs(values).max())), eps
+
+
+def _difference(evaluator: Evaluator, group: Array, order: int) -> Callable[[float], float]:
+    """S of a step in some entries at once: a function of the step."""
+    some = group[:: -(-len(group) // _SAMPLE)]
+    x = evaluator.x
+    direction: Array = np.zeros(x.shape)
+    # Where f is a sum over its entries, this sees as much bend as one of them has; where f bends with all, more.
+    direction.flat[some] = _direction(len(some)) / len(some) ** (0.5 / (order + 1))
+
+    def difference(step: float) -> float:
+        total = 0.0
+        offset = (x + step * direction).astype(x.dtype) - x  # so that rounding leaves equal distances
+        for j, weight in enumerate(_WEIGHTS[order], 1):
+            total += weight * (_value(evaluator, x + j * offset) - _value(evaluator, x - j * offset))
+        return abs(total)
+
+    return difference
+
+
+def _best(
+    difference: Callable[[float], float], noise: float, order: int, step: float, least: float, most: float
+) -> float:
+    """Grow the step until f's bend rises above the noise, or shrink it until the bend falls off; compute the best."""
+    power = order + 1
+    spread = float(np.sqrt(2 * np.sum(_WEIGHTS[order] ** 2)))  # of the difference, for noise 1
+    visible, growth, short = 64 * spread * noise, 8, (0.0, 0.0)
+    before, fell = np.inf, 0.0
+    for _ in range(20):
+        seen = difference(step)
+        if not isfinite(seen):
+            step = most = step / 8
+            continue
+        hidden = (short[1] - seen * (short[0] / step) ** power) / spread  # a short step shows noise, less the bend
+        factor = (_BEST[order] * max(noise, min(hidden, 4 * noise)) / max(seen, noise)) ** (1 / power)
+        if seen < visible and step < most and not fell:
+            short = step, seen
+            step, growth = min(step * growth, most), min(growth * 8, 512)
+        elif factor > 1 / 32:
+            return max(min(step * min(factor, 1), most), least)
+        else:  # too far for a formula that holds for small steps
+            if seen < before / 2:
+                before, fell = seen, step
+            step *= 16 * factor
+            if step < least:
+                break
+    return max(min(fell or step, most), least)  # what fell off no more is noise
+
+
+def _value(evaluator: Evaluator, point: Array) -> float:
+    """f, or nan where it is not defined: steps are tried that are too long."""
+    try:
+        return evaluator.value(point.astype(evaluator.x.dtype))
+    except (ArithmeticError, ValueError):
+        return float("nan")
+
+
+def _direction(count: int) -> Array:
+    """About 1 or -1, so that nothing cancels by symmetry: like terms sum to their root, as random ones do."""
+    random = np.random.default_rng(0)
+    signs = np.where(np.arange(count) < round((count + count**0.5) / 2), 1, -1)
+    return random.permutation(signs) * (1 + random.permutation(np.arange(count) - (count - 1) / 2) / (2 * count))
