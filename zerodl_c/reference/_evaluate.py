@@ -7,7 +7,6 @@ keep theirs; the result holds f at each of them. Who changes x changes it back, 
 import operator
 import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from math import isnan
@@ -166,6 +165,8 @@ def _in_a_stack(f: Callable[..., Any], x: Array, block: Block) -> Array:
 @contextmanager
 def _map_in_threads(f: Callable[..., Any], workers: int) -> Iterator[tuple[Any, Callable[..., Any]]]:
     """A map in threads, and f for it: once the context is left, no thread begins another evaluation."""
+    from concurrent.futures import ThreadPoolExecutor, wait  # takes a tenth of the package's import
+
     stop = Event()
 
     def until_stopped(x: Array) -> Any:

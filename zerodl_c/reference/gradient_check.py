@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -238,8 +238,7 @@ def gradient_check(
 # ---- What is checked -----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Problem:
+class _Problem(NamedTuple):
     """A scalar function of arrays, which are perturbed in place, and the gradient that it is said to have."""
 
     f: Callable[[], Any]
@@ -336,8 +335,7 @@ def _restored(params: dict[str, Array]) -> Iterator[None]:
 # ---- What is measured ----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Scale:
+class _Scale(NamedTuple):
     """f at the point itself, the step, and what counts as equal."""
 
     value: float
@@ -364,8 +362,7 @@ class _Scale:
         return abs(numeric - analytic) / np.maximum(np.maximum(abs(numeric), abs(analytic)), self.floor)
 
 
-@dataclass(frozen=True)
-class _Measure:
+class _Measure(NamedTuple):
     """The checked entries of a parameter, by their flat indices: a number, or two, for each."""
 
     shape: tuple[int, ...]
