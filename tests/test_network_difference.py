@@ -219,6 +219,16 @@ def test_two_thousand_entries_of_the_books_net():
             assert abs((above - below) / (2 * H) - got[key].flat[i]) < 1e-9
 
 
+def test_a_bias_may_be_a_row_but_not_shared():
+    net, twin = two_nets(6, 5, 4)
+    net.params["b1"] = net.params["b1"][None]
+    x, t = inputs_of(8, 6), targets_of(8, 4, False)
+    assert_agree(net.numerical_gradient(x, t), twin.numerical_gradient(x, t))
+    net.params["b1"] = np.zeros(1)
+    with pytest.raises(ValueError, match="b1 must have an entry for each unit"):
+        net.numerical_gradient(x, t)
+
+
 @pytest.mark.parametrize("dtype", [np.float16, *DTYPES])
 def test_narrow_nets_are_computed_in_float64(engine, dtype):
     net, wide = engine.TwoLayerNet(4, 3, 2, dtype=dtype), engine.TwoLayerNet(4, 3, 2)

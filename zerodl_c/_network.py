@@ -15,6 +15,7 @@ from numpy import empty, ndarray
 from numpy.typing import ArrayLike
 
 from ._bridge import FLOAT64, OK, Array, check, finish, lib, real, reals
+from .reference._evaluate import float_dtype
 from .reference._steps import check_step
 from .reference.functions import _rows
 
@@ -105,10 +106,12 @@ def numerical_gradient(
     Ctrl-C is heard.
     """
     check_step(h)
-    keys, dtypes = [*params], [np.asarray(p).dtype for p in params.values()]
+    given = [np.asarray(param) for param in params.values()]
     x, arrays, _, _ = _prepared(params, x)
     x, *arrays = (np.asarray(array, FLOAT64) for array in (_rows_of(x), *arrays))
-    for key, array in zip(keys, arrays, strict=True):
+    for key, param, array in zip(params, given, arrays, strict=True):
+        if param.size != array.size:
+            raise ValueError(f"{key} must have an entry for each unit, got shape {param.shape} for {array.size} units")
         if (array + h == array).any() or (array - h == array).any():
             raise ValueError(f"h = {h} is lost in {key}: an entry plus or minus h is that entry again")
     t = _targets((len(x), arrays[-1].size), t, squared)
@@ -121,8 +124,10 @@ def numerical_gradient(
         check(_NUMERICAL_GRADIENT(*ids, begin, min(begin + count, end)))
         begin += count
         count = max(int(count * min(_TURN / (perf_counter() - start), 16)), 8 * lib.zdl_get_num_threads())
-    return {key: finish(grad, dtype if dtype.kind == "f" else FLOAT64)
-            for key, grad, dtype in zip(keys, grads, dtypes, strict=True)}
+    return {
+        key: finish(grad.reshape(param.shape), float_dtype(param))
+        for key, grad, param in zip(params, grads, given, strict=True)
+    }
 
 
 def _targets(shape: tuple[int, int], t: ArrayLike, squared: bool) -> Array:
