@@ -76,19 +76,15 @@ def _best(
     difference: Callable[[float], float], noise: float, order: int, step: float, least: float, most: float
 ) -> float:
     """Grow the step until f's bend rises above the noise, or shrink it until the bend falls off; compute the best."""
-    power = order + 1
     spread = float(np.sqrt(2 * np.sum(_WEIGHTS[order] ** 2)))  # of the difference, for noise 1
-    visible, growth, short = 64 * spread * noise, 8, (0.0, 0.0)
-    before, fell = np.inf, 0.0
+    growth, before, fell = 8, np.inf, 0.0
     for _ in range(20):
         seen = difference(step)
         if not isfinite(seen):
             step = most = step / 8
             continue
-        hidden = (short[1] - seen * (short[0] / step) ** power) / spread  # a short step shows noise, less the bend
-        factor = (_BEST[order] * max(noise, min(hidden, 4 * noise)) / max(seen, noise)) ** (1 / power)
-        if seen < visible and step < most and not fell:
-            short = step, seen
+        factor = (_BEST[order] * noise / max(seen, noise)) ** (1 / (order + 1))
+        if seen < 64 * spread * noise and step < most and not fell:
             step, growth = min(step * growth, most), min(growth * 8, 512)
         elif factor > 1 / 32:
             return max(min(step * min(factor, 1), most), least)
