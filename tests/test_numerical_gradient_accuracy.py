@@ -186,8 +186,8 @@ def test_auto_of_float32_with_an_f_in_float64(engine):
 @pytest.mark.parametrize("at", [0.0, 1e-3, 1.0, 100.0])
 def test_auto_never_loses_its_step(engine, dtype, at):
     x = np.full(3, at, dtype)
-    grad = engine.numerical_gradient(lambda x: float(2 * x[0].astype(float)), x, "auto")
-    assert_allclose(grad, [2, 0, 0], rtol=1e-3 if dtype == np.float16 else 1e-6)
+    grad = engine.numerical_gradient(lambda x: 0.7 * float(x[0]), x, "auto")
+    assert_allclose(grad, [0.7, 0, 0], rtol=1e-3 if dtype == np.float16 else 1e-6)
 
 
 @pytest.mark.parametrize("order", [2, 4])
@@ -195,7 +195,7 @@ def test_auto_of_entries_that_turn_many_times_within_the_first_step(engine, orde
     """There the points that are looked at must be as far apart as they should, though x + h is rounded to 1e-8."""
     x = 1e8 * np.random.default_rng(0).uniform(0.5, 2, 30)
     grad = engine.numerical_gradient(lambda x: np.sum(np.sin(x)), x, "auto", order=order)
-    assert error(grad, np.cos(x)) < 1e-8
+    assert error(grad, np.cos(x)) < 2e-10
 
 
 def test_auto_of_a_float32_that_bends_within_some_ulps(engine):
