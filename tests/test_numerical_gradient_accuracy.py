@@ -216,10 +216,13 @@ def test_auto_where_f_ends(engine):
 
 
 def test_auto_of_a_noise_that_does_not_show_near_x(engine):
-    """f is rounded to multiples of 1e-9, and constant within many ulps of x."""
-    x = points(10)
-    grad = engine.numerical_gradient(lambda x: np.round(np.sum(np.exp(x)), 9), x, "auto")
-    assert error(grad, np.exp(x)) < 1e-5
+    """f is computed in float32, or rounded to multiples of 1e-9, and constant within many ulps of x."""
+    for n in (3, 10, 30):
+        x = points(n)
+        grad = engine.numerical_gradient(lambda x: np.round(np.sum(np.exp(x)), 9), x, "auto")
+        assert error(grad, np.exp(x)) < 1e-5
+        grad = engine.numerical_gradient(lambda x: 1.1 * float(np.sum(np.exp(np.float32(x)))), x, "auto")
+        assert error(grad, 1.1 * np.exp(x)) < 1e-3
 
 
 @pytest.mark.parametrize("value", [0.0, 7.0, np.nan, np.inf])
