@@ -1,5 +1,7 @@
 """numerical_gradient: orders, error estimates and "auto" steps, on functions whose gradients are known."""
 
+import math
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -184,19 +186,43 @@ def test_auto_of_float32_with_an_f_in_float64(engine):
 @pytest.mark.parametrize("at", [0.0, 1e-3, 1.0, 100.0])
 def test_auto_never_loses_its_step(engine, dtype, at):
     x = np.full(3, at, dtype)
-    grad = engine.numerical_gradient(lambda x: float(2 * x[0].astype(float)), x, "auto")
-    assert_allclose(grad, [2, 0, 0], rtol=1e-3 if dtype == np.float16 else 1e-6)
+    grad = engine.numerical_gradient(lambda x: 0.7 * float(x[0]), x, "auto")
+    assert_allclose(grad, [0.7, 0, 0], rtol=1e-3 if dtype == np.float16 else 1e-6)
+
+
+@pytest.mark.parametrize("order", [2, 4])
+def test_auto_of_entries_that_turn_many_times_within_the_first_step(engine, order):
+    """There the points that are looked at must be as far apart as they should, though x + h is rounded to 1e-8."""
+    x = 1e8 * np.random.default_rng(0).uniform(0.5, 2, 30)
+    grad = engine.numerical_gradient(lambda x: np.sum(np.sin(x)), x, "auto", order=order)
+    assert error(grad, np.cos(x)) < 2e-10
+
+
+def test_auto_of_a_float32_that_bends_within_some_ulps(engine):
+    x = np.ones(2, np.float32)
+    grad = engine.numerical_gradient(lambda x: float(np.sum(np.exp(1e5 * (x.astype(float) - 1)))), x, "auto")
+    assert_allclose(grad, 1e5, rtol=0.1)
 
 
 def test_auto_where_f_ends(engine):
     """Steps that leave f's domain are not taken: log raises, NumPy's is nan."""
-    import math
-
+    for sqrt in (math.sqrt, np.sqrt):
+        x = np.zeros(2)
+        with np.errstate(invalid="raise"):
+            grad = engine.numerical_gradient(lambda x, sqrt=sqrt: sum(v + sqrt(1e-12 - v * v) for v in x), x, "auto")
+        assert_allclose(grad, 1, rtol=1e-6)
     x = np.array([1e-8, 1e-3, 1.0])
-    for log in (math.log, np.log):
-        with np.errstate(invalid="ignore"):
-            grad = engine.numerical_gradient(lambda x, log=log: sum(log(v) for v in x), x, "auto")
-        assert_allclose(grad, 1 / x, rtol=1e-7)
+    assert_allclose(engine.numerical_gradient(lambda x: sum(map(math.log, x)), x, "auto"), 1 / x, rtol=1e-7)
+
+
+def test_auto_of_a_noise_that_does_not_show_near_x(engine):
+    """f is computed in float32, or rounded to multiples of 1e-9, and constant within many ulps of x."""
+    for n in (3, 10, 30):
+        x = points(n)
+        grad = engine.numerical_gradient(lambda x: np.round(np.sum(np.exp(x)), 9), x, "auto")
+        assert error(grad, np.exp(x)) < 1e-5
+        grad = engine.numerical_gradient(lambda x: 1.1 * float(np.sum(np.exp(np.float32(x)))), x, "auto")
+        assert error(grad, 1.1 * np.exp(x)) < 1e-3
 
 
 @pytest.mark.parametrize("value", [0.0, 7.0, np.nan, np.inf])
@@ -207,9 +233,9 @@ def test_auto_of_constants(engine, value):
 
 
 def test_auto_with_entries_that_are_not_finite(engine):
-    x = np.array([1.0, np.inf, 2.0])
-    grad = engine.numerical_gradient(lambda x: x[0] ** 3 + x[2] ** 2, x, "auto")
-    assert_allclose(grad[[0, 2]], [3, 4], rtol=1e-7)
+    x = np.array([1.0, np.inf, 2e20])
+    grad = engine.numerical_gradient(lambda x: x[0] ** 3 + np.exp(x[2] / 1e20), x, "auto")
+    assert_allclose(grad[[0, 2]], [3, np.exp(2) / 1e20], rtol=1e-7)
     assert np.isnan(grad[1])
 
 

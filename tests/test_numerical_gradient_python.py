@@ -356,7 +356,7 @@ def test_progress_without_tqdm(engine, monkeypatch):
     for name in ("tqdm", "tqdm.auto"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ImportError, match=r"pip install 'zerodl_c\[progress\]'"):
-        engine.numerical_gradient(never, np.ones(5), progress=True)
+        engine.numerical_gradient(never, np.ones(5), progress=True, workers=2)
 
 
 # --- What is refused ------------------------------------------------------------------------------

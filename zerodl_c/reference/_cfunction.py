@@ -22,7 +22,7 @@ _C = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_void_p, ctypes.c_ssize_t, ctypes
 
 
 class CFunction:
-    """A C function and its data; called with an array. Whoever gave the function keeps it alive."""
+    """A C function and its data; called with a C-contiguous array. Whoever gave the function keeps it alive."""
 
     def __init__(self, address: int, data: int = 0) -> None:
         if not address:
@@ -31,7 +31,6 @@ class CFunction:
         self._call = _C(address)
 
     def __call__(self, x: NDArray[np.float64]) -> float:
-        x = np.ascontiguousarray(x)
         return self._call(x.ctypes.data, x.size, self.data)
 
 

@@ -217,7 +217,7 @@ def reporting(progress: Progress, total: int) -> Iterator[Report]:
 def check_progress(progress: Progress) -> None:
     if not (isinstance(progress, (bool, np.bool_)) or callable(progress)):
         raise TypeError(f"progress must be a bool or callable, got {type(progress).__name__}")
-    if progress is True:
+    if progress and not callable(progress):
         _tqdm()
 
 

@@ -75,30 +75,26 @@ def _difference(evaluator: Evaluator, group: Array, order: int) -> Callable[[flo
 def _best(
     difference: Callable[[float], float], noise: float, order: int, step: float, least: float, most: float
 ) -> float:
-    """Grow the step until f's bend rises above the noise, or shrink it until the bend falls off; compute the best."""
+    """Shrink or grow the step until f's bend is well above the noise, and not too far above; compute the best."""
     power = order + 1
     spread = float(np.sqrt(2 * np.sum(_WEIGHTS[order] ** 2)))  # of the difference, for noise 1
-    visible, growth, short = 64 * spread * noise, 8, (0.0, 0.0)
-    before, fell = np.inf, 0.0
-    for _ in range(20):
+    grown, before, factor = False, 0.0, 1.0
+    for _ in range(30):
         seen = difference(step)
         if not isfinite(seen):
             step = most = step / 8
             continue
-        hidden = (short[1] - seen * (short[0] / step) ** power) / spread  # a short step shows noise, less the bend
-        factor = (_BEST[order] * max(noise, min(hidden, 4 * noise)) / max(seen, noise)) ** (1 / power)
-        if seen < visible and step < most and not fell:
-            short = step, seen
-            step, growth = min(step * growth, most), min(growth * 8, 512)
-        elif factor > 1 / 32:
-            return max(min(step * min(factor, 1), most), least)
+        if seen > 2 * (before + 4 * spread * noise) * 16**power if grown else step <= least:
+            louder = max(seen / spread / noise, 1)  # no smooth f bends that much more, or within so short a step
+            noise, most = noise * louder, most * louder ** (1 / power)
+        factor = (_BEST[order] * noise / max(seen, noise)) ** (1 / power)
+        if seen < 64 * spread * noise and step < most:
+            before, step, grown = seen, min(step * 16, most), True
+        elif factor > 1 / 32 or grown:
+            break
         else:  # too far for a formula that holds for small steps
-            if seen < before / 2:
-                before, fell = seen, step
-            step *= 16 * factor
-            if step < least:
-                break
-    return max(min(fell or step, most), least)  # what fell off no more is noise
+            step = max(step * 16 * factor, least)
+    return max(min(step * min(factor, 1), most), least)
 
 
 def _value(evaluator: Evaluator, point: Array) -> float:
