@@ -110,7 +110,7 @@ def fits(name, i, how):
 
 def test_every_function_is_here():
     declared = {name[3:] for name in dir(lib) if name.startswith("np_")}
-    networks = {"network_predict", "network_forward", "network_gradient"}
+    networks = {f"network_{method}" for method in ("predict", "forward", "gradient", "numerical_gradient")}
     assert declared - networks - {"status", "set_array_type"} == set(ARGUMENTS)
 
 
