@@ -12,6 +12,8 @@
 #include <string.h>
 #if defined __aarch64__ && defined __GNUC__
 #include <arm_neon.h>
+#elif defined __SSE2__ && defined __GNUC__
+#include <emmintrin.h>
 #endif
 
 #if defined VECTOR_AVX512
@@ -162,16 +164,24 @@ ALWAYS_INLINE vec multiply_add(vec a, vec b, vec c)
 {
     return (vec)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b);
 }
-ALWAYS_INLINE vec square_root(vec v) { return (vec)vsqrtq_f64((float64x2_t)v); }
 #else
 ALWAYS_INLINE vec multiply_add(vec a, vec b, vec c)
 {
     return (vec)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
 }
-ALWAYS_INLINE vec square_root(vec v) { return (vec)vsqrtq_f32((float32x4_t)v); }
 #endif
 #else
 ALWAYS_INLINE vec multiply_add(vec a, vec b, vec c) { return a * b + c; }
+#endif
+#if defined __aarch64__ && defined __GNUC__ && REAL_BITS == 64
+ALWAYS_INLINE vec square_root(vec v) { return (vec)vsqrtq_f64((float64x2_t)v); }
+#elif defined __aarch64__ && defined __GNUC__
+ALWAYS_INLINE vec square_root(vec v) { return (vec)vsqrtq_f32((float32x4_t)v); }
+#elif defined __SSE2__ && defined __GNUC__ && REAL_BITS == 64
+ALWAYS_INLINE vec square_root(vec v) { return (vec)_mm_sqrt_pd((__m128d)v); }
+#elif defined __SSE2__ && defined __GNUC__
+ALWAYS_INLINE vec square_root(vec v) { return (vec)_mm_sqrt_ps((__m128)v); }
+#else
 ALWAYS_INLINE vec square_root(vec v)
 {
     real lane[LANES];

@@ -40,7 +40,7 @@ typedef struct {
     double lr, rate[2];
 } optimizer_step;
 
-typedef void optimizer_kernel(const optimizer_step *s, ptrdiff_t begin, ptrdiff_t end);
+typedef void optimizer_kernel(optimizer_step s, ptrdiff_t begin, ptrdiff_t end);
 
 #if REAL_BITS == 64
 /* What n samples score after a step of a parameter up, and down: score[side][c, k] + change[side][k] weight[c] for class
