@@ -360,22 +360,51 @@ int ZDL(affine_backward)(real *dx, real *dw, real *db, const real *dout, const r
 
 /* ---- Optimizers ---- */
 
-struct sgd {
-    real *param;
-    const real *grad;
-    real lr;
+struct step {
+    optimizer_kernel *kernel;
+    optimizer_step whole;
 };
 
-static void sgd_range(void *task, ptrdiff_t begin, ptrdiff_t end)
+static void step_range(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
-    const struct sgd *t = task;
-    kernels()->sgd(t->param + begin, t->grad + begin, t->lr, end - begin);
+    const struct step *t = task;
+    t->kernel(t->whole, begin, end);
+}
+
+static void optimize(optimizer_kernel *kernel, optimizer_step whole, ptrdiff_t n)
+{
+    struct step task = {kernel, whole};
+    zdl_parallel_for(n, zdl_threads_for((double)n, GRAIN_ARITHMETIC), step_range, &task);
 }
 
 void ZDL(sgd)(real *param, const real *grad, double lr, ptrdiff_t n)
 {
-    struct sgd task = {param, grad, (real)lr};
-    zdl_parallel_for(n, zdl_threads_for((double)n, GRAIN_ARITHMETIC), sgd_range, &task);
+    optimize(kernels()->sgd, (optimizer_step){param, {NULL}, grad, lr, {0}}, n);
+}
+
+void ZDL(momentum)(real *param, real *v, const real *grad, double lr, double momentum, ptrdiff_t n)
+{
+    optimize(kernels()->momentum, (optimizer_step){param, {v}, grad, lr, {momentum}}, n);
+}
+
+void ZDL(nesterov)(real *param, real *v, const real *grad, double lr, double momentum, ptrdiff_t n)
+{
+    optimize(kernels()->nesterov, (optimizer_step){param, {v}, grad, lr, {momentum}}, n);
+}
+
+void ZDL(adagrad)(real *param, real *h, const real *grad, double lr, ptrdiff_t n)
+{
+    optimize(kernels()->adagrad, (optimizer_step){param, {h}, grad, lr, {0}}, n);
+}
+
+void ZDL(rmsprop)(real *param, real *h, const real *grad, double lr, double decay_rate, ptrdiff_t n)
+{
+    optimize(kernels()->rmsprop, (optimizer_step){param, {h}, grad, lr, {decay_rate}}, n);
+}
+
+void ZDL(adam)(real *param, real *m, real *v, const real *grad, double lr, double beta1, double beta2, ptrdiff_t n)
+{
+    optimize(kernels()->adam, (optimizer_step){param, {m, v}, grad, lr, {beta1, beta2}}, n);
 }
 
 /* ---- This machine's peak ---- */

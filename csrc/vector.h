@@ -12,6 +12,8 @@
 #include <string.h>
 #if defined __aarch64__ && defined __GNUC__
 #include <arm_neon.h>
+#elif defined __SSE2__ && defined __GNUC__
+#include <emmintrin.h>
 #endif
 
 #if defined VECTOR_AVX512
@@ -64,6 +66,7 @@ ALWAYS_INLINE void store(real *p, vec v) { memcpy(p, &v, sizeof v); }
 
 /* less(a, b), less_equal(a, b), equal(a, b) per lane, false for nan; choose(mask, a, b) takes a where the mask is set; any(mask).
    multiply_add(a, b, c) is a * b + c, rounded once where the machine can.
+   square_root(v) is rounded correctly, and nan below 0.
    maximum(a, b) is a > b ? a : b per lane: it returns b where either is nan. minimum likewise.
    scale(v, n) is v * 2^n for integral n, right also where 2^n alone would overflow or underflow.
    load_part, store_part: the first n < LANES elements; the others read as 0 (or as `other`) and are not written;
@@ -91,6 +94,7 @@ ALWAYS_INLINE mask less_equal(vec a, vec b) { return SIMD_COMPARE(a, b, _CMP_LE_
 ALWAYS_INLINE mask equal(vec a, vec b) { return SIMD_COMPARE(a, b, _CMP_EQ_OQ); }
 ALWAYS_INLINE vec choose(mask m, vec a, vec b) { return SIMD(mask_blend)(m, b, a); }
 ALWAYS_INLINE vec multiply_add(vec a, vec b, vec c) { return SIMD(fmadd)(a, b, c); }
+ALWAYS_INLINE vec square_root(vec v) { return SIMD(sqrt)(v); }
 ALWAYS_INLINE vec maximum(vec a, vec b) { return SIMD(max)(a, b); }
 ALWAYS_INLINE vec minimum(vec a, vec b) { return SIMD(min)(a, b); }
 ALWAYS_INLINE vec scale(vec v, vec n) { return SIMD(scalef)(v, n); }
@@ -128,6 +132,7 @@ ALWAYS_INLINE bool any(mask m) { return _mm256_movemask_epi8((__m256i)m) != 0; }
 #define SIMD(op) _mm256_##op##_ps
 #endif
 ALWAYS_INLINE vec multiply_add(vec a, vec b, vec c) { return SIMD(fmadd)(a, b, c); }
+ALWAYS_INLINE vec square_root(vec v) { return SIMD(sqrt)(v); }
 ALWAYS_INLINE vec maximum(vec a, vec b) { return SIMD(max)(a, b); }
 ALWAYS_INLINE vec minimum(vec a, vec b) { return SIMD(min)(a, b); }
 ALWAYS_INLINE __m256i first(ptrdiff_t n)
@@ -167,6 +172,24 @@ ALWAYS_INLINE vec multiply_add(vec a, vec b, vec c)
 #endif
 #else
 ALWAYS_INLINE vec multiply_add(vec a, vec b, vec c) { return a * b + c; }
+#endif
+#if defined __aarch64__ && defined __GNUC__ && REAL_BITS == 64
+ALWAYS_INLINE vec square_root(vec v) { return (vec)vsqrtq_f64((float64x2_t)v); }
+#elif defined __aarch64__ && defined __GNUC__
+ALWAYS_INLINE vec square_root(vec v) { return (vec)vsqrtq_f32((float32x4_t)v); }
+#elif defined __SSE2__ && defined __GNUC__ && REAL_BITS == 64
+ALWAYS_INLINE vec square_root(vec v) { return (vec)_mm_sqrt_pd((__m128d)v); }
+#elif defined __SSE2__ && defined __GNUC__
+ALWAYS_INLINE vec square_root(vec v) { return (vec)_mm_sqrt_ps((__m128)v); }
+#else
+ALWAYS_INLINE vec square_root(vec v)
+{
+    real lane[LANES];
+    store(lane, v);
+    for (int i = 0; i < LANES; i++)
+        lane[i] = (real)sqrt(lane[i]); /* of a float too: rounded twice, but the same */
+    return load(lane);
+}
 #endif
 ALWAYS_INLINE vec maximum(vec a, vec b) { return choose(less(b, a), a, b); }
 ALWAYS_INLINE vec minimum(vec a, vec b) { return choose(less(a, b), a, b); }

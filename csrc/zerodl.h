@@ -185,11 +185,29 @@ int zdl_network_numerical_gradient(double *const *dw, double *const *db, const d
                                    double decay, double h, ptrdiff_t begin, ptrdiff_t end,
                                    const struct zdl_network_f64 *net);
 
-/* ---- Optimizers: n parameters in place ---- */
+/* ---- Optimizers: n parameters, and the optimizer's state of each, in place ---- */
 
 /* param -= lr * grad */
 void zdl_sgd_f32(float *param, const float *grad, double lr, ptrdiff_t n);
 void zdl_sgd_f64(double *param, const double *grad, double lr, ptrdiff_t n);
+/* v = momentum v - lr grad; param += v */
+void zdl_momentum_f32(float *param, float *v, const float *grad, double lr, double momentum, ptrdiff_t n);
+void zdl_momentum_f64(double *param, double *v, const double *grad, double lr, double momentum, ptrdiff_t n);
+/* param += momentum^2 v - (1 + momentum) lr grad; v = momentum v - lr grad */
+void zdl_nesterov_f32(float *param, float *v, const float *grad, double lr, double momentum, ptrdiff_t n);
+void zdl_nesterov_f64(double *param, double *v, const double *grad, double lr, double momentum, ptrdiff_t n);
+/* h += grad^2; param -= lr grad / (sqrt(h) + 1e-7) */
+void zdl_adagrad_f32(float *param, float *h, const float *grad, double lr, ptrdiff_t n);
+void zdl_adagrad_f64(double *param, double *h, const double *grad, double lr, ptrdiff_t n);
+/* h = decay_rate h + (1 - decay_rate) grad^2; param -= lr grad / (sqrt(h) + 1e-7) */
+void zdl_rmsprop_f32(float *param, float *h, const float *grad, double lr, double decay_rate, ptrdiff_t n);
+void zdl_rmsprop_f64(double *param, double *h, const double *grad, double lr, double decay_rate, ptrdiff_t n);
+/* m += (1 - beta1) (grad - m); v += (1 - beta2) (grad^2 - v); param -= lr m / (sqrt(v) + 1e-7), where Adam's lr of
+   update t = 1, 2, ... is lr sqrt(1 - beta2^t) / (1 - beta1^t) */
+void zdl_adam_f32(float *param, float *m, float *v, const float *grad, double lr, double beta1, double beta2,
+                  ptrdiff_t n);
+void zdl_adam_f64(double *param, double *m, double *v, const double *grad, double lr, double beta1, double beta2,
+                  ptrdiff_t n);
 
 /* ---- Central differences ---- */
 

@@ -1,4 +1,4 @@
-"""The functions of the API, by the arguments that they take."""
+"""The functions of the API, by the arguments that they take, and its optimizers."""
 
 UNARY = ["step_function", "relu", "relu_grad", "sigmoid", "sigmoid_grad", "tanh"]
 SOFTMAX = ["softmax", "log_softmax"]
@@ -10,3 +10,13 @@ GRADIENT = "softmax_cross_entropy_backward"  # y, and labels or rows
 MATRIX = ["matmul", "dot", "matmul_backward", "affine", "affine_backward"]
 
 FUNCTIONS = [*UNARY, *SOFTMAX, *BACKWARD, *SQUARES, *LABELLED, GRADIENT, *MATRIX]
+
+# An optimizer's attributes when it is new; those of None become its state: a dict of arrays.
+OPTIMIZERS = {
+    "SGD": {"lr": 0.01},
+    "Momentum": {"lr": 0.01, "momentum": 0.9, "v": None},
+    "Nesterov": {"lr": 0.01, "momentum": 0.9, "v": None},
+    "AdaGrad": {"lr": 0.01, "h": None},
+    "RMSprop": {"lr": 0.01, "decay_rate": 0.99, "h": None},
+    "Adam": {"lr": 0.001, "beta1": 0.9, "beta2": 0.999, "iter": 0, "m": None, "v": None},
+}

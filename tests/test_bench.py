@@ -28,7 +28,7 @@ AGREE = """
 import numpy as np
 from zerodl_c.bench import cases, engines
 players = [engines.ENGINES["{name}"](), engines.NumPy()]
-small = [case for case in cases.chosen_cases() if case.flops < 2e8 and case.elements <= 1e5]
+small = [case for case in cases.chosen_cases() if case.flops < 2e8 and case.elements <= 1e6]
 with engines.equal_threads([engines.C(), *players], 1):
     works = [cases.works_of(case, np.dtype(dtype), players) for dtype in ("f", "d") for case in small]
 print(sum("{name}" in work for work in works))

@@ -237,6 +237,10 @@ def test_functions_of_nothing_write_nothing(dtype, isa, threads):
             function(name, dtype)(at(out), at(x), rows, cols)
         function("softmax_backward", dtype)(at(out), at(x), at(x), rows, cols)
         function("matmul", dtype)(at(out), cols, at(x), 1, 1, at(x), 1, 1, rows, 1, cols)
-    function("sgd", dtype)(at(out), at(x), 0.1, 0)
+    for name, state, rates in (
+        *(("sgd", 0, 1), ("momentum", 1, 2), ("nesterov", 1, 2)),
+        *(("adagrad", 1, 1), ("rmsprop", 1, 2), ("adam", 2, 3)),
+    ):
+        function(name, dtype)(at(out), *[at(out)] * state, at(x), *[0.1] * rates, 0)
     assert out[0] == 7
     assert function("sum_of_squares", dtype)(at(x), at(x), 0) == 0

@@ -1,141 +1,331 @@
-"""SGD: both engines take the same step, in place, whatever the arrays are."""
+"""The optimizers: both engines take the same steps, in place, whatever the arrays are."""
+
+import copy
+import pickle
+from fractions import Fraction
 
 import numpy as np
 import pytest
-from arrays import DTYPES, LAYOUTS, LENGTHS, normal
-from tolerances import assert_close
+from api import OPTIMIZERS
+from arrays import DTYPES, LAYOUTS, LENGTHS, normal, specials
+from tolerances import assert_close, assert_identical
 
 import zerodl_c
 from zerodl_c import reference
 
 pytestmark = pytest.mark.filterwarnings("error")
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
+every_optimizer = pytest.mark.parametrize("name", OPTIMIZERS)
+
+STATE = {name: [key for key, value in start.items() if value is None] for name, start in OPTIMIZERS.items()}
+STATEFUL = [name for name in OPTIMIZERS if STATE[name]]
 
 
-def step(engine, param, grad, lr=0.1):
-    params = {"W": param}
-    assert engine.SGD(lr).update(params, {"W": grad}) is None
-    return params["W"]
+def steps(engine, name, param, grads, state=(), **rates):
+    """The parameter after a step for each gradient, then the state; `state` is what it is at first, if not zeros."""
+    optimizer, params = getattr(engine, name)(**rates), {"W": param}
+    for key, value in zip(STATE[name], state, strict=False):
+        setattr(optimizer, key, {"W": value})
+    for grad in grads:
+        assert optimizer.update(params, {"W": grad}) is None
+    return [params["W"], *(getattr(optimizer, key)["W"] for key in STATE[name])]
 
 
-def assert_step_as_reference(param, grad, lr=0.1, label=""):
-    twin, before = param.copy(), grad.tobytes()
-    expected = step(reference, twin, grad.copy(), lr)
-    got = step(zerodl_c, param, grad, lr)
-    assert got is param, label
-    assert grad.tobytes() == before, f"{label}: the gradient was changed"
-    scale = np.abs(lr * grad)
-    native = param.dtype.newbyteorder("=")
-    assert_close(np.array(got, native, order="C"), np.array(expected, native, order="C"), 0, scale, label)
+def assert_alike(name, got, expected, label=""):
+    """To the bit: the engines do the same operations in the same order. But Adam's rate is a NumPy float64, which
+    makes NumPy take the last step in float64, and C takes it in the parameter's dtype."""
+    for x, y in zip(got, expected, strict=True):
+        x, y = (np.array(z, np.result_type(z).newbyteorder("="), order="C") for z in (x, y))
+        if name == "Adam" and y.dtype == np.float32:
+            assert_close(x, y, scale=1, label=label)
+        else:
+            assert_identical(x, y, label)
+
+
+def assert_steps_as_reference(name, param, grads, label=""):
+    twin, before = copy.deepcopy(param), [grad.tobytes() for grad in grads]
+    expected = steps(reference, name, twin, [grad.copy() for grad in grads])
+    got = steps(zerodl_c, name, param, grads)
+    assert got[0] is param, label
+    assert [grad.tobytes() for grad in grads] == before, f"{label}: a gradient was changed"
+    assert_alike(name, got, expected, label)
 
 
 @every_dtype
-def test_every_length(dtype, isa):
+@every_optimizer
+def test_every_length(name, dtype, isa):
     for n in (0, *LENGTHS, 100, 1000):
-        assert_step_as_reference(normal((n,), dtype, 1), normal((n,), dtype, 2), label=f"{n}")
+        grads = [normal((n,), dtype, seed) for seed in (2, 3, 4)]
+        assert_steps_as_reference(name, normal((n,), dtype, 1), grads, f"{n}")
 
 
 @every_dtype
-@pytest.mark.parametrize("param_layout", [name for name in LAYOUTS if name not in {"read-only", "repeated"}])
-@pytest.mark.parametrize("grad_layout", LAYOUTS)
-def test_every_layout(param_layout, grad_layout, dtype):
+@pytest.mark.parametrize("layout", [name for name in LAYOUTS if name not in {"read-only", "repeated"}])
+@every_optimizer
+def test_every_layout(name, layout, dtype):
     for shape in ((), (5,), (3, 17), (2, 3, 4), (0, 3)):
-        param, grad = (
-            LAYOUTS[param_layout](normal(shape, dtype, 1)),
-            LAYOUTS[grad_layout](normal(shape, dtype, 2)),
-        )
-        assert_step_as_reference(param, grad, label=f"{shape}")
+        for grad_layout, change in LAYOUTS.items():
+            grads = [change(normal(shape, dtype, seed)) for seed in (2, 3)]
+            param = LAYOUTS[layout](normal(shape, dtype, 1))
+            assert_steps_as_reference(name, param, grads, f"{shape}, gradient {grad_layout}")
 
 
 @every_dtype
-def test_large_parameters_on_threads(dtype, threads):
-    assert_step_as_reference(normal((1237, 211), dtype, 1), normal((1237, 211), dtype, 2))
+@every_optimizer
+def test_large_parameters_on_threads(name, dtype, threads):
+    grads = [normal((1237, 211), dtype, seed) for seed in (2, 3)]
+    assert_steps_as_reference(name, normal((1237, 211), dtype, 1), grads)
 
 
-def test_every_parameter_of_a_dict(engine):
-    params = {
-        "W": np.array([1.0, 2.0]),
-        "b": 3.0,
-        "c": np.float32(1),
-        "unused in grads": np.zeros(1),
-    }
-    W = params["W"]
-    grads = {
-        "W": np.array([10.0, -10.0]),
-        "b": 5.0,
-        "c": np.float32(2),
-        "unused in grads": np.ones(1),
-        "more": 1,
-    }
-    engine.SGD(lr=0.5).update(params, grads)
-    assert params["W"] is W and W.tolist() == [-4, 7]
-    assert params["b"] == 0.5 and params["c"] == 0 and params["unused in grads"] == -0.5
+@every_dtype
+@every_optimizer
+def test_a_hundred_steps_down_a_slope(name, dtype, isa):
+    """Each gradient is that of where the last step led: what differs would grow."""
+    scale = np.logspace(-3, 1, 257).astype(dtype)
+    results = []
+    for engine in (zerodl_c, reference):
+        optimizer, params = getattr(engine, name)(), {"W": normal((257,), dtype)}
+        for _ in range(100):
+            optimizer.update(params, {"W": scale * params["W"]})
+        results.append(params["W"])
+    assert_close(*results, terms=100 if name == "Adam" else 0, scale=1)
+    assert (abs(results[0]) < abs(normal((257,), dtype))).all()
 
 
-def test_the_learning_rate_may_change_and_is_001_at_first(engine):
-    optimizer, params = engine.SGD(), {"W": np.zeros(2)}
-    assert optimizer.lr == 0.01
-    optimizer.update(params, {"W": np.ones(2)})
-    optimizer.lr = np.float64(2)
-    optimizer.update(params, {"W": np.ones(2)})
-    np.testing.assert_allclose(params["W"], -2.01, rtol=1e-15)
-
-
-@pytest.mark.parametrize("lr", [0, 1, 0.1, np.float32(0.1), np.float64(0.1), np.array(0.1), -0.1, np.inf], ids=repr)
-def test_any_number_is_a_learning_rate(lr):
-    param = np.array([1.0, 2.0, 3.0])
-    with np.errstate(all="ignore"):
-        expected = step(reference, param.copy(), np.ones(3), lr)
-    np.testing.assert_allclose(step(zerodl_c, param, np.ones(3), lr), expected, rtol=1e-15)
-
-
-def test_gradients_broadcast_and_convert_as_in_numpy(engine):
-    W = np.zeros((2, 3))
-    for grad in (
-        1.0,
-        [1.0, 1.0, 1.0] * np.ones(1),
-        np.ones((2, 1), np.float32),
-        np.ones((2, 3), int),
+@every_dtype
+@every_optimizer
+def test_special_values(name, dtype, isa):
+    """In the parameter, the gradient and the state, a negative sum of squares included."""
+    values = specials(dtype)
+    first, second = np.repeat(values, values.size), np.tile(values, values.size)
+    ones = np.ones_like(first)
+    for param, grad, *state in (
+        (first, second, second, second),
+        (ones, first, second, second),
+        (ones, first, second, ones),
+        (second, ones, ones, first),
     ):
-        assert step(engine, W, grad) is W
-    np.testing.assert_allclose(W, -0.4, rtol=1e-7)
-    half = np.zeros(3, np.float16)
-    assert step(engine, half, np.ones(3, np.float16)) is half
-    np.testing.assert_allclose(half, -0.1, rtol=1e-3)
+        with np.errstate(all="ignore"):
+            expected = steps(reference, name, param.copy(), [grad], [x.copy() for x in state])
+        got = steps(zerodl_c, name, param.copy(), [grad], [x.copy() for x in state])
+        assert_alike(name, got, expected)
+
+
+# --- What they compute ----------------------------------------------------------------------------
+
+
+def test_a_constant_gradient(engine):
+    """Where the sums have a closed form."""
+    t, g, lr = np.arange(1, 21), 3.0, 0.1
+    geometric = (1 - 0.9**t) / (1 - 0.9)
+    velocity, way = -lr * g * geometric, -lr * g * np.cumsum(geometric)
+    steps_of_one = -lr * t
+    expected = {
+        "SGD": [-lr * g * t],
+        "Momentum": [way, velocity],
+        "Nesterov": [way + 0.9 * velocity, velocity],
+        "AdaGrad": [-lr * np.cumsum(t**-0.5), g**2 * t],
+        "RMSprop": [-lr * np.cumsum((1 - 0.99**t) ** -0.5), g**2 * (1 - 0.99**t)],
+        "Adam": [steps_of_one, g * (1 - 0.9**t), g**2 * (1 - 0.999**t)],
+    }
+    for name, values in expected.items():
+        got = steps(engine, name, np.zeros(5), [np.full(5, g)] * 20, lr=lr)
+        for x, value in zip(got, values, strict=True):
+            np.testing.assert_allclose(x, value[-1], rtol=2e-6, err_msg=name)  # 1e-7 beside the smallest root, 0.09
+
+
+@every_optimizer
+def test_attributes_and_defaults(name, engine):
+    optimizer = getattr(engine, name)()
+    assert vars(optimizer) == OPTIMIZERS[name]
+    params = {"W": np.ones((2, 3), np.float32), "b": 3.0}
+    optimizer.update(params, params)
+    assert vars(optimizer).keys() == OPTIMIZERS[name].keys()
+    for key in STATE[name]:
+        state = getattr(optimizer, key)
+        assert list(state) == ["W", "b"]
+        assert (state["W"].dtype, state["W"].shape) == (np.float32, (2, 3))
+
+
+@every_optimizer
+def test_every_parameter_of_a_dict(name, engine):
+    params = {"W": np.array([1.0, 2.0]), "b": 3.0, "c": np.float32(1)}
+    W = params["W"]
+    optimizer = getattr(engine, name)(lr=0.5)
+    optimizer.update(params, {"W": np.array([10.0, -10.0]), "b": 5.0, "c": np.float32(2), "more": 1})
+    assert params["W"] is W and list(params) == ["W", "b", "c"]
+    assert W[0] < 1 and W[1] > 2 and params["b"] < 3 and params["c"] < 1
+    assert getattr(optimizer, "iter", 1) == 1
+
+
+@every_optimizer
+def test_plain_floats_are_replaced(name):
+    """Down x^2 / 20 + y^2, as a book's script goes to compare the optimizers."""
+    ways = []
+    for engine in (zerodl_c, reference):
+        optimizer, params, way = getattr(engine, name)(lr=0.3), {"x": -7.0, "y": 2.0}, []
+        for _ in range(30):
+            way.append((params["x"], params["y"], type(params["x"])))
+            optimizer.update(params, {"x": params["x"] / 10, "y": 2 * params["y"]})
+        ways.append(way)
+    assert ways[0] == ways[1]
+    assert ways[0][0][:2] == (-7, 2) and -7 < ways[0][-1][0] < 7
+
+
+# --- Rates ----------------------------------------------------------------------------------------
+
+
+@every_optimizer
+def test_rates_may_change(name, engine):
+    optimizer, params = getattr(engine, name)(), {"W": np.ones(2)}
+    for rate in [key for key, value in OPTIMIZERS[name].items() if isinstance(value, float)]:
+        optimizer.update(params, {"W": np.ones(2)})
+        setattr(optimizer, rate, np.float64(0.25))
+    optimizer.update(params, {"W": np.ones(2)})
+    fresh = steps(engine, name, np.ones(2), [np.ones(2)] * (len(OPTIMIZERS[name]) - len(STATE[name])))
+    assert (params["W"] != fresh[0]).all()
+
+
+@pytest.mark.parametrize(
+    "lr",
+    [0, 1, 0.1, np.float32(0.1), np.float64(0.1), np.array(0.1), -0.1, np.inf, np.array([0.1, 0.2, 0.3])],
+    ids=repr,
+)
+@every_optimizer
+def test_any_number_is_a_learning_rate_and_so_is_an_array(name, lr):
+    """To the bit: a rate of float32 makes float32 of what is derived from it."""
+    with np.errstate(all="ignore"):
+        got, expected = (
+            steps(engine, name, np.arange(1.0, 4), [np.ones(3)] * 2, lr=lr) for engine in (zerodl_c, reference)
+        )
+    assert_alike(name, got, expected)
+
+
+# --- What C leaves to NumPy -----------------------------------------------------------------------
+
+
+def outcome(engine, name, param, *grads, **rates):
+    """The error if there is one, and the parameter and the state that are left, with their dtypes."""
+    optimizer, params = getattr(engine, name)(**rates), {"W": param}
+    error = None
+    try:
+        for grad in grads:
+            optimizer.update(params, {"W": grad})
+    except Exception as exception:
+        error = type(exception), str(exception)
+    left = [params["W"], *((getattr(optimizer, key) or {"W": 0.0})["W"] for key in STATE[name])]
+    return error, [(np.asarray(x).tolist(), np.asarray(x).dtype) for x in left]
+
+
+NOT_PLAIN = {  # a parameter and its gradient
+    "gradient: number": (np.zeros((2, 3)), 1.0),
+    "gradient: row": (np.zeros((2, 3)), np.ones(3)),
+    "gradient: float32": (np.zeros((2, 3)), np.ones((2, 1), np.float32)),
+    "gradient: integers": (np.zeros((2, 3)), np.ones((2, 3), int)),
+    "gradient: float64": (np.zeros(3, np.float32), np.full(3, 0.1)),
+    "gradient: shape": (np.zeros(2), np.ones(3)),
+    "gradient: text": (np.zeros(2), "steep"),
+    "gradient: None": (np.zeros(2), None),
+    "float16": (np.zeros(3, np.float16), np.ones(3, np.float16)),
+    "longdouble": (np.zeros(3, np.longdouble), np.ones(3)),
+    "complex": (np.zeros(3, complex), np.ones(3) * 1j),
+    "integers": (np.ones(2, int), np.ones(2)),
+    "integers only": (np.ones(2, int), np.ones(2, int)),
+    "integer": (1, 2),
+    "number": (1.0, 0.5),
+    "read-only": (LAYOUTS["read-only"](np.ones(2)), np.ones(2)),
+    "strided": (np.ones((4, 4))[::2, ::2], np.ones((2, 2))),
+    "empty": (np.ones((0, 3)), np.ones((0, 3))),
+}
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("case", NOT_PLAIN)
+@every_optimizer
+def test_what_c_does_not_take_is_the_references(name, case):
+    param, grad = NOT_PLAIN[case]
+    got, expected = (
+        outcome(engine, name, *(copy.deepcopy(x) for x in (param, grad, grad))) for engine in (zerodl_c, reference)
+    )
+    assert got == expected
+
+
+@pytest.mark.parametrize("lr", ["fast", None, 1j, [0.1], Fraction(1, 10)], ids=str)
+@every_optimizer
+def test_rates_that_are_no_numbers_to_numpy(name, lr):
+    got, expected = (outcome(engine, name, np.ones(2), np.ones(2), lr=lr) for engine in (zerodl_c, reference))
+    assert got == expected
+
+
+@every_optimizer
+def test_errors(name, engine):
+    optimizer = getattr(engine, name)()
+    with pytest.raises(KeyError, match="W"):
+        optimizer.update({"W": np.ones(2)}, {})
+    with pytest.raises(ValueError, match="read-only"):
+        steps(engine, name, LAYOUTS["read-only"](np.ones(2)), [np.ones(2)])
+    with pytest.raises(ValueError, match="broadcast"):
+        steps(engine, name, np.ones(2), [np.ones(3)])
+    with pytest.raises(TypeError):
+        steps(engine, name, np.ones(2), [np.ones(2)], lr="fast")
+    with pytest.raises(TypeError):  # integers cannot hold the step
+        steps(engine, name, np.ones(2, int), [np.ones(2)])
+
+
+@pytest.mark.parametrize("name", STATEFUL)
+def test_a_parameter_that_comes_later_has_no_state(name, engine):
+    optimizer, params = getattr(engine, name)(), {"W": np.ones(2)}
+    optimizer.update(params, params)
+    params["late"] = np.ones(2)
+    with pytest.raises(KeyError, match="late"):
+        optimizer.update(params, params)
 
 
 @every_dtype
-def test_a_gradient_that_overlaps_its_parameter(dtype):
-    """As if the gradient were read before anything is written."""
-    for shift in (1, 3, 16):
-        memory = normal((100,), dtype)
-        for param, grad in (
-            (slice(shift, None), slice(None, -shift)),
-            (slice(None, -shift), slice(shift, None)),
-        ):
-            expected, got = memory.copy(), memory.copy()
-            expected[param] -= 0.1 * memory[grad]
-            step(zerodl_c, got[param], got[grad])
-            np.testing.assert_allclose(got, expected, rtol=1e-5, err_msg=f"shifted by {shift}")
-    same = np.ones(9, dtype)
-    np.testing.assert_allclose(step(zerodl_c, same, same, 0.25), 0.75)
+@every_optimizer
+def test_arrays_that_overlap(name, dtype):
+    """As if everything were read before anything is written, line by line of the reference."""
+    arrays = 2 + len(STATE[name])
+    for shift in (0, 1, 3, 16):
+        for i in range(arrays - 1):
+            results = []
+            for engine in (zerodl_c, reference):
+                memory = abs(normal((100,), dtype))
+                separate = [abs(normal((50,), dtype, seed)) for seed in range(arrays)]
+                separate[i], separate[i + 1] = memory[:50], memory[shift : shift + 50]
+                param, *state, grad = separate
+                results.append([*steps(engine, name, param, [grad], state), memory])
+            assert_alike(name, *results, label=f"{i}, shifted by {shift}")
 
 
-def test_wrong_parameters(engine):
-    with pytest.raises(KeyError, match="W"):
-        engine.SGD().update({"W": np.ones(2)}, {})
-    with pytest.raises(ValueError, match="read-only"):
-        step(engine, LAYOUTS["read-only"](np.ones(2)), np.ones(2))
-    with pytest.raises(ValueError, match="broadcast"):
-        step(engine, np.ones(2), np.ones(3))
-    with pytest.raises(TypeError):
-        step(engine, np.ones(2), np.ones(2), lr="fast")
-    with pytest.raises(TypeError):  # integers cannot hold the step
-        step(engine, np.ones(2, int), np.ones(2))
+# --- State ----------------------------------------------------------------------------------------
 
 
-def test_special_values():
-    param, grad = np.array([np.inf, np.nan, 1, 1, -0.0]), np.array([1, 1, np.inf, np.nan, 0])
-    with np.errstate(all="ignore"):
-        expected = step(reference, param.copy(), grad)
-    np.testing.assert_array_equal(step(zerodl_c, param, grad), expected)
+@pytest.mark.parametrize("name", STATEFUL)
+@pytest.mark.parametrize("twin", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))], ids=["copied", "pickled"])
+def test_a_copy_goes_on_as_the_original_does(name, twin, engine):
+    optimizer, params = getattr(engine, name)(), {"W": normal((7, 3), np.float64)}
+    optimizer.update(params, {"W": normal((7, 3), np.float64, 1)})
+    other, others = twin(optimizer), twin(params)
+    assert type(other) is type(optimizer)
+    for each, arrays in ((optimizer, params), (other, others)):
+        each.update(arrays, {"W": normal((7, 3), np.float64, 2)})
+    assert_identical(params["W"], others["W"])
+
+
+@pytest.mark.parametrize("name", STATEFUL)
+def test_state_may_be_replaced_at_any_time(name):
+    """By an array of another kind, too; and by None, for a new start."""
+    results = []
+    for engine in (zerodl_c, reference):
+        optimizer, params, grads = getattr(engine, name)(), {"W": normal((6,), np.float64)}, {"W": np.ones(6)}
+        for state in (np.arange(6.0), np.arange(6, dtype=np.float32), np.arange(12.0)[::2]):
+            optimizer.update(params, grads)
+            for key in STATE[name]:
+                getattr(optimizer, key)["W"] = state.copy() if state.flags.contiguous else state
+        optimizer.update(params, grads)
+        for key in STATE[name]:
+            setattr(optimizer, key, None)
+        optimizer.update(params, grads)
+        results.append([params["W"], *(getattr(optimizer, key)["W"] for key in STATE[name])])
+    assert_alike(name, *results)

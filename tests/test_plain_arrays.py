@@ -1,6 +1,6 @@
 """The functions that take arrays by their objects: what they take as it is, and what they leave to Python."""
 
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -43,8 +43,11 @@ ARGUMENTS = {  # outputs, then inputs
         *(dense(ROWS, DEPTH), dense(DEPTH, COLS), dense(COLS)),
         *(dense(ROWS, COLS), strided(ROWS, DEPTH), strided(DEPTH, COLS)),
     ],
-    "sgd": [EACH, EACH],
+    "sgd": [EACH] * 2,
+    **dict.fromkeys(("momentum", "nesterov", "adagrad", "rmsprop"), [EACH] * 3),
+    "adam": [EACH] * 4,
 }
+RATES = {"sgd": 1, "momentum": 2, "nesterov": 2, "adagrad": 1, "rmsprop": 2, "adam": 3}
 CASES = [(name, i) for name, kinds in ARGUMENTS.items() for i in range(len(kinds))]
 
 
@@ -66,7 +69,7 @@ def arguments(name, dtype):
 
 def call(name, arrays):
     """The status, for arrays that live at least as long as the call."""
-    return getattr(lib, f"np_{name}")(*map(id, arrays), *[0.5] * (name == "sgd"))
+    return getattr(lib, f"np_{name}")(*map(id, arrays), *[0.5] * RATES.get(name, 0))
 
 
 class Subclass(np.ndarray):
@@ -168,21 +171,25 @@ def test_one_class_is_left_to_python_where_labels_may_mean_probabilities():
     assert lib.np_softmax_cross_entropy_gradient(id(np.zeros(())), id(y.copy()), id(y), id(t)) == lib.NP_NOT_PLAIN
 
 
-def test_sgd_refuses_what_it_may_not_write():
-    param, grad = np.ones(8), np.ones(8)
-    param.flags.writeable = False
-    assert lib.np_sgd(id(param), id(grad), 0.5) == lib.NP_NOT_PLAIN
-    assert (param == 1).all()
-    with pytest.raises(ValueError, match="read-only"):
-        zerodl_c.SGD(0.5).update({"W": param}, {"W": grad})
+@pytest.mark.parametrize("name", RATES)
+def test_an_optimizer_refuses_what_it_may_not_write(name):
+    """It writes all but the gradient, which comes last."""
+    for i in range(len(ARGUMENTS[name])):
+        arrays = arguments(name, np.float64)
+        arrays[i].flags.writeable = False
+        writes = i < len(arrays) - 1
+        assert call(name, arrays) == (lib.NP_NOT_PLAIN if writes else lib.NP_OK)
+        assert all((x == 7).all() for x in arrays if writes)
 
 
 @pytest.mark.parametrize("shift", [-7, -1, 0, 1, 7, 8])
-def test_sgd_refuses_a_gradient_that_overlaps(shift):
-    memory = np.arange(24.0)
-    param, grad = memory[8:16], memory[8 + shift : 16 + shift]
-    expected = lib.NP_OK if abs(shift) == 8 else lib.NP_NOT_PLAIN
-    assert lib.np_sgd(id(param), id(grad), 0.5) == expected
+@pytest.mark.parametrize("name", RATES)
+def test_an_optimizer_refuses_arrays_that_overlap(name, shift):
+    for i, j in combinations(range(len(ARGUMENTS[name])), 2):
+        memory = np.arange(24.0)
+        arrays = [np.ones(8) for _ in ARGUMENTS[name]]
+        arrays[i], arrays[j] = memory[8:16], memory[8 + shift : 16 + shift]
+        assert call(name, arrays) == (lib.NP_OK if abs(shift) == 8 else lib.NP_NOT_PLAIN)
 
 
 # --- Networks -------------------------------------------------------------------------------------

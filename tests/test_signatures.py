@@ -44,7 +44,7 @@ def test_the_engines_export_the_same_names():
     configuration = {"get_num_threads", "set_num_threads", "show_config"}
     assert set(zerodl_c.__all__) - configuration == set(reference.__all__)
     for engine in (zerodl_c, reference):
-        assert engine.__all__ == sorted(engine.__all__)
+        assert len(engine.__all__) == len(set(engine.__all__))  # ruff sorts them
         assert all(hasattr(engine, name) for name in engine.__all__)
 
 

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import threadpoolctl
-from api import BACKWARD, FUNCTIONS, GRADIENT, LABELLED, SOFTMAX, SQUARES, UNARY
+from api import BACKWARD, FUNCTIONS, GRADIENT, LABELLED, OPTIMIZERS, SOFTMAX, SQUARES, UNARY
 from arrays import DTYPES, normal
 
 import zerodl_c
@@ -61,10 +61,17 @@ def stacks(dtype):
     return zerodl_c.matmul(normal((31, 1, 33, 65), dtype, 1), normal((5, 65, 17), dtype, 2))
 
 
-def sgd(dtype):
-    params, grads = ({"W": normal((1237, 211), dtype, seed)} for seed in (1, 2))
-    zerodl_c.SGD(0.1).update(params, grads)
-    return params["W"]
+def updates(name):
+    """A parameter after two updates: the second finds a state that the first has left."""
+
+    def result(dtype):
+        params, grads = ({"W": normal((1237, 211), dtype, seed)} for seed in (1, 2))
+        optimizer = getattr(zerodl_c, name)(0.1)
+        for _ in range(2):
+            optimizer.update(params, grads)
+        return params["W"]
+
+    return result
 
 
 RESULTS = {
@@ -78,7 +85,7 @@ RESULTS = {
     "dot": of_products(zerodl_c.dot),
     "affine": of_products(lambda x, W: zerodl_c.affine(x, W, W[0])),
     "affine_backward": backward_of_products(zerodl_c.affine_backward),
-    "SGD": sgd,
+    **{name: updates(name) for name in OPTIMIZERS},
 }
 
 
@@ -88,7 +95,7 @@ def bits(result):
 
 
 def test_every_function_is_here():
-    assert {name.split()[0] for name in RESULTS} == {*FUNCTIONS, "SGD"}
+    assert {name.split()[0] for name in RESULTS} == {*FUNCTIONS, *OPTIMIZERS}
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

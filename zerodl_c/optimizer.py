@@ -1,20 +1,62 @@
 """Optimizers in C: one pass over each parameter, in place."""
 
 from collections.abc import Mapping, MutableMapping
-from typing import Any
+from typing import Any, ClassVar
 
-from ._bridge import lib
+import numpy as np
+
+from ._bridge import OK, Kernel, lib
 from .reference import optimizer as reference
 
-__all__ = ["SGD"]
+__all__ = ["SGD", "AdaGrad", "Adam", "Momentum", "Nesterov", "RMSprop"]
+
+_NUMBERS = {float, int, np.float64}  # the types that mean to NumPy what they mean to C
 
 
-class SGD(reference.SGD):
-    __doc__ = reference.SGD.__doc__
+class _InC(reference._Optimizer):
+    """Takes the steps in C; those that C does not take, for their arrays or rates, are taken as in the reference."""
+
+    _kernel: ClassVar[Kernel]  # of the parameter, its state, its gradient, lr, and the other rates
+    _rates: ClassVar[tuple[str, ...]] = ()  # the attributes that hold these
 
     def update(self, params: MutableMapping[str, Any], grads: Mapping[str, Any]) -> None:
-        """Take one step: arrays in `params` are changed in place, plain floats are replaced."""
-        for key, param in params.items():
-            grad = grads[key]
-            if lib.np_sgd(id(param), id(grad), self.lr) != lib.NP_OK:
-                params[key] -= self.lr * grad
+        rates = [getattr(self, name) for name in self._rates]
+        if not _NUMBERS.issuperset(map(type, (self.lr, *rates))):
+            super().update(params, grads)
+            return
+        lr = self._begin(params)
+        state = [getattr(self, name) for name in self._state]
+        for key in params:
+            arrays = params[key], *[of[key] for of in state], grads[key]
+            if self._kernel(*map(id, arrays), lr, *rates) != OK:
+                self._step(params, key, arrays[-1], lr)
+
+
+class SGD(_InC, reference.SGD):
+    __doc__ = reference.SGD.__doc__
+    _kernel = lib.np_sgd
+
+
+class Momentum(_InC, reference.Momentum):
+    __doc__ = reference.Momentum.__doc__
+    _kernel, _rates = lib.np_momentum, ("momentum",)
+
+
+class Nesterov(_InC, reference.Nesterov):
+    __doc__ = reference.Nesterov.__doc__
+    _kernel, _rates = lib.np_nesterov, ("momentum",)
+
+
+class AdaGrad(_InC, reference.AdaGrad):
+    __doc__ = reference.AdaGrad.__doc__
+    _kernel = lib.np_adagrad
+
+
+class RMSprop(_InC, reference.RMSprop):
+    __doc__ = reference.RMSprop.__doc__
+    _kernel, _rates = lib.np_rmsprop, ("decay_rate",)
+
+
+class Adam(_InC, reference.Adam):
+    __doc__ = reference.Adam.__doc__
+    _kernel, _rates = lib.np_adam, ("beta1", "beta2")

@@ -38,6 +38,11 @@ const struct ZDL(kernels) ISA_TABLE = {
     .sum_rows = sum_rows,
     .matmul = matmul,
     .sgd = sgd,
+    .momentum = momentum,
+    .nesterov = nesterov,
+    .adagrad = adagrad,
+    .rmsprop = rmsprop,
+    .adam = adam,
     .peak = peak,
 #if REAL_BITS == 64
     .activate_sum = activate_sum,

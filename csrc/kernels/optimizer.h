@@ -1,8 +1,86 @@
-/* Optimizer steps: one pass over n parameters, in place. */
+/* Optimizer steps: one pass over the parameters, in place. What is derived from the rates is so in double, and operations
+   are in the order of zerodl_c/reference/optimizer.py, so that the results are NumPy's to the bit. */
+
+/* Added to a root that is divided by. */
+static const real LEAST_ROOT = (real)1e-7;
 
 /* param -= lr * grad */
-static void sgd(real *param, const real *grad, real lr, ptrdiff_t n)
+static void sgd(optimizer_step s, ptrdiff_t begin, ptrdiff_t end)
 {
-    for (ptrdiff_t i = 0; i < n; i += LANES)
-        store_up_to(param + i, load_up_to(param + i, n - i) - lr * load_up_to(grad + i, n - i), n - i);
+    real lr = (real)s.lr;
+    for (ptrdiff_t i = begin; i < end; i += LANES) {
+        ptrdiff_t left = end - i;
+        vec grad = load_up_to(s.grad + i, left);
+        store_up_to(s.param + i, load_up_to(s.param + i, left) - lr * grad, left);
+    }
+}
+
+/* v = momentum v - lr grad; param += v */
+static void momentum(optimizer_step s, ptrdiff_t begin, ptrdiff_t end)
+{
+    real lr = (real)s.lr, kept = (real)s.rate[0];
+    for (ptrdiff_t i = begin; i < end; i += LANES) {
+        ptrdiff_t left = end - i;
+        vec v = kept * load_up_to(s.state[0] + i, left) - lr * load_up_to(s.grad + i, left);
+        store_up_to(s.state[0] + i, v, left);
+        store_up_to(s.param + i, load_up_to(s.param + i, left) + v, left);
+    }
+}
+
+/* param += momentum^2 v - (1 + momentum) lr grad; v = momentum v - lr grad */
+static void nesterov(optimizer_step s, ptrdiff_t begin, ptrdiff_t end)
+{
+    double momentum = s.rate[0];
+    real lr = (real)s.lr, kept = (real)momentum;
+    real ahead = (real)(momentum * momentum), ahead_lr = (real)((1 + momentum) * s.lr);
+    for (ptrdiff_t i = begin; i < end; i += LANES) {
+        ptrdiff_t left = end - i;
+        vec grad = load_up_to(s.grad + i, left), v = load_up_to(s.state[0] + i, left);
+        store_up_to(s.param + i, load_up_to(s.param + i, left) + ahead * v - ahead_lr * grad, left);
+        store_up_to(s.state[0] + i, kept * v - lr * grad, left);
+    }
+}
+
+/* h += grad^2; param -= lr grad / (sqrt(h) + 1e-7) */
+static void adagrad(optimizer_step s, ptrdiff_t begin, ptrdiff_t end)
+{
+    real lr = (real)s.lr;
+    for (ptrdiff_t i = begin; i < end; i += LANES) {
+        ptrdiff_t left = end - i;
+        vec grad = load_up_to(s.grad + i, left), h = load_up_to(s.state[0] + i, left) + grad * grad;
+        store_up_to(s.state[0] + i, h, left);
+        vec change = lr * grad / (square_root(h) + LEAST_ROOT);
+        store_up_to(s.param + i, load_up_to(s.param + i, left) - change, left);
+    }
+}
+
+/* h = decay_rate h + (1 - decay_rate) grad^2; param -= lr grad / (sqrt(h) + 1e-7) */
+static void rmsprop(optimizer_step s, ptrdiff_t begin, ptrdiff_t end)
+{
+    real lr = (real)s.lr, kept = (real)s.rate[0], taken = (real)(1 - s.rate[0]);
+    for (ptrdiff_t i = begin; i < end; i += LANES) {
+        ptrdiff_t left = end - i;
+        vec grad = load_up_to(s.grad + i, left);
+        vec h = load_up_to(s.state[0] + i, left) * kept + taken * grad * grad;
+        store_up_to(s.state[0] + i, h, left);
+        vec change = lr * grad / (square_root(h) + LEAST_ROOT);
+        store_up_to(s.param + i, load_up_to(s.param + i, left) - change, left);
+    }
+}
+
+/* m += (1 - beta1) (grad - m); v += (1 - beta2) (grad^2 - v); param -= lr m / (sqrt(v) + 1e-7) */
+static void adam(optimizer_step s, ptrdiff_t begin, ptrdiff_t end)
+{
+    real lr = (real)s.lr, taken1 = (real)(1 - s.rate[0]), taken2 = (real)(1 - s.rate[1]);
+    for (ptrdiff_t i = begin; i < end; i += LANES) {
+        ptrdiff_t left = end - i;
+        vec grad = load_up_to(s.grad + i, left);
+        vec m = load_up_to(s.state[0] + i, left), v = load_up_to(s.state[1] + i, left);
+        m += taken1 * (grad - m);
+        v += taken2 * (grad * grad - v);
+        store_up_to(s.state[0] + i, m, left);
+        store_up_to(s.state[1] + i, v, left);
+        vec change = lr * m / (square_root(v) + LEAST_ROOT);
+        store_up_to(s.param + i, load_up_to(s.param + i, left) - change, left);
+    }
 }

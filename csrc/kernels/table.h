@@ -33,6 +33,15 @@ typedef void unary_kernel(real *out, const real *x, ptrdiff_t n);
 typedef void binary_kernel(real *out, const real *x, const real *y, ptrdiff_t n);
 typedef void rows_kernel(real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols);
 
+/* What an optimizer changes and reads: parameters, its state of each, gradients, and its rates besides lr. */
+typedef struct {
+    real *param, *state[2];
+    const real *grad;
+    double lr, rate[2];
+} optimizer_step;
+
+typedef void optimizer_kernel(optimizer_step s, ptrdiff_t begin, ptrdiff_t end);
+
 #if REAL_BITS == 64
 /* What n samples score after a step of a parameter up, and down: score[side][c, k] + change[side][k] weight[c] for class
    c, with the rows of score `row` apart. As many as a vector may be read beyond the end of score and change,
@@ -57,7 +66,7 @@ struct ZDL(kernels) {
                                   ptrdiff_t cols);
     void (*sum_rows)(real *sum, const real *x, ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t stride);
     bool (*matmul)(const product *t);
-    void (*sgd)(real *param, const real *grad, real lr, ptrdiff_t n);
+    optimizer_kernel *sgd, *momentum, *nesterov, *adagrad, *rmsprop, *adam;
     double (*peak)(ptrdiff_t rounds);
 #if REAL_BITS == 64
     void (*activate_sum)(real *out, const real *a, real s, const real *v, enum zdl_activation f, ptrdiff_t n);

@@ -500,14 +500,84 @@ int np_network_numerical_gradient(const uintptr_t *grads, uintptr_t x, uintptr_t
 
 /* ---- Optimizers ---- */
 
+/* Alike; all but the last are written, and lie apart from each other and from it. */
+static bool read_step(array *arrays, const uintptr_t *objects, int count)
+{
+    if (!read_alike(arrays, objects, count))
+        return false;
+    for (int i = 0; i < count - 1; i++) {
+        if (!arrays[i].writable)
+            return false;
+        for (int j = i + 1; j < count; j++)
+            if (overlap(&arrays[i], &arrays[j]))
+                return false;
+    }
+    return true;
+}
+
 int np_sgd(uintptr_t param, uintptr_t grad, double lr)
 {
     array v[2];
-    if (!read_alike(v, (uintptr_t[]){param, grad}, 2) || !v[0].writable || overlap(v, v + 1))
+    if (!read_step(v, (uintptr_t[]){param, grad}, 2))
         return NP_NOT_PLAIN;
     if (is_double(v))
         zdl_sgd_f64(v[0].at, v[1].at, lr, v->size);
     else
         zdl_sgd_f32(v[0].at, v[1].at, lr, v->size);
+    return NP_OK;
+}
+
+typedef void one_rate_f32(float *param, float *state, const float *grad, double lr, double rate, ptrdiff_t n);
+typedef void one_rate_f64(double *param, double *state, const double *grad, double lr, double rate, ptrdiff_t n);
+
+/* Of param, one state and grad, with one rate besides lr. */
+static int one_rate(one_rate_f32 *f32, one_rate_f64 *f64, const uintptr_t *objects, double lr, double rate)
+{
+    array v[3];
+    if (!read_step(v, objects, 3))
+        return NP_NOT_PLAIN;
+    if (is_double(v))
+        f64(v[0].at, v[1].at, v[2].at, lr, rate, v->size);
+    else
+        f32(v[0].at, v[1].at, v[2].at, lr, rate, v->size);
+    return NP_OK;
+}
+
+int np_momentum(uintptr_t param, uintptr_t v, uintptr_t grad, double lr, double momentum)
+{
+    return one_rate(zdl_momentum_f32, zdl_momentum_f64, (uintptr_t[]){param, v, grad}, lr, momentum);
+}
+
+int np_nesterov(uintptr_t param, uintptr_t v, uintptr_t grad, double lr, double momentum)
+{
+    return one_rate(zdl_nesterov_f32, zdl_nesterov_f64, (uintptr_t[]){param, v, grad}, lr, momentum);
+}
+
+int np_rmsprop(uintptr_t param, uintptr_t h, uintptr_t grad, double lr, double decay_rate)
+{
+    return one_rate(zdl_rmsprop_f32, zdl_rmsprop_f64, (uintptr_t[]){param, h, grad}, lr, decay_rate);
+}
+
+int np_adagrad(uintptr_t param, uintptr_t h, uintptr_t grad, double lr)
+{
+    array v[3];
+    if (!read_step(v, (uintptr_t[]){param, h, grad}, 3))
+        return NP_NOT_PLAIN;
+    if (is_double(v))
+        zdl_adagrad_f64(v[0].at, v[1].at, v[2].at, lr, v->size);
+    else
+        zdl_adagrad_f32(v[0].at, v[1].at, v[2].at, lr, v->size);
+    return NP_OK;
+}
+
+int np_adam(uintptr_t param, uintptr_t m, uintptr_t v, uintptr_t grad, double lr, double beta1, double beta2)
+{
+    array a[4];
+    if (!read_step(a, (uintptr_t[]){param, m, v, grad}, 4))
+        return NP_NOT_PLAIN;
+    if (is_double(a))
+        zdl_adam_f64(a[0].at, a[1].at, a[2].at, a[3].at, lr, beta1, beta2, a->size);
+    else
+        zdl_adam_f32(a[0].at, a[1].at, a[2].at, a[3].at, lr, beta1, beta2, a->size);
     return NP_OK;
 }

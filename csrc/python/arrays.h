@@ -68,8 +68,13 @@ int np_network_gradient(const uintptr_t *grads, const uintptr_t *kept, uintptr_t
 int np_network_numerical_gradient(const uintptr_t *grads, uintptr_t x, uintptr_t t, const uintptr_t *params, int depth,
                                   enum zdl_activation hidden, double decay, double h, ptrdiff_t begin, ptrdiff_t end);
 
-/* ---- Optimizers: param changes in place; grad lies apart from it ---- */
+/* ---- Optimizers: arrays of one shape; all change in place but grad, and lie apart from it and each other ---- */
 
 int np_sgd(uintptr_t param, uintptr_t grad, double lr);
+int np_momentum(uintptr_t param, uintptr_t v, uintptr_t grad, double lr, double momentum);
+int np_nesterov(uintptr_t param, uintptr_t v, uintptr_t grad, double lr, double momentum);
+int np_adagrad(uintptr_t param, uintptr_t h, uintptr_t grad, double lr);
+int np_rmsprop(uintptr_t param, uintptr_t h, uintptr_t grad, double lr, double decay_rate);
+int np_adam(uintptr_t param, uintptr_t m, uintptr_t v, uintptr_t grad, double lr, double beta1, double beta2);
 
 #endif

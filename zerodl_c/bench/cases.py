@@ -33,6 +33,15 @@ PRODUCTS = (
     *((n, n, n, "") for n in SQUARES),
 )
 NET = (784, 50, 10)
+# (name, arrays that an update reads, and arrays that it writes)
+OPTIMIZERS = (
+    ("SGD", 2, 1),
+    ("Momentum", 3, 2),
+    ("Nesterov", 3, 2),
+    ("AdaGrad", 3, 2),
+    ("RMSprop", 3, 2),
+    ("Adam", 4, 3),
+)
 
 
 @dataclass(frozen=True)
@@ -45,17 +54,17 @@ class Case:
     make: Callable[[np.random.Generator], tuple[Any, ...]]
     flops: int = 0
     elements: int = 0
-    passes: int = 1  # over these elements
+    passes: float = 1  # over these elements: each is read once and written once
 
     def inputs(self, dtype: np.dtype[Any]) -> tuple[Any, ...]:
-        """The inputs, of this dtype where they are not labels: the same in each run."""
+        """The inputs, of this dtype where they are floats: the same in each run."""
         return tuple(_cast(x, dtype) for x in self.make(np.random.default_rng(0)))
 
 
 def _cast(x: Any, dtype: np.dtype[Any]) -> Any:
     if isinstance(x, dict):
         return {key: _cast(value, dtype) for key, value in x.items()}
-    return x.astype(dtype) if x.dtype.kind == "f" else x
+    return x.astype(dtype) if isinstance(x, np.ndarray) and x.dtype.kind == "f" else x
 
 
 def chosen_cases(text: str = "") -> list[Case]:
@@ -66,7 +75,7 @@ def chosen_cases(text: str = "") -> list[Case]:
     return found
 
 
-_FAMILIES = ("sigmoid", "softmax", "log_softmax", "loss and gradient", "matmul", "TwoLayerNet")
+_FAMILIES = ("sigmoid", "softmax", "log_softmax", "loss and gradient", "matmul", "update", "TwoLayerNet")
 
 
 def _cases() -> Iterator[Case]:
@@ -81,6 +90,8 @@ def _cases() -> Iterator[Case]:
         yield _loss(*shape)
     for m, k, n, view in PRODUCTS:
         yield _product("matmul", m, k, n, view)
+    for optimizer, read, written in OPTIMIZERS:
+        yield _update(optimizer, (read + written) / 2, 1_000_000)
     yield _training_step(100)
     yield _predict(1)
 
@@ -104,6 +115,13 @@ def _product(group: str, m: int, k: int, n: int, view: str = "") -> Case:
 
     mark = {operand: "ᵀ" if operand == view else "" for operand in "ab"}
     return Case(group, f"matmul ({m}x{k}{mark['a']})({k}x{n}{mark['b']})", "matmul", make, flops=2 * m * k * n)
+
+
+def _update(optimizer: str, passes: float, n: int) -> Case:
+    def make(rng: np.random.Generator) -> tuple[Any, ...]:
+        return optimizer, rng.normal(size=n), rng.normal(size=n)
+
+    return Case("optimizer", f"{optimizer} update ({n},)", "update", make, elements=n, passes=passes)
 
 
 def _training_step(batch: int) -> Case:

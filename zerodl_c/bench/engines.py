@@ -84,6 +84,16 @@ class C(Engine):
     def matmul(self, a: Array, b: Array) -> Work:
         return partial(self.module.matmul, a, b)
 
+    def update(self, optimizer: str, param: Array, grad: Array) -> Work:
+        params, grads = {"W": param.copy()}, {"W": grad}
+        update = getattr(self.module, optimizer)().update
+
+        def work() -> Array:
+            update(params, grads)
+            return params["W"]
+
+        return work
+
     def training_step(self, params: Params, x: Array, t: Array) -> Work:
         net, optimizer = self.net(params), self.module.SGD(lr=RATE)
 
@@ -221,6 +231,27 @@ class Torch(Engine):
 
     def matmul(self, a: Array, b: Array) -> Work:
         return partial(self.torch.matmul, self.torch.from_numpy(a), self.torch.from_numpy(b))
+
+    def update(self, optimizer: str, param: Array, grad: Array) -> Work:
+        """The same steps, save that Adam adds its 1e-7 after the root is corrected for its start, and not before."""
+        optim = self.torch.optim
+        make = {
+            "SGD": partial(optim.SGD, lr=0.01),
+            "Momentum": partial(optim.SGD, lr=0.01, momentum=0.9),
+            "Nesterov": partial(optim.SGD, lr=0.01, momentum=0.9, nesterov=True),
+            "AdaGrad": partial(optim.Adagrad, lr=0.01, eps=1e-7),
+            "RMSprop": partial(optim.RMSprop, lr=0.01, alpha=0.99, eps=1e-7),
+            "Adam": partial(optim.Adam, lr=0.001, betas=(0.9, 0.999), eps=1e-7),
+        }[optimizer]
+        tensor = self.torch.from_numpy(param.copy()).requires_grad_()
+        tensor.grad = self.torch.from_numpy(grad)
+        step = make([tensor]).step
+
+        def work() -> Any:
+            step()
+            return tensor.detach()
+
+        return work
 
     def training_step(self, params: Params, x: Array, t: Array) -> Work:
         net, images, labels = self.net(params), self.torch.from_numpy(x), self.torch.from_numpy(t)

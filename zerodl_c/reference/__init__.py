@@ -33,11 +33,16 @@ from .functions import (
 )
 from .gradient import gradient_descent, numerical_diff, numerical_gradient, numerical_gradient_2d
 from .gradient_check import gradient_check
-from .optimizer import SGD
+from .optimizer import SGD, AdaGrad, Adam, Momentum, Nesterov, RMSprop
 from .two_layer_net import SimpleNet, TwoLayerNet
 
 __all__ = [
     "SGD",
+    "AdaGrad",
+    "Adam",
+    "Momentum",
+    "Nesterov",
+    "RMSprop",
     "SimpleNet",
     "TwoLayerNet",
     "affine",
