@@ -33,7 +33,7 @@ def smooth_curve(x: ArrayLike) -> Array:
     Raises
     ------
     ValueError
-        If x is not 1-D, or has fewer than two points.
+        If x is not 1-D, or empty.
 
     Examples
     --------
@@ -42,8 +42,8 @@ def smooth_curve(x: ArrayLike) -> Array:
     array([ 8.,  9., 10., 11.])
     """
     x = np.asarray(x)
-    if x.ndim != 1 or len(x) < 2:
-        raise ValueError(f"x must be 1-D and have 2 points or more, got shape {x.shape}")
+    if x.ndim != 1 or not x.size:
+        raise ValueError(f"x must be 1-D and not empty, got shape {x.shape}")
     window = np.kaiser(11, 2)
     reflected = np.concatenate([x[10:0:-1], x, x[:-11:-1]])
     return np.convolve(window / window.sum(), reflected, mode="valid")[5:-5]
@@ -55,7 +55,8 @@ def shuffle_dataset(x: ArrayLike, t: ArrayLike) -> tuple[Array, Array]:
     Parameters
     ----------
     x, t : (n, ...) array_like
-        Samples along the first axis, such as images and labels; not changed.
+        Samples along the first axis, such as images and labels; not changed. Where t has more than
+        x, the rest is left out.
 
     Returns
     -------
@@ -65,7 +66,7 @@ def shuffle_dataset(x: ArrayLike, t: ArrayLike) -> tuple[Array, Array]:
     Raises
     ------
     ValueError
-        If x and t are not as long as each other.
+        If x or t has no first axis, or t is shorter than x.
 
     Examples
     --------
@@ -76,8 +77,8 @@ def shuffle_dataset(x: ArrayLike, t: ArrayLike) -> tuple[Array, Array]:
            [1.]]), array([3, 2, 1]))
     """
     x, t = np.asarray(x), np.asarray(t)
-    if not x.ndim or x.shape[:1] != t.shape[:1]:
-        raise ValueError(f"x and t must be equally long, got shapes {x.shape} and {t.shape}")
+    if not x.ndim or not t.ndim or len(t) < len(x):
+        raise ValueError(f"t must have a sample for each of x, got shapes {t.shape} and {x.shape}")
     order = np.random.permutation(len(x))
     return x[order], t[order]
 
