@@ -360,15 +360,19 @@ def test_dropout_draws_its_mask_from_numpys_generator(engine, shape):
 
 
 def test_dropout_scales_once_the_net_has_learned(engine):
-    layer, x = engine.Dropout(), normal((4, 5), np.float64)
+    layer, x = engine.Dropout(0.25), normal((4, 5), np.float64)
     layer.forward(x, train_flg=True)
     mask = layer.mask
     np.random.seed(2)
     after = np.random.rand()
     np.random.seed(2)
-    np.testing.assert_array_equal(layer.forward(x, False), x * 0.5)
+    np.testing.assert_array_equal(layer.forward(x, False), x * 0.75)
     assert np.random.rand() == after, "it drew"
     assert layer.mask is mask
+
+
+def test_dropout_drops_half_unless_told(engine):
+    assert engine.Dropout().dropout_ratio == 0.5
 
 
 def test_dropout_lets_nan_through(engine):
