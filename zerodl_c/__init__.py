@@ -32,12 +32,8 @@ from .functions import (
     tanh_backward,
 )
 from .gradient import gradient_descent, numerical_diff, numerical_gradient, numerical_gradient_2d
-<<<<<<< HEAD
-from .optimizer import SGD
-from .reference.gradient_check import gradient_check
-=======
 from .optimizer import SGD, AdaGrad, Adam, Momentum, Nesterov, RMSprop
->>>>>>> d3ce68a991675feb0df387671b43097966b2a1e6
+from .reference.gradient_check import gradient_check
 from .two_layer_net import SimpleNet, TwoLayerNet
 
 __all__ = [

@@ -33,8 +33,23 @@ from .functions import (
 )
 from .gradient import gradient_descent, numerical_diff, numerical_gradient, numerical_gradient_2d
 from .gradient_check import gradient_check
+from .layers import (  # noqa: F401  (in __all__ as soon as the C engine has them, too)
+    Affine,
+    BatchNormalization,
+    Convolution,
+    Dropout,
+    Pooling,
+    Relu,
+    Sigmoid,
+    SoftmaxWithLoss,
+    Tanh,
+)
+from .multi_layer_net import MultiLayerNet  # noqa: F401
+from .multi_layer_net_extend import MultiLayerNetExtend  # noqa: F401
 from .optimizer import SGD, AdaGrad, Adam, Momentum, Nesterov, RMSprop
+from .trainer import Trainer  # noqa: F401
 from .two_layer_net import SimpleNet, TwoLayerNet
+from .util import col2im, conv_output_size, im2col, shuffle_dataset, smooth_curve  # noqa: F401
 
 __all__ = [
     "SGD",

@@ -1,0 +1,331 @@
+"""MultiLayerNet and MultiLayerNetExtend: their draws, their gradients, and what scripts rely on."""
+
+import numpy as np
+import pytest
+from arrays import normal
+
+from zerodl_c import reference
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+
+@pytest.fixture(params=[reference], ids=["numpy"])
+def engine(request):
+    """The engines that have these nets so far; without this, those of conftest."""
+    return request.param
+
+
+NETS = {
+    "MultiLayerNet": {},
+    "MultiLayerNet, sigmoid": {"activation": "sigmoid", "weight_init_std": "xavier"},
+    "MultiLayerNet, weight decay": {"weight_decay_lambda": 0.3},
+    "MultiLayerNetExtend": {},
+    "MultiLayerNetExtend, batch normalization": {"use_batchnorm": True},
+    "MultiLayerNetExtend, dropout": {"use_dropout": True, "dropout_ration": 0.2},
+    "MultiLayerNetExtend, all": {
+        "activation": "sigmoid",
+        "weight_decay_lambda": 0.3,
+        "use_batchnorm": True,
+        "use_dropout": True,
+    },
+}
+every_net = pytest.mark.parametrize("name", NETS)
+both_classes = pytest.mark.parametrize("cls", ["MultiLayerNet", "MultiLayerNetExtend"])
+
+
+def net_of(engine, name, hidden=(5, 4), seed=3, **options):
+    """A net with 6 inputs and 3 classes, whose biases are not 0."""
+    np.random.seed(seed)
+    net = getattr(engine, name.split(",")[0])(6, list(hidden), 3, **{**NETS[name], **options})
+    for i, (key, param) in enumerate(net.params.items()):
+        if key[0] != "W":
+            param += normal(param.shape, np.float64, i) / 10
+    return net
+
+
+def batch(size=7):
+    return normal((size, 6), np.float64, 5) / 3, np.arange(size) % 3
+
+
+def training_loss(net, x, t):
+    """What `gradient` is the gradient of."""
+    return net.loss(x, t, train_flg=True) if type(net).__name__ == "MultiLayerNetExtend" else net.loss(x, t)
+
+
+# --- How nets begin --------------------------------------------------------------------------------
+
+
+@both_classes
+@pytest.mark.parametrize(
+    ("weight_init_std", "scales"),
+    [
+        (0.01, [0.01, 0.01, 0.01]),
+        (np.float64(2), [2, 2, 2]),
+        ("relu", np.sqrt([2 / 6, 2 / 5, 2 / 4])),
+        ("He", np.sqrt([2 / 6, 2 / 5, 2 / 4])),
+        ("sigmoid", np.sqrt([1 / 6, 1 / 5, 1 / 4])),
+        ("Xavier", np.sqrt([1 / 6, 1 / 5, 1 / 4])),
+    ],
+)
+def test_weights_are_drawn_from_the_first_layer_to_the_last(engine, cls, weight_init_std, scales):
+    np.random.seed(0)
+    weights = [std * np.random.randn(*shape) for std, shape in zip(scales, [(6, 5), (5, 4), (4, 3)], strict=True)]
+    after = np.random.rand()
+    np.random.seed(0)
+    net = getattr(engine, cls)(6, [5, 4], 3, weight_init_std=weight_init_std)
+    assert np.random.rand() == after
+    assert list(net.params) == ["W1", "b1", "W2", "b2", "W3", "b3"]
+    for i, W in enumerate(weights, 1):
+        np.testing.assert_array_equal(net.params[f"W{i}"], W)
+        np.testing.assert_array_equal(net.params[f"b{i}"], np.zeros(W.shape[1]))
+
+
+@both_classes
+def test_by_default_weights_are_for_relu(engine, cls):
+    np.random.seed(0)
+    W1 = np.sqrt(2 / 6) * np.random.randn(6, 5)
+    np.random.seed(0)
+    net = getattr(engine, cls)(6, [5], 3)
+    np.testing.assert_array_equal(net.params["W1"], W1)
+    assert type(net.layers["Activation_function1"]).__name__ == "Relu"
+    assert net.weight_decay_lambda == 0
+
+
+def test_layers_and_parameters_have_the_names_of_the_book(engine):
+    net = net_of(engine, "MultiLayerNet")
+    assert list(net.layers) == ["Affine1", "Activation_function1", "Affine2", "Activation_function2", "Affine3"]
+    assert (net.input_size, net.hidden_size_list, net.output_size, net.hidden_layer_num) == (6, [5, 4], 3, 2)
+    net = net_of(engine, "MultiLayerNetExtend, all", hidden=(5,))
+    assert list(net.layers) == ["Affine1", "BatchNorm1", "Activation_function1", "Dropout1", "Affine2"]
+    assert (net.use_batchnorm, net.use_dropout, net.weight_decay_lambda) == (True, True, 0.3)
+    assert net.layers["Dropout1"].dropout_ratio == 0.5
+    net = net_of(engine, "MultiLayerNetExtend, all")
+    assert list(net.params) == ["W1", "b1", "W2", "b2", "W3", "b3", "gamma1", "beta1", "gamma2", "beta2"]
+    assert type(net.last_layer).__name__ == "SoftmaxWithLoss"
+
+
+def test_batch_normalization_starts_at_1_and_0(engine):
+    net = engine.MultiLayerNetExtend(6, [5], 3, use_batchnorm=True)
+    np.testing.assert_array_equal([net.params["gamma1"], net.params["beta1"]], [[1] * 5, [0] * 5])
+
+
+@every_net
+def test_the_layers_hold_the_parameters_themselves(engine, name):
+    """Optimizers change `params` in place, and the layers must see it."""
+    net = net_of(engine, name)
+    owners = {"W": "Affine", "b": "Affine", "gamma": "BatchNorm", "beta": "BatchNorm"}
+    for key, param in net.params.items():
+        assert getattr(net.layers[owners[key[:-1]] + key[-1]], key[:-1]) is param
+
+
+@both_classes
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"activation": "tanh"}, "activation must be one of relu, sigmoid, got 'tanh'"),
+        ({"weight_init_std": "kaiming"}, "weight_init_std must be a number, relu, he, .* got 'kaiming'"),
+    ],
+)
+def test_words_that_are_not_known(engine, cls, options, message):
+    with pytest.raises(ValueError, match=message):
+        getattr(engine, cls)(6, [5], 3, **options)
+
+
+@both_classes
+@pytest.mark.parametrize("hidden", [[], (5,), np.array([5, 4])], ids=str)
+def test_hidden_layers_in_any_sequence(engine, cls, hidden):
+    net, (x, labels) = getattr(engine, cls)(6, hidden, 3), batch()
+    assert net.predict(x).shape == (7, 3)
+    assert len(net.gradient(x, labels)) == 2 * len(hidden) + 2
+
+
+# --- What nets compute -----------------------------------------------------------------------------
+
+
+@every_net
+def test_predict_passes_through_all_layers(engine, name):
+    net, (x, _) = net_of(engine, name), batch()
+    net.loss(x, [0] * 7)
+    out, p = x, net.params
+    for i in (1, 2):
+        out = out @ p[f"W{i}"] + p[f"b{i}"]
+        if f"gamma{i}" in p:  # nothing learned yet: the running mean and variance are 0
+            out = 1000 * p[f"gamma{i}"] * out + p[f"beta{i}"]
+        sigmoid = NETS[name].get("activation") == "sigmoid"
+        out = reference.sigmoid(out) if sigmoid else np.maximum(out, 0)
+        if NETS[name].get("use_dropout"):
+            out = out * (1 - NETS[name].get("dropout_ration", 0.5))
+    np.testing.assert_allclose(net.predict(x), out @ p["W3"] + p["b3"], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("t", [np.arange(7) % 3, np.eye(3)[np.arange(7) % 3]], ids=["labels", "one-hot"])
+@every_net
+def test_loss_is_cross_entropy_and_weight_decay(engine, name, t):
+    net, (x, labels) = net_of(engine, name), batch()
+    y = reference.softmax(net.predict(x))
+    decay = net.weight_decay_lambda / 2 * sum(np.sum(net.params[key] ** 2) for key in ("W1", "W2", "W3"))
+    expected = -np.mean(np.log(y[np.arange(7), labels] + 1e-7)) + decay
+    np.testing.assert_allclose(net.loss(x, t), expected, rtol=1e-12)
+    np.testing.assert_allclose(net.last_layer.y, y, rtol=1e-12)
+
+
+@every_net
+def test_accuracy(engine, name):
+    net, (x, _) = net_of(engine, name), batch()
+    right = net.predict(x).argmax(axis=1)
+    half = np.where(np.arange(7) < 3, right, (right + 1) % 3)
+    for form in (np.asarray, np.uint8, lambda labels: np.eye(3)[labels]):
+        assert net.accuracy(x, form(right)) == 1.0
+        assert net.accuracy(x, form(half)) == 3 / 7
+    assert type(net.accuracy(x, right)) is float
+
+
+@pytest.mark.parametrize("t", [np.arange(7) % 3, np.eye(3)[np.arange(7) % 3]], ids=["labels", "one-hot"])
+@every_net
+def test_gradient_is_that_of_the_loss(engine, name, t):
+    net, (x, _) = net_of(engine, name), batch()
+    np.random.seed(1)
+    gradient = net.gradient(x, t)
+    assert gradient.keys() == net.params.keys()
+
+    def loss(_):
+        np.random.seed(1)  # the same masks
+        value, y = training_loss(net, x, t), net.last_layer.y[np.arange(7), np.arange(7) % 3]
+        return value + np.mean(np.log(y + 1e-7) - np.log(y))  # the gradient leaves out the 1e-7
+
+    for key, param in net.params.items():
+        numerical = reference.numerical_gradient(loss, param, h=1e-5)
+        assert gradient[key].shape == param.shape
+        np.testing.assert_allclose(gradient[key], numerical, rtol=0, atol=2e-8, err_msg=key)
+
+
+@pytest.mark.parametrize("name", [name for name in NETS if not NETS[name].get("use_dropout")])
+def test_numerical_gradient_takes_the_steps_of_the_book(engine, name):
+    net, (x, t) = net_of(engine, name), batch()
+    numerical = net.numerical_gradient(x, t)
+    assert numerical.keys() == net.params.keys()
+    for key, param in net.params.items():
+        expected = reference.numerical_gradient(lambda _: training_loss(net, x, t), param, h=1e-4)
+        np.testing.assert_allclose(numerical[key], expected, rtol=0, atol=1e-9, err_msg=key)
+
+
+def test_gradients_come_in_the_order_of_the_layers(engine):
+    """As scripts print them."""
+    net, (x, t) = net_of(engine, "MultiLayerNetExtend, batch normalization"), batch()
+    keys = ["W1", "b1", "gamma1", "beta1", "W2", "b2", "gamma2", "beta2", "W3", "b3"]
+    assert list(net.gradient(x, t)) == list(net.numerical_gradient(x, t)) == keys
+
+
+@both_classes
+def test_weight_decay_with_lambda_0_is_nan_where_weights_are_infinite(engine, cls):
+    net, (x, t) = net_of(engine, cls), batch()
+    x = np.abs(x)
+    net.params["W1"][0, 0] = -np.inf  # relu makes 0 of it: the scores do not show it
+    assert np.isfinite(net.predict(x)).all()
+    with np.errstate(invalid="ignore"):
+        assert np.isnan(net.loss(x, t))
+        gradient = net.gradient(x, t)
+    np.testing.assert_array_equal(np.argwhere(np.isnan(gradient["W1"])), [[0, 0]])
+    assert all(np.isfinite(gradient[key]).all() for key in gradient if key != "W1")
+
+
+@both_classes
+def test_weights_may_be_assigned_to_layers(engine, cls):
+    """As load_params of the book's nets does."""
+    net, other, (x, t) = net_of(engine, cls), net_of(engine, cls, seed=9), batch()
+    net.gradient(x, t)
+    for key, param in other.params.items():
+        net.params[key] = param
+        setattr(net.layers[f"Affine{key[1:]}"], key[0], param)
+    np.testing.assert_array_equal(net.predict(x), other.predict(x))
+    gradient, expected = net.gradient(x, t), other.gradient(x, t)
+    for key in expected:
+        np.testing.assert_array_equal(gradient[key], expected[key])
+
+
+@every_net
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_narrow_inputs_and_float64_weights_give_float64(engine, name, dtype):
+    net, (x, t) = net_of(engine, name), batch()
+    assert net.predict(x.astype(dtype)).dtype == np.float64
+    assert {grad.dtype for grad in net.gradient(x.astype(dtype), t).values()} == {np.dtype(np.float64)}
+
+
+@every_net
+def test_float32_alone_stays_float32(engine, name):
+    net, (x, t) = net_of(engine, name), batch()
+    for layer in net.layers.values():
+        for key in ("W", "b", "gamma", "beta"):
+            if hasattr(layer, key):
+                setattr(layer, key, getattr(layer, key).astype(np.float32))
+    net.params = {key: param.astype(np.float32) for key, param in net.params.items()}
+    x = x.astype(np.float32)
+    assert net.predict(x).dtype == net.loss(x, t).dtype == np.float32
+    assert {grad.dtype for grad in net.gradient(x, t).values()} == {np.dtype(np.float32)}
+
+
+@every_net
+def test_training_reduces_the_loss(engine, name):
+    net, (x, _) = net_of(engine, name), batch(30)
+    t, optimizer = x[:, :3].argmax(axis=1), engine.SGD(0.5)
+    before = net.loss(x, t)
+    for _ in range(100):
+        optimizer.update(net.params, net.gradient(x, t))
+    assert net.loss(x, t) < 0.8 * before
+
+
+# --- Nets that behave in one way while they learn, and in another when they have -------------------
+
+
+@pytest.mark.parametrize("name", [name for name in NETS if name.startswith("MultiLayerNetExtend,")])
+def test_train_flg_reaches_the_layers(engine, name):
+    """Off in predict, loss and accuracy, on in the gradients."""
+    net, (x, t) = net_of(engine, name), batch()
+    layers = [layer for key, layer in net.layers.items() if key.startswith(("BatchNorm", "Dropout"))]
+    seen = []
+    for layer in layers:
+        layer.forward = lambda x, train_flg=True, forward=layer.forward: seen.append(train_flg) or forward(x, train_flg)
+    for call, flag in [
+        (lambda: net.predict(x), False),
+        (lambda: net.loss(x, t), False),
+        (lambda: net.accuracy(x, t), False),
+        (lambda: net.predict(x, train_flg=True), True),
+        (lambda: net.loss(x, t, train_flg=True), True),
+        (lambda: net.gradient(x, t), True),
+    ]:
+        seen.clear()
+        call()
+        assert seen == [flag] * len(layers)
+
+
+def test_numerical_gradient_learns_too(engine):
+    """Each of its losses draws the masks anew, and moves the running statistics."""
+    net, (x, t) = net_of(engine, "MultiLayerNetExtend, all", hidden=(2,)), batch()
+    entries = sum(param.size for param in net.params.values())
+    np.random.seed(4)
+    for _ in range(2 * entries):
+        np.random.rand(7, 2)
+    after = np.random.rand()
+    np.random.seed(4)
+    net.numerical_gradient(x, t)
+    assert np.random.rand() == after
+    share = 1 - 0.9 ** (2 * entries)
+    mean = (x @ net.params["W1"] + net.params["b1"]).mean(axis=0)
+    np.testing.assert_allclose(net.layers["BatchNorm1"].running_mean, share * mean, rtol=1e-3)
+
+
+@both_classes
+def test_dropout_and_batch_normalization_of_your_own(engine, cls):
+    """What stands under their names is called as they are, whatever it is."""
+    net, (x, _) = net_of(engine, cls), batch()
+
+    class Flag:
+        def forward(self, x, train_flg="not told"):
+            self.train_flg = train_flg
+            return x
+
+    net.layers["Dropout1"] = net.layers["Affine9"] = Flag()
+    net.layers["Dropout1"] = Flag()
+    net.predict(x)
+    assert net.layers["Affine9"].train_flg == "not told"
+    assert net.layers["Dropout1"].train_flg == ("not told" if cls == "MultiLayerNet" else False)

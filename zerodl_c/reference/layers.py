@@ -1,0 +1,503 @@
+"""Layers: a forward pass that remembers, and a backward pass that takes a gradient through it.
+
+`forward` takes the input x (images are (batch, channels, height, width)) and gives the output.
+`backward(dout)` takes the gradient of the loss with respect to that output, gives the one with
+respect to x, and keeps those of the parameters: dW is that of W. Parameters are read at each call,
+so they may change in place or be replaced. Dtypes are those of `functions`.
+"""
+
+# mypy: allow-redefinition
+# (an argument keeps the book's name once it is an array)
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .functions import (
+    _floats,
+    _result,
+    affine,
+    affine_backward,
+    relu,
+    sigmoid,
+    sigmoid_backward,
+    softmax_cross_entropy,
+    softmax_cross_entropy_backward,
+    tanh,
+    tanh_backward,
+)
+from .util import _output_shape, col2im, im2col
+
+Array = NDArray[Any]
+
+
+class Relu:
+    """max(x, 0), elementwise.
+
+    Attributes
+    ----------
+    mask : ndarray of bool
+        Where x <= 0, and the output is 0: not where x is nan, which goes through.
+
+    Examples
+    --------
+    >>> layer = Relu()
+    >>> layer.forward([-1.0, 0.0, 2.0])
+    array([0., 0., 2.])
+    >>> layer.backward(np.array([5.0, 6.0, 7.0]))
+    array([0., 0., 7.])
+    """
+
+    def __init__(self) -> None:
+        self.mask: Any = None
+
+    def forward(self, x: ArrayLike) -> Array:
+        """max(x, 0) for x of any shape."""
+        self.mask = np.asarray(x) <= 0
+        return relu(x)
+
+    def backward(self, dout: Array) -> Array:
+        """`dout` itself, of x's shape: set to 0 in place where x <= 0."""
+        dout[self.mask] = 0
+        return dout
+
+
+class Sigmoid:
+    """1 / (1 + exp(-x)), elementwise.
+
+    Attributes
+    ----------
+    out : ndarray
+        The output.
+
+    Examples
+    --------
+    >>> layer = Sigmoid()
+    >>> layer.forward([0.0, 1.0])
+    array([0.5       , 0.73105858])
+    >>> layer.backward([1.0, 1.0])
+    array([0.25      , 0.19661193])
+    """
+
+    def __init__(self) -> None:
+        self.out: Any = None
+
+    def forward(self, x: ArrayLike) -> Array:
+        """1 / (1 + exp(-x)) for x of any shape."""
+        self.out = sigmoid(x)
+        return self.out
+
+    def backward(self, dout: ArrayLike) -> Array:
+        """dout * out * (1 - out); dout has x's shape."""
+        return sigmoid_backward(dout, self.out)
+
+
+class Tanh:
+    """Hyperbolic tangent, elementwise.
+
+    Attributes
+    ----------
+    out : ndarray
+        The output.
+
+    Examples
+    --------
+    >>> layer = Tanh()
+    >>> layer.forward([0.0, 1.0])
+    array([0.        , 0.76159416])
+    >>> layer.backward([1.0, 1.0])
+    array([1.        , 0.41997434])
+    """
+
+    def __init__(self) -> None:
+        self.out: Any = None
+
+    def forward(self, x: ArrayLike) -> Array:
+        """tanh(x) for x of any shape."""
+        self.out = tanh(x)
+        return self.out
+
+    def backward(self, dout: ArrayLike) -> Array:
+        """dout * (1 - out^2); dout has x's shape."""
+        return tanh_backward(dout, self.out)
+
+
+class Affine:
+    """x @ W + b, for each sample x as one row.
+
+    Parameters
+    ----------
+    W : (inputs, outputs) array_like
+    b : (outputs,) array_like, or one number
+
+    Attributes
+    ----------
+    W, b : as given
+    x : (batch, inputs) ndarray
+        The last input, as rows.
+    original_x_shape : tuple
+        The shape that it came in.
+    dW : (inputs, outputs) ndarray
+    db : (outputs,) ndarray
+
+    Examples
+    --------
+    >>> layer = Affine(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([0.5, -0.5]))
+    >>> layer.forward([[1.0, 1.0]])
+    array([[4.5, 5.5]])
+    >>> layer.backward([[1.0, 0.0]])
+    array([[1., 3.]])
+    >>> layer.dW, layer.db
+    (array([[1., 0.],
+           [1., 0.]]), array([1., 0.]))
+    """
+
+    def __init__(self, W: ArrayLike, b: ArrayLike) -> None:
+        self.W, self.b = W, b
+        self.x: Any = None
+        self.original_x_shape: Any = None
+        self.dW: Any = None
+        self.db: Any = None
+
+    def forward(self, x: ArrayLike) -> Array:
+        """(batch, outputs) for x of shape (batch, ...), `inputs` numbers for each sample."""
+        x = np.asarray(x)
+        self.original_x_shape = x.shape
+        self.x = x.reshape(len(x), math.prod(x.shape[1:]))
+        return affine(self.x, self.W, self.b)
+
+    def backward(self, dout: ArrayLike) -> Array:
+        """dx, of the shape in which x came, for dout of shape (batch, outputs); keeps dW and db."""
+        dx, self.dW, self.db = affine_backward(dout, self.x, self.W)
+        return dx.reshape(self.original_x_shape)
+
+
+class SoftmaxWithLoss:
+    """The cross-entropy of softmax(x) against the right classes: the end of a net.
+
+    Attributes
+    ----------
+    loss : scalar
+    y : ndarray
+        softmax(x), of x's shape.
+    t : as given
+
+    Examples
+    --------
+    >>> layer = SoftmaxWithLoss()
+    >>> print(round(layer.forward([[0.0, 0.0]], [1]), 6))  # log(2)
+    0.693147
+    >>> layer.backward()
+    array([[ 0.5, -0.5]])
+    """
+
+    def __init__(self) -> None:
+        self.loss: Any = None
+        self.y: Any = None
+        self.t: Any = None
+
+    def forward(self, x: ArrayLike, t: ArrayLike) -> Any:
+        """The loss, for scores x (batch, classes) and t, (batch,) labels or one-hot rows.
+
+        Errors are those of `cross_entropy_error`.
+        """
+        self.t = t
+        self.loss, self.y = softmax_cross_entropy(x, t)
+        return self.loss
+
+    def backward(self, dout: Any = 1) -> Array:
+        """(y - t) / batch, of x's shape.
+
+        Nothing follows the loss: dout is 1 whatever is given, as in the book, and is there so that
+        every layer is called alike.
+        """
+        return softmax_cross_entropy_backward(self.y, self.t)
+
+
+class Dropout:
+    """Neurons that are switched off at random while a net learns, so that none relies on another.
+
+    Later all are on, and scaled by the share that was on before (Srivastava et al., "Dropout: A
+    Simple Way to Prevent Neural Networks from Overfitting", 2014).
+
+    Parameters
+    ----------
+    dropout_ratio : float
+        How many are switched off, from 0 to 1.
+
+    Attributes
+    ----------
+    dropout_ratio : float
+    mask : ndarray of bool
+        Those that were on in the last pass with train_flg.
+
+    Examples
+    --------
+    >>> np.random.seed(0)
+    >>> layer = Dropout(0.6)
+    >>> layer.forward([1.0, 2.0, 3.0, 4.0])
+    array([0., 2., 3., 0.])
+    >>> layer.backward([1.0, 1.0, 1.0, 1.0])
+    array([0., 1., 1., 0.])
+    >>> layer.forward([1.0, 2.0, 3.0, 4.0], train_flg=False)
+    array([0.4, 0.8, 1.2, 1.6])
+    """
+
+    def __init__(self, dropout_ratio: float = 0.5) -> None:
+        self.dropout_ratio = dropout_ratio
+        self.mask: Any = None
+
+    def forward(self, x: ArrayLike, train_flg: bool = True) -> Array:
+        """x of any shape, with zeros at random (from NumPy's global generator), or scaled."""
+        x, dtype = _floats(x)
+        if not train_flg:
+            return _result(x * (1.0 - self.dropout_ratio), dtype)
+        self.mask = np.random.rand(*x.shape) > self.dropout_ratio
+        return _result(x * self.mask, dtype)
+
+    def backward(self, dout: ArrayLike) -> Array:
+        """`dout` where the neuron was on, else 0; dout has x's shape."""
+        dout, dtype = _floats(dout)
+        return _result(dout * self.mask, dtype)
+
+
+class BatchNormalization:
+    """gamma * (x - mean) / sqrt(variance + 1e-6) + beta: each feature centred and scaled over the batch.
+
+    After Ioffe and Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing
+    Internal Covariate Shift", 2015. Every pixel of an image is a feature of its own, as in the
+    book; their section 3.2 would share statistics within a channel.
+
+    Parameters
+    ----------
+    gamma, beta : (features,) array_like, or one number
+    momentum : float
+        What share of the running statistics a batch leaves as it is.
+    running_mean, running_var : (features,) array_like, optional
+        Where the running statistics start; both at 0 if there is no running_mean.
+
+    Attributes
+    ----------
+    gamma, beta, momentum : as given
+    running_mean, running_var : (features,) ndarray
+        A moving average of the statistics: what stands in for them when the net no longer learns.
+    input_shape : tuple
+        x's shape.
+    xn : (batch, features) ndarray
+        The normalised x of the last pass with train_flg.
+    std : (features,) ndarray
+        What x was divided by there.
+    dgamma, dbeta : (features,) ndarray
+
+    Examples
+    --------
+    >>> layer = BatchNormalization(gamma=np.ones(2), beta=np.zeros(2))
+    >>> layer.forward([[1.0, 10.0], [3.0, 30.0]]).round(3)
+    array([[-1., -1.],
+           [ 1.,  1.]])
+    >>> layer.running_mean.round(3), layer.running_var.round(3)
+    (array([0.2, 2. ]), array([ 0.1, 10. ]))
+    >>> layer.backward([[1.0, 0.0], [0.0, 1.0]]).shape, layer.dbeta
+    ((2, 2), array([1., 1.]))
+    """
+
+    def __init__(
+        self,
+        gamma: ArrayLike,
+        beta: ArrayLike,
+        momentum: float = 0.9,
+        running_mean: ArrayLike | None = None,
+        running_var: ArrayLike | None = None,
+    ) -> None:
+        self.gamma, self.beta, self.momentum = gamma, beta, momentum
+        self.running_mean: Any = running_mean
+        self.running_var: Any = running_var
+        self.input_shape: Any = None
+        self.xn: Any = None
+        self.std: Any = None
+        self.dgamma: Any = None
+        self.dbeta: Any = None
+
+    def forward(self, x: ArrayLike, train_flg: bool = True) -> Array:
+        """Normalise x, (batch, features) or (batch, channels, height, width).
+
+        With train_flg by the statistics of x, which move the running ones; else by those.
+        """
+        x, gamma, beta, dtype = _floats(x, self.gamma, self.beta)
+        self.input_shape = x.shape
+        rows = x.reshape(len(x), math.prod(x.shape[1:]))
+        if self.running_mean is None:
+            self.running_mean, self.running_var = np.zeros((2, rows.shape[1]))
+        if train_flg:
+            mean = _mean(rows)
+            centred = rows - mean
+            variance = _mean(centred**2)
+            self.running_mean = self._moved(self.running_mean, mean)
+            self.running_var = self._moved(self.running_var, variance)
+            self.std = np.sqrt(variance + 1e-6)
+            xn = centred / self.std
+            self.xn = _result(xn, dtype)
+        else:
+            xn = (rows - self.running_mean) / np.sqrt(np.add(self.running_var, 1e-6))
+        return _result((gamma * xn + beta).reshape(x.shape), dtype)
+
+    def backward(self, dout: ArrayLike) -> Array:
+        """dx of x's shape, and so is dout's; keeps dgamma and dbeta. All of the last pass with train_flg.
+
+        The mean and the variance depend on x, too: their part of the gradient is what is
+        subtracted from dout (Ioffe and Szegedy, section 3).
+        """
+        dout, gamma, xn, dtype = _floats(_checked(dout, self.input_shape), self.gamma, self.xn)
+        rows = dout.reshape(xn.shape)
+        dbeta, dgamma = rows.sum(axis=0), (rows * xn).sum(axis=0)
+        dx = gamma / self.std * (rows - (dbeta + xn * dgamma) / len(rows))
+        self.dgamma, self.dbeta = _result(dgamma, dtype), _result(dbeta, dtype)
+        return _result(dx.reshape(self.input_shape), dtype)
+
+    def _moved(self, running: ArrayLike, statistic: Array) -> Array:
+        return self.momentum * np.asarray(running) + (1 - self.momentum) * statistic
+
+
+class Convolution:
+    """Filters that slide over images: at each place, the sum of pixels times weights, plus b.
+
+    It is a product of matrices: im2col makes a row of each place, and a filter is a column.
+
+    Parameters
+    ----------
+    W : (filters, channels, filter_h, filter_w) array_like
+    b : (filters,) array_like, or one number
+    stride : int
+        From one place to the next, in both directions.
+    pad : int
+        Zeros around each image.
+
+    Attributes
+    ----------
+    W, b, stride, pad : as given
+    x : (batch, channels, height, width) ndarray
+        The last input.
+    col : (batch * out_h * out_w, channels * filter_h * filter_w) ndarray
+        Its im2col.
+    dW, db : ndarray
+        Of the shapes of W and (filters,).
+
+    Examples
+    --------
+    >>> layer = Convolution(np.ones((1, 1, 2, 2)), 0)
+    >>> x = np.arange(9.0).reshape(1, 1, 3, 3)
+    >>> layer.forward(x)
+    array([[[[ 8., 12.],
+             [20., 24.]]]])
+    >>> layer.backward(np.ones((1, 1, 2, 2)))
+    array([[[[1., 2., 1.],
+             [2., 4., 2.],
+             [1., 2., 1.]]]])
+    >>> layer.dW, layer.db
+    (array([[[[ 8., 12.],
+              [20., 24.]]]]), array([4.]))
+    """
+
+    def __init__(self, W: ArrayLike, b: ArrayLike, stride: int = 1, pad: int = 0) -> None:
+        self.W, self.b, self.stride, self.pad = W, b, stride, pad
+        self.x: Any = None
+        self.col: Any = None
+        self.dW: Any = None
+        self.db: Any = None
+
+    def forward(self, x: ArrayLike) -> Array:
+        """(batch, filters, out_h, out_w) for x of shape (batch, channels, height, width).
+
+        The sizes are those of `im2col`, and so are the errors; besides, W must be 4-D with x's
+        channels, else it is a ValueError.
+        """
+        x, W = np.asarray(x), np.asarray(self.W)
+        if W.ndim != 4 or x.ndim != 4 or W.shape[1] != x.shape[1]:
+            shapes = f"got shapes {x.shape} and {W.shape}"
+            raise ValueError(f"x and W must be (batch, channels, height, width) with equal channels, {shapes}")
+        filters, _, filter_h, filter_w = W.shape
+        out_h, out_w = _output_shape(x.shape, filter_h, filter_w, self.stride, self.pad)
+        self.x, self.col = x, im2col(x, filter_h, filter_w, self.stride, self.pad)
+        self._out_shape = (len(x), filters, out_h, out_w)
+        pixels = affine(self.col, W.reshape(filters, -1).T, self.b)
+        return pixels.reshape(len(x), out_h, out_w, filters).transpose(0, 3, 1, 2)
+
+    def backward(self, dout: ArrayLike) -> Array:
+        """dx, of x's shape, for dout of the output's shape; keeps dW and db."""
+        W, dout = np.asarray(self.W), _checked(dout, self._out_shape)
+        filters, _, filter_h, filter_w = W.shape
+        pixels = dout.transpose(0, 2, 3, 1).reshape(-1, filters)
+        dcol, dW, self.db = affine_backward(pixels, self.col, W.reshape(filters, -1).T)
+        self.dW = dW.T.reshape(W.shape)
+        return col2im(dcol, self.x.shape, filter_h, filter_w, self.stride, self.pad)
+
+
+class Pooling:
+    """The largest pixel of each window, channel by channel.
+
+    Parameters
+    ----------
+    pool_h, pool_w : int
+        Size of a window.
+    stride : int
+        From one window to the next, in both directions.
+    pad : int
+        Zeros around each image; they count as pixels.
+
+    Attributes
+    ----------
+    pool_h, pool_w, stride, pad : as given
+    x : (batch, channels, height, width) ndarray
+        The last input.
+    arg_max : (batch * out_h * out_w * channels,) ndarray of int
+        Which pixel of each window, row by row, it was: the first of equals.
+
+    Examples
+    --------
+    >>> layer = Pooling(pool_h=2, pool_w=2)
+    >>> layer.forward([[[[1.0, 2.0, 3.0, 9.0], [4.0, 0.0, 5.0, 6.0]]]])
+    array([[[[4., 9.]]]])
+    >>> layer.backward([[[[7.0, 8.0]]]])
+    array([[[[0., 0., 0., 8.],
+             [7., 0., 0., 0.]]]])
+    """
+
+    def __init__(self, pool_h: int, pool_w: int, stride: int = 2, pad: int = 0) -> None:
+        self.pool_h, self.pool_w, self.stride, self.pad = pool_h, pool_w, stride, pad
+        self.x: Any = None
+        self.arg_max: Any = None
+
+    def forward(self, x: ArrayLike) -> Array:
+        """(batch, channels, out_h, out_w) for x of shape (batch, channels, height, width).
+
+        The sizes are those of `im2col`, and so are the errors.
+        """
+        x, window = np.asarray(x), (self.pool_h, self.pool_w)
+        out_h, out_w = _output_shape(x.shape, *window, self.stride, self.pad)
+        windows = im2col(x, *window, self.stride, self.pad).reshape(-1, math.prod(window))
+        batch, channels = x.shape[:2]
+        self.x, self._out_shape = x, (batch, channels, out_h, out_w)
+        self.arg_max = windows.argmax(axis=1)
+        return windows.max(axis=1).reshape(batch, out_h, out_w, channels).transpose(0, 3, 1, 2)
+
+    def backward(self, dout: ArrayLike) -> Array:
+        """dx, of x's shape: dout, of the output's shape, where the largest pixels are, else 0."""
+        dout, dtype = _floats(_checked(dout, self._out_shape))
+        dcol = np.zeros((dout.size, self.pool_h * self.pool_w), dtype)
+        dcol[np.arange(dout.size), self.arg_max] = dout.transpose(0, 2, 3, 1).ravel()
+        return col2im(dcol, self.x.shape, self.pool_h, self.pool_w, self.stride, self.pad)
+
+
+def _mean(rows: Array) -> Array:
+    """The mean of the rows, added up in float64."""
+    return rows.mean(axis=0, dtype=np.float64).astype(rows.dtype)
+
+
+def _checked(dout: ArrayLike, shape: tuple[int, ...]) -> Array:
+    """dout as an array; ValueError unless it has the shape of the output."""
+    dout = np.asarray(dout)
+    if dout.shape != shape:
+        raise ValueError(f"dout must have the shape of the output, {shape}, got {dout.shape}")
+    return dout

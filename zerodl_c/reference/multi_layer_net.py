@@ -1,0 +1,166 @@
+"""A fully connected net of any depth, made of layers."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .functions import _rows
+from .gradient import numerical_gradient
+from .layers import Affine, Relu, Sigmoid, SoftmaxWithLoss
+
+Array = NDArray[Any]
+
+_ACTIVATIONS: dict[str, type[Relu] | type[Sigmoid]] = {"relu": Relu, "sigmoid": Sigmoid}
+_LAYER_OF = {"W": "Affine", "b": "Affine", "gamma": "BatchNorm", "beta": "BatchNorm"}
+
+
+class MultiLayerNet:
+    """x -> (affine -> activation) for each hidden layer -> affine -> softmax and cross-entropy.
+
+    Parameters
+    ----------
+    input_size : int
+    hidden_size_list : sequence of int
+        Neurons of each hidden layer.
+    output_size : int
+    activation : "relu" or "sigmoid"
+    weight_init_std : float or str
+        Standard deviation of the initial weights, drawn from NumPy's global generator from the
+        first layer to the last; biases start at 0. "relu" or "he" is sqrt(2 / inputs) of each
+        layer, which keeps the size of signals that pass relu (He et al., "Delving Deep into
+        Rectifiers", 2015). "sigmoid" or "xavier" is sqrt(1 / inputs), for activations that are
+        nearly linear around 0 (after Glorot and Bengio, "Understanding the Difficulty of Training
+        Deep Feedforward Neural Networks", 2010). Capitals make no difference.
+    weight_decay_lambda : float
+        The loss grows by half of this times the sum of the squares of all weights.
+
+    Attributes
+    ----------
+    input_size, hidden_size_list, output_size, weight_decay_lambda : as given
+    hidden_layer_num : int
+    params : dict
+        Arrays "W1" (input, hidden), "b1" (hidden,), "W2", ...: those of the layers.
+    layers : dict
+        "Affine1", "Activation_function1", "Affine2", ..., from the first to the last.
+    last_layer : SoftmaxWithLoss
+
+    Raises
+    ------
+    ValueError
+        If activation or weight_init_std is none of these words.
+
+    Examples
+    --------
+    >>> np.random.seed(0)
+    >>> net = MultiLayerNet(2, [5, 4], 3)
+    >>> x, t = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([0, 2])
+    >>> net.predict(x).shape
+    (2, 3)
+    >>> {key: grad.shape for key, grad in net.gradient(x, t).items()}
+    {'W1': (2, 5), 'b1': (5,), 'W2': (5, 4), 'b2': (4,), 'W3': (4, 3), 'b3': (3,)}
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size_list: Sequence[int],
+        output_size: int,
+        activation: str = "relu",
+        weight_init_std: float | str = "relu",
+        weight_decay_lambda: float = 0,
+    ) -> None:
+        if activation not in _ACTIVATIONS:
+            raise ValueError(f"activation must be one of {', '.join(_ACTIVATIONS)}, got {activation!r}")
+        self.input_size = input_size
+        self.hidden_size_list = hidden_size_list
+        self.output_size = output_size
+        self.hidden_layer_num = len(hidden_size_list)
+        self.weight_decay_lambda = weight_decay_lambda
+        self.params: dict[str, Any] = {}
+        self.layers: dict[str, Any] = {}
+        self._init_weights(weight_init_std)
+        for i in range(1, self.hidden_layer_num + 1):
+            self._add_hidden_layer(i, _ACTIVATIONS[activation]())
+        self._add_affine(self.hidden_layer_num + 1)
+        self.last_layer = SoftmaxWithLoss()
+
+    def predict(self, x: ArrayLike) -> Array:
+        """Scores (batch, output) for x of shape (batch, input): not yet softmax, which keeps their order."""
+        out: Any = x
+        for layer in self.layers.values():
+            out = layer.forward(out)
+        return out
+
+    def loss(self, x: ArrayLike, t: ArrayLike) -> Any:
+        """Cross-entropy of softmax(predict(x)) against t, labels or one-hot, plus the weight decay."""
+        return self.last_layer.forward(self.predict(x), t) + self._weight_decay()
+
+    def accuracy(self, x: ArrayLike, t: ArrayLike) -> float:
+        """Fraction of the rows of x whose highest score is at the class of t, labels or one-hot."""
+        y, labels = _rows(self.predict(x), t)
+        if labels.ndim == 2:
+            labels = labels.argmax(axis=1)
+        return float(np.mean(y.argmax(axis=1) == labels))
+
+    def gradient(self, x: ArrayLike, t: ArrayLike) -> dict[str, Array]:
+        """Gradients of the loss by backpropagation, under the names of the parameters."""
+        self._training_loss(x, t)
+        dout = self.last_layer.backward()
+        for layer in reversed(self.layers.values()):
+            dout = layer.backward(dout)
+        grads = {}
+        for key, name, layer in self._parameters():
+            grads[key] = getattr(layer, f"d{name}")
+            if name == "W":  # with lambda 0, too: 0 * inf is nan, and should be seen
+                grads[key] = grads[key] + self.weight_decay_lambda * layer.W
+        return grads
+
+    def numerical_gradient(self, x: ArrayLike, t: ArrayLike) -> dict[str, Array]:
+        """Gradients of the loss by central differences: slow, and a check of `gradient`."""
+        return {
+            key: numerical_gradient(lambda _: self._training_loss(x, t), self.params[key])
+            for key, _, _ in self._parameters()
+        }
+
+    def _init_weights(self, weight_init_std: float | str) -> None:
+        sizes = [self.input_size, *self.hidden_size_list, self.output_size]
+        for i in range(1, len(sizes)):
+            std = _standard_deviation(weight_init_std, sizes[i - 1])
+            self.params[f"W{i}"] = std * np.random.randn(sizes[i - 1], sizes[i])
+            self.params[f"b{i}"] = np.zeros(sizes[i])
+
+    def _add_hidden_layer(self, i: int, activation: Relu | Sigmoid) -> None:
+        self._add_affine(i)
+        self.layers[f"Activation_function{i}"] = activation
+
+    def _add_affine(self, i: int) -> None:
+        self.layers[f"Affine{i}"] = Affine(self.params[f"W{i}"], self.params[f"b{i}"])
+
+    def _training_loss(self, x: ArrayLike, t: ArrayLike) -> Any:
+        """What the gradient is the gradient of."""
+        return self.loss(x, t)
+
+    def _weight_decay(self) -> Any:
+        weights = (self.params[f"W{i}"] for i in range(1, self.hidden_layer_num + 2))
+        return sum(0.5 * self.weight_decay_lambda * np.sum(W**2) for W in weights)
+
+    def _parameters(self) -> Iterator[tuple[str, str, Any]]:
+        """Each parameter, as layers follow each other: its key ("W1"), its name there ("W"), and the layer."""
+        for i in range(1, self.hidden_layer_num + 2):
+            for name, kind in _LAYER_OF.items():
+                layer = self.layers.get(f"{kind}{i}")
+                if layer is not None:
+                    yield f"{name}{i}", name, layer
+
+
+def _standard_deviation(weight_init_std: float | str, inputs: int) -> Any:
+    """Of the initial weights of a layer with so many inputs."""
+    if not isinstance(weight_init_std, str):
+        return weight_init_std
+    gain = {"relu": 2.0, "he": 2.0, "sigmoid": 1.0, "xavier": 1.0}.get(weight_init_std.lower())
+    if gain is None:
+        words = "relu, he, sigmoid or xavier"
+        raise ValueError(f"weight_init_std must be a number, {words}, got {weight_init_std!r}")
+    return np.sqrt(gain / inputs)

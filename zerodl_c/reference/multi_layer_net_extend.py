@@ -1,0 +1,86 @@
+"""A fully connected net of any depth, with batch normalization and dropout."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .layers import BatchNormalization, Dropout, Relu, Sigmoid
+from .multi_layer_net import MultiLayerNet
+
+Array = NDArray[Any]
+
+
+class MultiLayerNetExtend(MultiLayerNet):
+    """`MultiLayerNet`, whose hidden layers are affine -> batch normalization -> activation -> dropout.
+
+    Parameters
+    ----------
+    input_size, hidden_size_list, output_size, activation, weight_init_std, weight_decay_lambda :
+        As of `MultiLayerNet`.
+    use_dropout : bool
+    dropout_ration : float
+        The `dropout_ratio` of `Dropout`, by the book's name.
+    use_batchnorm : bool
+
+    Attributes
+    ----------
+    use_dropout, use_batchnorm : as given
+    params : dict
+        Besides those of `MultiLayerNet`: arrays "gamma1", "beta1", ... of the hidden layers.
+    layers : dict
+        "Affine1", "BatchNorm1", "Activation_function1", "Dropout1", "Affine2", ...
+
+    Examples
+    --------
+    >>> np.random.seed(0)
+    >>> net = MultiLayerNetExtend(2, [5], 3, use_dropout=True, dropout_ration=0.2, use_batchnorm=True)
+    >>> list(net.layers)
+    ['Affine1', 'BatchNorm1', 'Activation_function1', 'Dropout1', 'Affine2']
+    >>> list(net.gradient(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([0, 2])))
+    ['W1', 'b1', 'gamma1', 'beta1', 'W2', 'b2']
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size_list: Sequence[int],
+        output_size: int,
+        activation: str = "relu",
+        weight_init_std: float | str = "relu",
+        weight_decay_lambda: float = 0,
+        use_dropout: bool = False,
+        dropout_ration: float = 0.5,
+        use_batchnorm: bool = False,
+    ) -> None:
+        self.use_dropout = use_dropout
+        self.use_batchnorm = use_batchnorm
+        self._dropout_ratio = dropout_ration
+        super().__init__(input_size, hidden_size_list, output_size, activation, weight_init_std, weight_decay_lambda)
+
+    def predict(self, x: ArrayLike, train_flg: bool = False) -> Array:
+        """Scores (batch, output) for x of shape (batch, input), as while learning or as after it."""
+        out: Any = x
+        for key, layer in self.layers.items():
+            learns = key.startswith(("BatchNorm", "Dropout"))
+            out = layer.forward(out, train_flg) if learns else layer.forward(out)
+        return out
+
+    def loss(self, x: ArrayLike, t: ArrayLike, train_flg: bool = False) -> Any:
+        """Cross-entropy of softmax(predict(x, train_flg)) against t, plus the weight decay."""
+        return self.last_layer.forward(self.predict(x, train_flg), t) + self._weight_decay()
+
+    def _add_hidden_layer(self, i: int, activation: Relu | Sigmoid) -> None:
+        self._add_affine(i)
+        if self.use_batchnorm:
+            size = self.hidden_size_list[i - 1]
+            self.params[f"gamma{i}"], self.params[f"beta{i}"] = np.ones(size), np.zeros(size)
+            self.layers[f"BatchNorm{i}"] = BatchNormalization(self.params[f"gamma{i}"], self.params[f"beta{i}"])
+        self.layers[f"Activation_function{i}"] = activation
+        if self.use_dropout:
+            self.layers[f"Dropout{i}"] = Dropout(self._dropout_ratio)
+
+    def _training_loss(self, x: ArrayLike, t: ArrayLike) -> Any:
+        """The loss as while learning: every call draws new masks, and moves the running statistics."""
+        return self.loss(x, t, train_flg=True)
