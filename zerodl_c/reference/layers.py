@@ -344,7 +344,7 @@ class BatchNormalization:
         return _result((gamma * xn + beta).reshape(x.shape), dtype)
 
     def backward(self, dout: ArrayLike) -> Array:
-        """dx of x's shape, and so is dout's; keeps dgamma and dbeta. All of the last pass with train_flg.
+        """dx, of x's shape as dout is; keeps dgamma and dbeta. x is that of the last pass with train_flg.
 
         The mean and the variance depend on x, too: their part of the gradient is what is
         subtracted from dout (Ioffe and Szegedy, section 3).
