@@ -9,12 +9,6 @@ from zerodl_c import reference
 pytestmark = pytest.mark.filterwarnings("error")
 
 
-@pytest.fixture(params=[reference], ids=["numpy"])
-def engine(request):
-    """The engines that have layers so far; without this, those of conftest."""
-    return request.param
-
-
 def parameter(*shape, seed=1):
     return normal(shape, np.float64, seed) / 3
 

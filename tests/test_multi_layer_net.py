@@ -9,12 +9,6 @@ from zerodl_c import reference
 pytestmark = pytest.mark.filterwarnings("error")
 
 
-@pytest.fixture(params=[reference], ids=["numpy"])
-def engine(request):
-    """The engines that have these nets so far; without this, those of conftest."""
-    return request.param
-
-
 NETS = {
     "MultiLayerNet": {},
     "MultiLayerNet, sigmoid": {"activation": "sigmoid", "weight_init_std": "xavier"},

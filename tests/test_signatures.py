@@ -9,7 +9,17 @@ from api import FUNCTIONS
 import zerodl_c
 from zerodl_c import _config, reference
 
-MODULES = ["functions", "gradient", "two_layer_net", "optimizer"]
+MODULES = [
+    "functions",
+    "gradient",
+    "layers",
+    "multi_layer_net",
+    "multi_layer_net_extend",
+    "optimizer",
+    "trainer",
+    "two_layer_net",
+    "util",
+]
 
 
 def module(engine, name):

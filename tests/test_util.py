@@ -4,15 +4,7 @@ import numpy as np
 import pytest
 from arrays import LAYOUTS, normal
 
-from zerodl_c import reference
-
 pytestmark = pytest.mark.filterwarnings("error")
-
-
-@pytest.fixture(params=[reference], ids=["numpy"])
-def engine(request):
-    """The engines that have these functions so far; without this, those of conftest."""
-    return request.param
 
 
 # Shape of the images, filter_h, filter_w, stride, pad, and out_h and out_w, counted by hand.

@@ -32,27 +32,57 @@ from .functions import (
     tanh_backward,
 )
 from .gradient import gradient_descent, numerical_diff, numerical_gradient, numerical_gradient_2d
+from .layers import (
+    Affine,
+    BatchNormalization,
+    Convolution,
+    Dropout,
+    Pooling,
+    Relu,
+    Sigmoid,
+    SoftmaxWithLoss,
+    Tanh,
+)
+from .multi_layer_net import MultiLayerNet
+from .multi_layer_net_extend import MultiLayerNetExtend
 from .optimizer import SGD, AdaGrad, Adam, Momentum, Nesterov, RMSprop
 from .reference.gradient_check import gradient_check
+from .trainer import Trainer
 from .two_layer_net import SimpleNet, TwoLayerNet
+from .util import col2im, conv_output_size, im2col, shuffle_dataset, smooth_curve
 
 __all__ = [
     "SGD",
     "AdaGrad",
     "Adam",
+    "Affine",
+    "BatchNormalization",
+    "Convolution",
+    "Dropout",
     "Momentum",
+    "MultiLayerNet",
+    "MultiLayerNetExtend",
     "Nesterov",
+    "Pooling",
     "RMSprop",
+    "Relu",
+    "Sigmoid",
     "SimpleNet",
+    "SoftmaxWithLoss",
+    "Tanh",
+    "Trainer",
     "TwoLayerNet",
     "affine",
     "affine_backward",
+    "col2im",
+    "conv_output_size",
     "cross_entropy_error",
     "dot",
     "get_num_threads",
     "gradient_check",
     "gradient_descent",
     "identity_function",
+    "im2col",
     "log_softmax",
     "matmul",
     "matmul_backward",
@@ -65,9 +95,11 @@ __all__ = [
     "relu_grad",
     "set_num_threads",
     "show_config",
+    "shuffle_dataset",
     "sigmoid",
     "sigmoid_backward",
     "sigmoid_grad",
+    "smooth_curve",
     "softmax",
     "softmax_backward",
     "softmax_cross_entropy",

@@ -33,7 +33,7 @@ from .functions import (
 )
 from .gradient import gradient_descent, numerical_diff, numerical_gradient, numerical_gradient_2d
 from .gradient_check import gradient_check
-from .layers import (  # noqa: F401  (in __all__ as soon as the C engine has them, too)
+from .layers import (
     Affine,
     BatchNormalization,
     Convolution,
@@ -44,29 +44,44 @@ from .layers import (  # noqa: F401  (in __all__ as soon as the C engine has the
     SoftmaxWithLoss,
     Tanh,
 )
-from .multi_layer_net import MultiLayerNet  # noqa: F401
-from .multi_layer_net_extend import MultiLayerNetExtend  # noqa: F401
+from .multi_layer_net import MultiLayerNet
+from .multi_layer_net_extend import MultiLayerNetExtend
 from .optimizer import SGD, AdaGrad, Adam, Momentum, Nesterov, RMSprop
-from .trainer import Trainer  # noqa: F401
+from .trainer import Trainer
 from .two_layer_net import SimpleNet, TwoLayerNet
-from .util import col2im, conv_output_size, im2col, shuffle_dataset, smooth_curve  # noqa: F401
+from .util import col2im, conv_output_size, im2col, shuffle_dataset, smooth_curve
 
 __all__ = [
     "SGD",
     "AdaGrad",
     "Adam",
+    "Affine",
+    "BatchNormalization",
+    "Convolution",
+    "Dropout",
     "Momentum",
+    "MultiLayerNet",
+    "MultiLayerNetExtend",
     "Nesterov",
+    "Pooling",
     "RMSprop",
+    "Relu",
+    "Sigmoid",
     "SimpleNet",
+    "SoftmaxWithLoss",
+    "Tanh",
+    "Trainer",
     "TwoLayerNet",
     "affine",
     "affine_backward",
+    "col2im",
+    "conv_output_size",
     "cross_entropy_error",
     "dot",
     "gradient_check",
     "gradient_descent",
     "identity_function",
+    "im2col",
     "log_softmax",
     "matmul",
     "matmul_backward",
@@ -77,9 +92,11 @@ __all__ = [
     "relu",
     "relu_backward",
     "relu_grad",
+    "shuffle_dataset",
     "sigmoid",
     "sigmoid_backward",
     "sigmoid_grad",
+    "smooth_curve",
     "softmax",
     "softmax_backward",
     "softmax_cross_entropy",

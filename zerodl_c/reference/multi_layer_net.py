@@ -1,18 +1,19 @@
 """A fully connected net of any depth, made of layers."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from types import ModuleType
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from . import layers
 from .functions import _rows
 from .gradient import numerical_gradient
-from .layers import Affine, Relu, Sigmoid, SoftmaxWithLoss
 
 Array = NDArray[Any]
 
-_ACTIVATIONS: dict[str, type[Relu] | type[Sigmoid]] = {"relu": Relu, "sigmoid": Sigmoid}
+_ACTIVATIONS = {"relu": "Relu", "sigmoid": "Sigmoid"}
 _LAYER_OF = {"W": "Affine", "b": "Affine", "gamma": "BatchNorm", "beta": "BatchNorm"}
 
 
@@ -62,6 +63,8 @@ class MultiLayerNet:
     {'W1': (2, 5), 'b1': (5,), 'W2': (5, 4), 'b2': (4,), 'W3': (4, 3), 'b3': (3,)}
     """
 
+    _kinds: ClassVar[ModuleType] = layers  # those of the engine
+
     def __init__(
         self,
         input_size: int,
@@ -82,9 +85,9 @@ class MultiLayerNet:
         self.layers: dict[str, Any] = {}
         self._init_weights(weight_init_std)
         for i in range(1, self.hidden_layer_num + 1):
-            self._add_hidden_layer(i, _ACTIVATIONS[activation]())
+            self._add_hidden_layer(i, getattr(self._kinds, _ACTIVATIONS[activation])())
         self._add_affine(self.hidden_layer_num + 1)
-        self.last_layer = SoftmaxWithLoss()
+        self.last_layer = self._kinds.SoftmaxWithLoss()
 
     def predict(self, x: ArrayLike) -> Array:
         """Scores (batch, output) for x of shape (batch, input): not yet softmax, which keeps their order."""
@@ -131,12 +134,12 @@ class MultiLayerNet:
             self.params[f"W{i}"] = std * np.random.randn(sizes[i - 1], sizes[i])
             self.params[f"b{i}"] = np.zeros(sizes[i])
 
-    def _add_hidden_layer(self, i: int, activation: Relu | Sigmoid) -> None:
+    def _add_hidden_layer(self, i: int, activation: Any) -> None:
         self._add_affine(i)
         self.layers[f"Activation_function{i}"] = activation
 
     def _add_affine(self, i: int) -> None:
-        self.layers[f"Affine{i}"] = Affine(self.params[f"W{i}"], self.params[f"b{i}"])
+        self.layers[f"Affine{i}"] = self._kinds.Affine(self.params[f"W{i}"], self.params[f"b{i}"])
 
     def _training_loss(self, x: ArrayLike, t: ArrayLike) -> Any:
         """What the gradient is the gradient of."""

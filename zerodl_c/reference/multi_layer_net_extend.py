@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .layers import BatchNormalization, Dropout, Relu, Sigmoid
 from .multi_layer_net import MultiLayerNet
 
 Array = NDArray[Any]
@@ -71,15 +70,17 @@ class MultiLayerNetExtend(MultiLayerNet):
         """Cross-entropy of softmax(predict(x, train_flg)) against t, plus the weight decay."""
         return self.last_layer.forward(self.predict(x, train_flg), t) + self._weight_decay()
 
-    def _add_hidden_layer(self, i: int, activation: Relu | Sigmoid) -> None:
+    def _add_hidden_layer(self, i: int, activation: Any) -> None:
         self._add_affine(i)
         if self.use_batchnorm:
             size = self.hidden_size_list[i - 1]
             self.params[f"gamma{i}"], self.params[f"beta{i}"] = np.ones(size), np.zeros(size)
-            self.layers[f"BatchNorm{i}"] = BatchNormalization(self.params[f"gamma{i}"], self.params[f"beta{i}"])
+            self.layers[f"BatchNorm{i}"] = self._kinds.BatchNormalization(
+                self.params[f"gamma{i}"], self.params[f"beta{i}"]
+            )
         self.layers[f"Activation_function{i}"] = activation
         if self.use_dropout:
-            self.layers[f"Dropout{i}"] = Dropout(self._dropout_ratio)
+            self.layers[f"Dropout{i}"] = self._kinds.Dropout(self._dropout_ratio)
 
     def _training_loss(self, x: ArrayLike, t: ArrayLike) -> Any:
         """The loss as while learning: every call draws new masks, and moves the running statistics."""
