@@ -1,4 +1,5 @@
 #define REAL_BITS 32
 #include "operations.h"
 
+#include "convolution.h"
 #include "network.h"

@@ -1,5 +1,6 @@
 #define REAL_BITS 64
 #include "operations.h"
 
+#include "convolution.h"
 #include "network.h"
 #include "network_difference.h"

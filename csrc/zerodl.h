@@ -140,6 +140,38 @@ int zdl_affine_backward_f64(double *dx, double *dw, double *db, const double *do
                             ptrdiff_t x_col, const double *w, ptrdiff_t w_row, ptrdiff_t w_col, ptrdiff_t m,
                             ptrdiff_t k, ptrdiff_t n);
 
+/* ---- Images [batch, channels, height, width] ---- */
+
+/* Windows of filter_h x filter_w pixels, one every `stride` pixels, with `pad` zeros around each image. They give out_h x
+   out_w places, out_h = (height + 2 pad - filter_h) / stride + 1, rounded down. */
+struct zdl_windows {
+    ptrdiff_t batch, channels, height, width, filter_h, filter_w, stride, pad;
+};
+/* out[batch, filters, out_h, out_w], with weight[filters, channels, filter_h, filter_w] and bias[filters] */
+int zdl_convolution_f32(float *out, const float *x, const float *weight, const float *bias, ptrdiff_t filters,
+                        const struct zdl_windows *w);
+/* dx may be NULL */
+int zdl_convolution_backward_f32(float *dx, float *dweight, float *dbias, const float *dout, const float *x,
+                                 const float *weight, ptrdiff_t filters, const struct zdl_windows *w);
+/* out[batch, channels, out_h, out_w] = the largest pixels; arg_max[batch, out_h, out_w, channels] = which of its window */
+int zdl_pooling_f32(float *out, int64_t *arg_max, const float *x, const struct zdl_windows *w);
+void zdl_pooling_backward_f32(float *dx, const float *dout, const int64_t *arg_max, const struct zdl_windows *w);
+/* col[batch * out_h * out_w, channels * filter_h * filter_w] = the windows as rows, and back, where overlaps add up */
+void zdl_im2col_f32(float *col, const float *x, const struct zdl_windows *w);
+void zdl_col2im_f32(float *dx, const float *col, const struct zdl_windows *w);
+/* out[batch, filters, out_h, out_w], with weight[filters, channels, filter_h, filter_w] and bias[filters] */
+int zdl_convolution_f64(double *out, const double *x, const double *weight, const double *bias, ptrdiff_t filters,
+                        const struct zdl_windows *w);
+/* dx may be NULL */
+int zdl_convolution_backward_f64(double *dx, double *dweight, double *dbias, const double *dout, const double *x,
+                                 const double *weight, ptrdiff_t filters, const struct zdl_windows *w);
+/* out[batch, channels, out_h, out_w] = the largest pixels; arg_max[batch, out_h, out_w, channels] = which of its window */
+int zdl_pooling_f64(double *out, int64_t *arg_max, const double *x, const struct zdl_windows *w);
+void zdl_pooling_backward_f64(double *dx, const double *dout, const int64_t *arg_max, const struct zdl_windows *w);
+/* col[batch * out_h * out_w, channels * filter_h * filter_w] = the windows as rows, and back, where overlaps add up */
+void zdl_im2col_f64(double *col, const double *x, const struct zdl_windows *w);
+void zdl_col2im_f64(double *dx, const double *col, const struct zdl_windows *w);
+
 /* ---- Networks: fully connected; softmax follows the last layer, `hidden` the others ---- */
 
 /* Layer l takes width[l] numbers to width[l + 1]: w[l] is [width[l], width[l + 1]], b[l] is [width[l + 1]]. */

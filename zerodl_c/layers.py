@@ -1,11 +1,16 @@
 """The layers on the C engine: what they are is said in the reference, once."""
 
+# mypy: allow-redefinition
+# (an argument keeps the book's name once it is an array)
+
 import math
 from typing import Any
 
 import numpy as np
+from numpy import empty
 from numpy.typing import ArrayLike, NDArray
 
+from ._bridge import check, finish, lib, real, reals
 from .functions import (
     affine,
     affine_backward,
@@ -18,6 +23,9 @@ from .functions import (
     tanh_backward,
 )
 from .reference import layers as reference
+from .reference.layers import _checked
+from .reference.util import _output_shape
+from .util import im2col
 
 Array = NDArray[Any]
 
@@ -113,6 +121,57 @@ class BatchNormalization(reference.BatchNormalization):
 class Convolution(reference.Convolution):
     __doc__ = reference.Convolution.__doc__
 
+    @property
+    def col(self) -> Array:  # type: ignore[override]
+        """im2col of the last input: made when it is read, for C does without."""
+        _, _, filter_h, filter_w = np.shape(self.W)
+        return im2col(self.x, filter_h, filter_w, self.stride, self.pad)
+
+    def forward(self, x: ArrayLike) -> Array:
+        """(batch, filters, out_h, out_w) for x of shape (batch, channels, height, width).
+
+        The sizes are those of `im2col`, and so are the errors; besides, W must be 4-D with x's
+        channels, else it is a ValueError.
+        """
+        self.x, W = np.asarray(x), np.asarray(self.W)
+        self._out_shape = self._shape_of_output(self.x, W)
+        x, W, b, dtype = reals(x=self.x, W=W, b=self.b)
+        b = np.broadcast_to(b, len(W))
+        out = empty(self._out_shape, x.dtype)
+        arrays = [np.asarray(array, order="C") for array in (x, W, b)]
+        check(lib.np_convolution(id(out), *map(id, arrays), self.stride, self.pad))
+        return finish(out, dtype)
+
+    def backward(self, dout: ArrayLike) -> Array:
+        """dx, of x's shape, for dout of the output's shape; keeps dW and db."""
+        dout, x, W, dtype = reals(dout=_checked(dout, self._out_shape), x=self.x, W=self.W)
+        arrays = [np.asarray(array, order="C") for array in (dout, x, W)]
+        grads = [empty(shape, x.dtype) for shape in (x.shape, W.shape, len(W))]
+        check(lib.np_convolution_backward(*map(id, grads), *map(id, arrays), self.stride, self.pad))
+        dx, self.dW, self.db = (finish(grad, dtype) for grad in grads)
+        return dx
+
 
 class Pooling(reference.Pooling):
     __doc__ = reference.Pooling.__doc__
+
+    def forward(self, x: ArrayLike) -> Array:
+        """(batch, channels, out_h, out_w) for x of shape (batch, channels, height, width).
+
+        The sizes are those of `im2col`, and so are the errors.
+        """
+        self.x, window = np.asarray(x), (self.pool_h, self.pool_w, self.stride, self.pad)
+        sizes = _output_shape(self.x.shape, *window)
+        x, dtype = real("x", self.x)
+        self._out_shape = (*x.shape[:2], *sizes)
+        out = empty(self._out_shape, x.dtype)
+        self.arg_max = empty(out.size, np.int64)
+        check(lib.np_pooling(id(out), id(self.arg_max), id(x), *window))
+        return finish(out, dtype)
+
+    def backward(self, dout: ArrayLike) -> Array:
+        """dx, of x's shape: dout, of the output's shape, where the largest pixels are, else 0."""
+        dout, dtype = real("dout", _checked(dout, self._out_shape))
+        dx, window = empty(self.x.shape, dout.dtype), (self.pool_h, self.pool_w, self.stride, self.pad)
+        check(lib.np_pooling_backward(id(dx), id(dout), id(self.arg_max), *window))
+        return finish(dx, dtype)

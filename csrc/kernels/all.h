@@ -14,6 +14,7 @@
 #include "matmul.h"
 #include "optimizer.h"
 #include "peak.h"
+#include "pooling.h"
 #include "softmax.h"
 
 const struct ZDL(kernels) ISA_TABLE = {
@@ -43,6 +44,7 @@ const struct ZDL(kernels) ISA_TABLE = {
     .adagrad = adagrad,
     .rmsprop = rmsprop,
     .adam = adam,
+    .largest_of = largest_of,
     .peak = peak,
 #if REAL_BITS == 64
     .activate_sum = activate_sum,

@@ -67,6 +67,7 @@ struct ZDL(kernels) {
     void (*sum_rows)(real *sum, const real *x, ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t stride);
     bool (*matmul)(const product *t);
     optimizer_kernel *sgd, *momentum, *nesterov, *adagrad, *rmsprop, *adam;
+    void (*largest_of)(real *seen, real *which, ptrdiff_t k, ptrdiff_t n);
     double (*peak)(ptrdiff_t rounds);
 #if REAL_BITS == 64
     void (*activate_sum)(real *out, const real *a, real s, const real *v, enum zdl_activation f, ptrdiff_t n);

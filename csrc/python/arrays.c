@@ -350,6 +350,125 @@ int np_affine_backward(uintptr_t dx, uintptr_t dw, uintptr_t db, uintptr_t dout,
                                    weight->row, weight->col, in->rows, in->cols, weight->cols);
 }
 
+/* ---- Images ---- */
+
+/* Windows of images x, and whether there is a place for one. */
+static bool read_windows(struct zdl_windows *w, const array *x, ptrdiff_t filter_h, ptrdiff_t filter_w,
+                         ptrdiff_t stride, ptrdiff_t pad)
+{
+    if (x->dims != 4 || !x->contiguous || filter_h < 1 || filter_w < 1 || stride < 1 || pad < 0)
+        return false;
+    *w = (struct zdl_windows){x->shape[0], x->shape[1], x->shape[2], x->shape[3], filter_h, filter_w, stride, pad};
+    return w->height + 2 * pad >= filter_h && w->width + 2 * pad >= filter_w;
+}
+
+/* Whether a is contiguous images (batch, channels, out_h, out_w) for these windows. */
+static bool is_output(const array *a, const struct zdl_windows *w, ptrdiff_t channels)
+{
+    return a->dims == 4 && a->contiguous && a->shape[0] == w->batch && a->shape[1] == channels &&
+           a->shape[2] == (w->height + 2 * w->pad - w->filter_h) / w->stride + 1 &&
+           a->shape[3] == (w->width + 2 * w->pad - w->filter_w) / w->stride + 1;
+}
+
+static bool is_indices(array *a, uintptr_t object, ptrdiff_t n)
+{
+    return read_array(a, object) && a->type == NPY_INT64 && a->contiguous && a->dims == 1 && a->size == n;
+}
+
+int np_convolution(uintptr_t out, uintptr_t x, uintptr_t w, uintptr_t b, ptrdiff_t stride, ptrdiff_t pad)
+{
+    array v[4], *y = v, *in = v + 1, *weight = v + 2;
+    struct zdl_windows windows;
+    if (!read_reals(v, (uintptr_t[]){out, x, w, b}, 4) || weight->dims != 4 || !weight->contiguous ||
+        !read_windows(&windows, in, weight->shape[2], weight->shape[3], stride, pad) ||
+        weight->shape[1] != windows.channels || !is_output(y, &windows, weight->shape[0]) ||
+        !is_vector(v + 3, weight->shape[0]))
+        return NP_NOT_PLAIN;
+    return is_double(y) ? zdl_convolution_f64(y->at, in->at, weight->at, v[3].at, weight->shape[0], &windows)
+                        : zdl_convolution_f32(y->at, in->at, weight->at, v[3].at, weight->shape[0], &windows);
+}
+
+int np_convolution_backward(uintptr_t dx, uintptr_t dw, uintptr_t db, uintptr_t dout, uintptr_t x, uintptr_t w,
+                            ptrdiff_t stride, ptrdiff_t pad)
+{
+    array v[6], *dy = v + 3, *in = v + 4, *weight = v + 5;
+    struct zdl_windows windows;
+    if (!read_reals(v, (uintptr_t[]){dx, dw, db, dout, x, w}, 6) || weight->dims != 4 || !weight->contiguous ||
+        !read_windows(&windows, in, weight->shape[2], weight->shape[3], stride, pad) ||
+        weight->shape[1] != windows.channels || !is_output(dy, &windows, weight->shape[0]) ||
+        !same_shape(v, in) || !v[0].contiguous || !same_shape(v + 1, weight) || !v[1].contiguous ||
+        !is_vector(v + 2, weight->shape[0]))
+        return NP_NOT_PLAIN;
+    ptrdiff_t filters = weight->shape[0];
+    return is_double(v) ? zdl_convolution_backward_f64(v[0].at, v[1].at, v[2].at, dy->at, in->at, weight->at, filters,
+                                                       &windows)
+                        : zdl_convolution_backward_f32(v[0].at, v[1].at, v[2].at, dy->at, in->at, weight->at, filters,
+                                                       &windows);
+}
+
+int np_pooling(uintptr_t out, uintptr_t arg_max, uintptr_t x, ptrdiff_t pool_h, ptrdiff_t pool_w, ptrdiff_t stride,
+               ptrdiff_t pad)
+{
+    array v[2], indices;
+    struct zdl_windows windows;
+    if (!read_reals(v, (uintptr_t[]){out, x}, 2) || !read_windows(&windows, v + 1, pool_h, pool_w, stride, pad) ||
+        !is_output(v, &windows, windows.channels) || !is_indices(&indices, arg_max, v->size))
+        return NP_NOT_PLAIN;
+    return is_double(v) ? zdl_pooling_f64(v[0].at, indices.at, v[1].at, &windows)
+                        : zdl_pooling_f32(v[0].at, indices.at, v[1].at, &windows);
+}
+
+int np_pooling_backward(uintptr_t dx, uintptr_t dout, uintptr_t arg_max, ptrdiff_t pool_h, ptrdiff_t pool_w,
+                        ptrdiff_t stride, ptrdiff_t pad)
+{
+    array v[2], indices;
+    struct zdl_windows windows;
+    if (!read_reals(v, (uintptr_t[]){dx, dout}, 2) || !read_windows(&windows, v, pool_h, pool_w, stride, pad) ||
+        !is_output(v + 1, &windows, windows.channels) || !is_indices(&indices, arg_max, v[1].size))
+        return NP_NOT_PLAIN;
+    if (is_double(v))
+        zdl_pooling_backward_f64(v[0].at, v[1].at, indices.at, &windows);
+    else
+        zdl_pooling_backward_f32(v[0].at, v[1].at, indices.at, &windows);
+    return NP_OK;
+}
+
+/* Whether col, contiguous, has a row for each window of the images. */
+static bool are_columns(array *v, uintptr_t images, uintptr_t col, struct zdl_windows *w, ptrdiff_t filter_h,
+                        ptrdiff_t filter_w, ptrdiff_t stride, ptrdiff_t pad)
+{
+    if (!read_reals(v, (uintptr_t[]){images, col}, 2) || !read_windows(w, v, filter_h, filter_w, stride, pad))
+        return false;
+    ptrdiff_t places = ((w->height + 2 * pad - filter_h) / stride + 1) * ((w->width + 2 * pad - filter_w) / stride + 1);
+    return v[1].contiguous && is_matrix(v + 1, w->batch * places, w->channels * filter_h * filter_w);
+}
+
+int np_im2col(uintptr_t col, uintptr_t x, ptrdiff_t filter_h, ptrdiff_t filter_w, ptrdiff_t stride, ptrdiff_t pad)
+{
+    array v[2];
+    struct zdl_windows windows;
+    if (!are_columns(v, x, col, &windows, filter_h, filter_w, stride, pad))
+        return NP_NOT_PLAIN;
+    if (is_double(v))
+        zdl_im2col_f64(v[1].at, v[0].at, &windows);
+    else
+        zdl_im2col_f32(v[1].at, v[0].at, &windows);
+    return NP_OK;
+}
+
+int np_col2im(uintptr_t dx, uintptr_t col, ptrdiff_t filter_h, ptrdiff_t filter_w, ptrdiff_t stride, ptrdiff_t pad)
+{
+    array v[2];
+    struct zdl_windows windows;
+    if (!are_columns(v, dx, col, &windows, filter_h, filter_w, stride, pad))
+        return NP_NOT_PLAIN;
+    if (is_double(v))
+        zdl_col2im_f64(v[0].at, v[1].at, &windows);
+    else
+        zdl_col2im_f32(v[0].at, v[1].at, &windows);
+    return NP_OK;
+}
+
 /* ---- Networks ---- */
 
 typedef union {

@@ -51,6 +51,18 @@ int np_matmul_stack(uintptr_t out, uintptr_t a, uintptr_t a_offset, uintptr_t b,
 int np_affine(uintptr_t out, uintptr_t x, uintptr_t w, uintptr_t b);
 int np_affine_backward(uintptr_t dx, uintptr_t dw, uintptr_t db, uintptr_t dout, uintptr_t x, uintptr_t w);
 
+/* ---- Images (batch, channels, height, width), as in zerodl.h; arg_max is (size of out,) int64 ---- */
+
+int np_convolution(uintptr_t out, uintptr_t x, uintptr_t w, uintptr_t b, ptrdiff_t stride, ptrdiff_t pad);
+int np_convolution_backward(uintptr_t dx, uintptr_t dw, uintptr_t db, uintptr_t dout, uintptr_t x, uintptr_t w,
+                            ptrdiff_t stride, ptrdiff_t pad);
+int np_pooling(uintptr_t out, uintptr_t arg_max, uintptr_t x, ptrdiff_t pool_h, ptrdiff_t pool_w, ptrdiff_t stride,
+               ptrdiff_t pad);
+int np_pooling_backward(uintptr_t dx, uintptr_t dout, uintptr_t arg_max, ptrdiff_t pool_h, ptrdiff_t pool_w,
+                        ptrdiff_t stride, ptrdiff_t pad);
+int np_im2col(uintptr_t col, uintptr_t x, ptrdiff_t filter_h, ptrdiff_t filter_w, ptrdiff_t stride, ptrdiff_t pad);
+int np_col2im(uintptr_t dx, uintptr_t col, ptrdiff_t filter_h, ptrdiff_t filter_w, ptrdiff_t stride, ptrdiff_t pad);
+
 /* ---- Networks: params are w, b of the first layer, w, b of the second, ... ---- */
 
 enum { NP_MOST_LAYERS = 256 };

@@ -403,7 +403,6 @@ class Convolution:
     def __init__(self, W: ArrayLike, b: ArrayLike, stride: int = 1, pad: int = 0) -> None:
         self.W, self.b, self.stride, self.pad = W, b, stride, pad
         self.x: Any = None
-        self.col: Any = None
         self.dW: Any = None
         self.db: Any = None
 
@@ -414,15 +413,11 @@ class Convolution:
         channels, else it is a ValueError.
         """
         x, W = np.asarray(x), np.asarray(self.W)
-        if W.ndim != 4 or x.ndim != 4 or W.shape[1] != x.shape[1]:
-            shapes = f"got shapes {x.shape} and {W.shape}"
-            raise ValueError(f"x and W must be (batch, channels, height, width) with equal channels, {shapes}")
-        filters, _, filter_h, filter_w = W.shape
-        out_h, out_w = _output_shape(x.shape, filter_h, filter_w, self.stride, self.pad)
-        self.x, self.col = x, im2col(x, filter_h, filter_w, self.stride, self.pad)
-        self._out_shape = (len(x), filters, out_h, out_w)
+        self._out_shape = self._shape_of_output(x, W)
+        batch, filters, out_h, out_w = self._out_shape
+        self.x, self.col = x, im2col(x, W.shape[2], W.shape[3], self.stride, self.pad)
         pixels = affine(self.col, W.reshape(filters, -1).T, self.b)
-        return pixels.reshape(len(x), out_h, out_w, filters).transpose(0, 3, 1, 2)
+        return pixels.reshape(batch, out_h, out_w, filters).transpose(0, 3, 1, 2)
 
     def backward(self, dout: ArrayLike) -> Array:
         """dx, of x's shape, for dout of the output's shape; keeps dW and db."""
@@ -432,6 +427,13 @@ class Convolution:
         dcol, dW, self.db = affine_backward(pixels, self.col, W.reshape(filters, -1).T)
         self.dW = dW.T.reshape(W.shape)
         return col2im(dcol, self.x.shape, filter_h, filter_w, self.stride, self.pad)
+
+    def _shape_of_output(self, x: Array, W: Array) -> tuple[int, ...]:
+        """(batch, filters, out_h, out_w), once x and W are known to fit."""
+        if W.ndim != 4 or x.ndim != 4 or W.shape[1] != x.shape[1]:
+            shapes = f"got shapes {x.shape} and {W.shape}"
+            raise ValueError(f"x and W must be (batch, channels, height, width) with equal channels, {shapes}")
+        return (len(x), len(W), *_output_shape(x.shape, W.shape[2], W.shape[3], self.stride, self.pad))
 
 
 class Pooling:

@@ -168,16 +168,25 @@ def col2im(
              [1., 2., 1.]]]])
     """
     col, dtype = _floats(col)
+    rows = _columns_of(col, input_shape, filter_h, filter_w, stride, pad)
     out_h, out_w = _output_shape(input_shape, filter_h, filter_w, stride, pad)
     N, C, H, W = input_shape
-    shape = (N, out_h, out_w, C, filter_h, filter_w)
-    if col.size != math.prod(shape):
-        raise ValueError(f"col must have {math.prod(shape)} entries for such images, got shape {col.shape}")
-    windows = col.reshape(shape).transpose(0, 3, 4, 5, 1, 2)
+    windows = rows.reshape(N, out_h, out_w, C, filter_h, filter_w).transpose(0, 3, 4, 5, 1, 2)
     images = np.zeros((N, C, H + 2 * pad, W + 2 * pad), col.dtype)
     for i, j in np.ndindex(filter_h, filter_w):  # the pixels at (i, j) of all windows: no two are the same
         images[:, :, i : i + stride * out_h : stride, j : j + stride * out_w : stride] += windows[:, :, i, j]
     return _result(images[:, :, pad : pad + H, pad : pad + W], dtype)
+
+
+def _columns_of(
+    col: Array, input_shape: tuple[int, ...], filter_h: int, filter_w: int, stride: int, pad: int
+) -> Array:
+    """col as im2col gives it for images of input_shape: ValueError if it has not as many entries."""
+    out_h, out_w = _output_shape(input_shape, filter_h, filter_w, stride, pad)
+    shape = input_shape[0] * out_h * out_w, input_shape[1] * filter_h * filter_w
+    if col.size != math.prod(shape):
+        raise ValueError(f"col must have {math.prod(shape)} entries for such images, got shape {col.shape}")
+    return col.reshape(shape)
 
 
 def _output_shape(

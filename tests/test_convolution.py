@@ -1,0 +1,150 @@
+"""Convolution, pooling and images as matrices in C: every instruction set, any threads, and pieces of all sizes."""
+
+import numpy as np
+import pytest
+from arrays import DTYPES, normal
+from tolerances import assert_close, assert_identical
+
+import zerodl_c
+from zerodl_c import reference
+from zerodl_c._bridge import ffi, lib
+
+every_dtype = pytest.mark.parametrize("dtype", DTYPES)
+
+# Images, filters, stride, pad. Some outputs are made in several pieces, some batches leave groups empty.
+CASES = [
+    ((1, 1, 1, 1), (1, 1, 1, 1), 1, 0),
+    ((2, 3, 5, 6), (4, 3, 2, 3), 1, 0),
+    ((2, 3, 5, 6), (4, 3, 3, 2), 2, 1),
+    ((17, 2, 7, 4), (3, 2, 3, 3), 3, 2),
+    ((33, 1, 9, 9), (5, 1, 5, 5), 1, 0),
+    ((3, 8, 20, 21), (6, 8, 3, 3), 1, 1),
+    ((1, 40, 9, 30), (7, 40, 5, 4), 1, 3),
+    ((2, 1, 3, 3), (2, 1, 1, 1), 1, 4),  # most windows see nothing but the zeros around
+]
+every_case = pytest.mark.parametrize(("shape", "filters", "stride", "pad"), CASES, ids=str)
+
+
+def convolved(engine, shape, filters, stride, pad, dtype):
+    """A convolution's output, then dx, dW and db."""
+    x, W, b = normal(shape, dtype), normal(filters, dtype, 1), normal(filters[:1], dtype, 2)
+    layer = engine.Convolution(W, b, stride, pad)
+    out = layer.forward(x)
+    dx = layer.backward(normal(out.shape, dtype, 3))
+    return out, dx, layer.dW, layer.db
+
+
+def pooled(engine, shape, filters, stride, pad, dtype):
+    """A pooling's output, which pixels these are, and dx."""
+    layer = engine.Pooling(*filters[2:], stride, pad)
+    out = layer.forward(normal(shape, dtype))
+    return out, layer.arg_max, layer.backward(normal(out.shape, dtype, 3))
+
+
+@every_case
+@every_dtype
+def test_convolution_is_the_references(shape, filters, stride, pad, dtype, isa):
+    got, expected = (convolved(engine, shape, filters, stride, pad, dtype) for engine in (zerodl_c, reference))
+    windows = expected[0].size // filters[0]
+    for name, y, other, terms in zip(
+        ("out", "dx", "dW", "db"),
+        got,
+        expected,
+        (np.prod(filters[1:]), np.prod(filters), windows, windows),
+        strict=True,
+    ):
+        assert_close(y, np.ascontiguousarray(other), terms=int(terms), scale=3.0, label=name)
+
+
+@every_case
+@every_dtype
+def test_pooling_is_the_references(shape, filters, stride, pad, dtype, isa):
+    got, expected = (pooled(engine, shape, filters, stride, pad, dtype) for engine in (zerodl_c, reference))
+    assert_identical(got[0], np.ascontiguousarray(expected[0]))
+    np.testing.assert_array_equal(got[1], expected[1])
+    windows = int(np.prod(filters[2:]))
+    assert_close(got[2], np.ascontiguousarray(expected[2]), terms=windows, scale=3.0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_first_of_equals_and_the_first_nan_is_the_largest(dtype, isa):
+    x = np.random.default_rng(0).choice([np.nan, np.inf, -np.inf, 1.0, 2.0, -0.0, 0.0], (40, 2, 9, 9)).astype(dtype)
+    for window in ((2, 2, 2, 0), (3, 3, 1, 1), (1, 4, 3, 0)):
+        got, expected = (engine.Pooling(*window) for engine in (zerodl_c, reference))
+        np.testing.assert_array_equal(got.forward(x), expected.forward(x))
+        np.testing.assert_array_equal(got.arg_max, expected.arg_max)
+
+
+@every_case
+@every_dtype
+def test_images_as_matrices_are_the_references(shape, filters, stride, pad, dtype):
+    window, x = (*filters[2:], stride, pad), normal(shape, dtype)
+    col = zerodl_c.im2col(x, *window)
+    assert_identical(col, reference.im2col(x, *window))
+    got, expected = (engine.col2im(col, shape, *window) for engine in (zerodl_c, reference))
+    assert_close(got, np.ascontiguousarray(expected), terms=int(np.prod(filters[2:])), scale=3.0)
+
+
+@every_case
+def test_the_same_to_the_bit_whatever_the_threads(shape, filters, stride, pad, restore_threads):
+    big = (40, *shape[1:])  # enough for threads to be started
+    zerodl_c.set_num_threads(1)
+    expected = [f(zerodl_c, big, filters, stride, pad, np.float64) for f in (convolved, pooled)]
+    for threads in (2, 3, 7):
+        zerodl_c.set_num_threads(threads)
+        for f, results in zip((convolved, pooled), expected, strict=True):
+            for got, result in zip(f(zerodl_c, big, filters, stride, pad, np.float64), results, strict=True):
+                np.testing.assert_array_equal(got, result)
+
+
+def test_a_first_layer_may_do_without_dx():
+    x, W, b, dout = (normal(shape, np.float64) for shape in ((4, 2, 6, 6), (3, 2, 3, 3), (3,), (4, 3, 4, 4)))
+    layer = zerodl_c.Convolution(W, b)
+    layer.forward(x)
+    layer.backward(dout)
+    dW, db = np.empty_like(W), np.empty_like(b)
+    windows = ffi.new("struct zdl_windows *", [4, 2, 6, 6, 3, 3, 1, 0])
+    at = [ffi.from_buffer("double[]", array) for array in (dW, db, dout, x, W)]
+    assert lib.zdl_convolution_backward_f64(ffi.NULL, *at, 3, windows) == lib.ZDL_OK
+    np.testing.assert_array_equal(dW, layer.dW)
+    np.testing.assert_array_equal(db, layer.db)
+
+
+# What C takes for images of 2 x 3 x 5 x 6, 4 filters of 2 x 3, stride 1, no pad: outputs first.
+X, W, B, OUT = np.zeros((2, 3, 5, 6)), np.zeros((4, 3, 2, 3)), np.zeros(4), np.zeros((2, 4, 4, 4))
+POOLED, WHICH, COL = np.zeros((2, 3, 4, 4)), np.zeros(96, np.int64), np.zeros((32, 18))
+WINDOW = (2, 3, 1, 0)
+PLAIN = {
+    "convolution": ([OUT, X, W, B], (1, 0)),
+    "convolution_backward": ([X, W, B, OUT, X, W], (1, 0)),
+    "pooling": ([POOLED, WHICH, X], WINDOW),
+    "pooling_backward": ([X, POOLED, WHICH], WINDOW),
+    "im2col": ([COL, X], WINDOW),
+    "col2im": ([X, COL], WINDOW),
+}
+UNFIT = {
+    "one more row": lambda a: np.zeros((len(a) + 1, *a.shape[1:]), a.dtype),
+    "one more dimension": lambda a: a[None],
+    "another dtype": lambda a: a.astype(np.float32),
+    "strided": lambda a: np.zeros((2 * len(a), *a.shape[1:]), a.dtype)[::2],
+    "an integer": lambda a: a.astype(np.int32),
+}
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_c_takes_only_what_fits(name):
+    arrays, sizes = PLAIN[name]
+    c = getattr(lib, f"np_{name}")
+    copies = [array.copy() for array in arrays]
+    assert c(*map(id, copies), *sizes) == lib.NP_OK
+    for how, unfit in UNFIT.items():
+        for i in range(len(arrays)):
+            other = [np.full_like(array, 7) for array in arrays]
+            other[i] = unfit(other[i])
+            assert c(*map(id, other), *sizes) == lib.NP_NOT_PLAIN, f"{how}: argument {i}"
+            assert all((array == 7).all() for j, array in enumerate(other) if j != i)
+
+
+@pytest.mark.parametrize("sizes", [(0, 3, 1, 0), (2, 0, 1, 0), (2, 3, 0, 0), (2, 3, 1, -1), (6, 3, 1, 0), (2, 7, 1, 0)])
+def test_c_takes_only_windows_that_fit(sizes):
+    assert lib.np_im2col(id(COL.copy()), id(X), *sizes) == lib.NP_NOT_PLAIN
