@@ -365,10 +365,19 @@ struct step {
     optimizer_step whole;
 };
 
+enum { CACHE_LINE = 64 };
+
+/* In two parts: a vector that lies across two cache lines is loaded and stored twice, and what is allocated alike, as the
+   parameter and its state often are, lies alike in its lines. */
 static void step_range(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
     const struct step *t = task;
-    t->kernel(t->whole, begin, end);
+    uintptr_t before = -(uintptr_t)(t->whole.param + begin) % CACHE_LINE; /* bytes, to the first line that is whole */
+    ptrdiff_t aligned = begin + (ptrdiff_t)(before / sizeof(real));
+    if (aligned > end)
+        aligned = end;
+    t->kernel(t->whole, begin, aligned);
+    t->kernel(t->whole, aligned, end);
 }
 
 static void optimize(optimizer_kernel *kernel, optimizer_step whole, ptrdiff_t n)

@@ -1,4 +1,7 @@
-"""Optimizers in C: one pass over each parameter, in place."""
+"""Optimizers in C: one pass over each parameter, in place.
+
+The state changes in place, too: Momentum's v is one array for all updates; the reference makes a new one for each.
+"""
 
 from collections.abc import Mapping, MutableMapping
 from typing import Any, ClassVar
@@ -10,7 +13,8 @@ from .reference import optimizer as reference
 
 __all__ = ["SGD", "AdaGrad", "Adam", "Momentum", "Nesterov", "RMSprop"]
 
-_NUMBERS = {float, int, np.float64}  # the types that mean to NumPy what they mean to C
+# The types that mean to NumPy what they mean to C. (With float32 arrays a float64 makes NumPy 2 compute in float64.)
+_NUMBERS = {float, int, np.float64}
 
 
 class _InC(reference._Optimizer):
