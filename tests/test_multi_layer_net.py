@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from arrays import normal
 
+import zerodl_c
 from zerodl_c import reference
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -323,3 +324,47 @@ def test_dropout_and_batch_normalization_of_your_own(engine, cls):
     net.predict(x)
     assert net.layers["Affine9"].train_flg == "not told"
     assert net.layers["Dropout1"].train_flg == ("not told" if cls == "MultiLayerNet" else False)
+
+
+@pytest.mark.parametrize("activation", ["relu", "sigmoid"])
+@pytest.mark.parametrize("hidden", [[], [5], [6, 5], [4, 3, 5]], ids=str)
+@pytest.mark.parametrize("decay", [0, 0.2])
+def test_the_structured_numerical_gradient_is_the_plain_one(activation, hidden, decay):
+    np.random.seed(3)
+    net = zerodl_c.MultiLayerNet(4, hidden, 3, activation, weight_decay_lambda=decay)
+    x, t = np.random.rand(6, 2, 2), np.arange(6) % 3
+    assert net._is_as_made()
+    got, expected = net.numerical_gradient(x, t), reference.MultiLayerNet.numerical_gradient(net, x, t)
+    assert list(got) == list(expected)
+    for key in got:
+        np.testing.assert_allclose(got[key], expected[key], rtol=0, atol=1e-9)
+
+
+def test_a_net_that_was_changed_is_differentiated_as_it_is():
+    class Bounded(zerodl_c.MultiLayerNet):
+        def predict(self, x):
+            return np.tanh(super().predict(x))
+
+    def replaced(net):
+        net.layers["Affine2"].W = net.params["W2"].copy()
+
+    def other_activation(net):
+        net.layers["Activation_function1"] = zerodl_c.Tanh()
+
+    def without(net):
+        del net.layers["Activation_function2"]
+
+    x, t = np.random.default_rng(0).random((6, 4)), np.arange(6) % 3
+    for kind, change in (
+        (Bounded, lambda net: None),
+        (zerodl_c.MultiLayerNet, replaced),
+        (zerodl_c.MultiLayerNet, other_activation),
+        (zerodl_c.MultiLayerNet, without),
+    ):
+        np.random.seed(4)
+        net = kind(4, [5, 6], 3)
+        change(net)
+        assert not net._is_as_made()
+        got, expected = net.numerical_gradient(x, t), reference.MultiLayerNet.numerical_gradient(net, x, t)
+        for key in got:
+            np.testing.assert_array_equal(got[key], expected[key])
