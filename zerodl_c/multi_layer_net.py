@@ -1,6 +1,6 @@
 """MultiLayerNet of the layers in C."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,6 +11,8 @@ from .reference import multi_layer_net as reference
 
 __all__ = ["MultiLayerNet"]
 
+Array = NDArray[Any]
+
 _ACTIVATIONS = {layers.Relu: lib.ZDL_RELU, layers.Sigmoid: lib.ZDL_SIGMOID}
 _STEP = 1e-4
 
@@ -20,7 +22,7 @@ class MultiLayerNet(reference.MultiLayerNet):
 
     _kinds: ClassVar = layers
 
-    def numerical_gradient(self, x: ArrayLike, t: ArrayLike) -> dict[str, NDArray[np.floating]]:
+    def numerical_gradient(self, x: ArrayLike, t: ArrayLike) -> dict[str, Array]:
         """Gradients of the loss by central differences, (loss(w + 1e-4) - loss(w - 1e-4)) / 2e-4.
 
         Every loss is computed in float64, but only what a parameter changes. Of a net with another
