@@ -1,6 +1,9 @@
 """The swap: scripts that import the book's `common` run on this engine, and `run` runs them as plain Python does."""
 
 import importlib
+import os
+import signal
+import subprocess
 import sys
 import textwrap
 import warnings
@@ -332,3 +335,247 @@ def test_a_plain_import_swaps_nothing(python):
     done = python("import sys; before = list(sys.meta_path); import zerodl_c; print(sys.meta_path == before)")
     assert (done.stdout, done.stderr) == ("True\n", "")
     assert "No module named 'common'" in python("import zerodl_c, common.functions").stderr
+
+
+# ---- run -----------------------------------------------------------------------------------------
+
+# Every module of `common` in use, in the manner of the book: a folder for the chapter, `dataset` beside it, and `..`.
+CHAPTER = {
+    "dataset/__init__.py": "",
+    "dataset/blobs.py": """
+        import numpy as np
+
+        def load_blobs():
+            x = np.random.rand(60, 1, 6, 6)
+            t = (x[:, 0, 0, 0] > 0.5).astype(np.uint8)
+            return (x[:40], t[:40]), (x[40:], t[40:])
+        """,
+    "ch90/nets.py": """
+        import sys, os
+        sys.path.append(os.pardir)
+        from collections import OrderedDict
+        from common.layers import *
+        from common.gradient import numerical_gradient
+
+
+        class ConvNet:
+            def __init__(self):
+                self.params = {"W1": 0.1 * np.random.randn(3, 1, 3, 3), "b1": np.zeros(3),
+                               "W2": 0.1 * np.random.randn(12, 2), "b2": np.zeros(2)}
+                self.layers = OrderedDict()
+                self.layers["Conv"] = Convolution(self.params["W1"], self.params["b1"])
+                self.layers["Relu"] = Relu()
+                self.layers["Pool"] = Pooling(pool_h=2, pool_w=2, stride=2)
+                self.layers["Affine"] = Affine(self.params["W2"], self.params["b2"])
+                self.last = SoftmaxWithLoss()
+
+            def predict(self, x):
+                for layer in self.layers.values():
+                    x = layer.forward(x)
+                return x
+
+            def loss(self, x, t):
+                return self.last.forward(self.predict(x), t)
+
+            def accuracy(self, x, t):
+                return np.mean(np.argmax(self.predict(x), axis=1) == t)
+
+            def gradient(self, x, t):
+                self.loss(x, t)
+                dout = self.last.backward(1)
+                for layer in reversed(list(self.layers.values())):
+                    dout = layer.backward(dout)
+                conv, affine = self.layers["Conv"], self.layers["Affine"]
+                return {"W1": conv.dW, "b1": conv.db, "W2": affine.dW, "b2": affine.db}
+        """,
+    "ch90/train.py": """
+        import sys, os
+        sys.path.append(os.pardir)
+        import numpy as np
+        from dataset.blobs import load_blobs
+        from common.functions import *
+        from common.gradient import numerical_gradient
+        from common.multi_layer_net import MultiLayerNet
+        from common.multi_layer_net_extend import MultiLayerNetExtend
+        from common.optimizer import *
+        from common.trainer import Trainer
+        from common.util import shuffle_dataset, smooth_curve
+        from nets import ConvNet
+
+        np.random.seed(int(sys.argv[1]))
+        (x_train, t_train), (x_test, t_test) = load_blobs()
+        x_train, t_train = shuffle_dataset(x_train, t_train)
+        flat = x_train.reshape(len(x_train), -1)
+
+        W = np.random.randn(36, 2)
+        for _ in range(3):
+            W -= 0.1 * numerical_gradient(lambda W: cross_entropy_error(softmax(np.dot(flat, W)), t_train), W)
+        print(np.sum(sigmoid(W)))
+
+        for net in (MultiLayerNet(36, [5, 5], 2, weight_decay_lambda=0.1),
+                    MultiLayerNetExtend(36, [5, 5], 2, use_batchnorm=True, use_dropout=True)):
+            for optimizer in (SGD(), Momentum(), Nesterov(), AdaGrad(), RMSprop(), Adam()):
+                optimizer.update(net.params, net.gradient(flat, t_train))
+                print(net.loss(flat, t_train))
+
+        trainer = Trainer(ConvNet(), x_train, t_train, x_test, t_test, epochs=3, mini_batch_size=10,
+                          optimizer="Adam", optimizer_param={"lr": 0.01}, verbose=False)
+        trainer.train()
+        print(*smooth_curve(np.array(trainer.train_loss_list)))
+        print(sigmoid.__module__, MultiLayerNet.__module__)
+        """,
+}
+
+
+def command(*arguments, **environment):
+    """`python ...` in the current folder."""
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def run(*arguments, **environment):
+    return command("-m", "zerodl_c", "run", *arguments, **environment)
+
+
+def alike(done, plain):
+    """Whether two processes ended alike."""
+    return (done.returncode, done.stdout, done.stderr) == (plain.returncode, plain.stdout, plain.stderr)
+
+
+@pytest.mark.usefixtures("elsewhere")
+class TestRun:
+    @pytest.mark.parametrize("with_own", [False, True])
+    def test_a_chapter_gives_the_same_on_both_engines_from_another_folder(self, tmp_path, with_own):
+        write(tmp_path / "book", {**CHAPTER, **(OWN if with_own else {})})
+        script = tmp_path / "book/ch90/train.py"
+        c, numpy = run(script, "3"), run("--engine", "numpy", script, "3")
+        assert (c.stderr, numpy.stderr) == ("", "")
+        *in_c, last = c.stdout.splitlines()
+        *in_numpy, numpy_last = numpy.stdout.splitlines()
+        assert last == "zerodl_c.functions zerodl_c.multi_layer_net"
+        assert numpy_last == "zerodl_c.reference.functions zerodl_c.reference.multi_layer_net"
+        assert len(in_c) == 14
+        values = [np.array(" ".join(lines).split(), float) for lines in (in_c, in_numpy)]
+        np.testing.assert_allclose(values[0], values[1], rtol=1e-10)
+        assert values[0].size == 13 + 12 and run(script, "4").stdout != c.stdout
+
+    def test_install_in_a_script_gives_what_run_gives(self, tmp_path):
+        write(tmp_path / "book", CHAPTER)
+        script = tmp_path / "book/ch90/train.py"
+        expected = run(script, "3").stdout
+        script.write_text("import zerodl_c\nzerodl_c.install()\n" + script.read_text())
+        done = command(script, "3", PYTHONPATH=os.pathsep.join([str(tmp_path / "book"), *sys.path]))
+        assert (done.stdout, done.stderr) == (expected, "")
+
+    def test_what_a_script_sees(self, tmp_path):
+        text = """
+            import __main__, sys
+            print(sys.argv, __file__, __name__, __package__, __spec__, __doc__, type(__loader__), type(__builtins__))
+            # some versions of Python set __annotations__ beforehand, and some when it is asked for
+            print(__main__.__dict__ is globals(), sorted(set(globals()) - {"__annotations__"}))
+            print(sys.path[0])
+            """
+        write(tmp_path / "a", {"script.py": text})
+        for name in ("a/script.py", tmp_path / "a/script.py"):
+            done = run(name, "x", "--y")
+            assert alike(done, command(name, "x", "--y"))
+            assert done.stdout.splitlines()[-1] == str(tmp_path / "a")
+
+    def test_path_has_the_folder_above_and_not_the_current_one(self, tmp_path):
+        write(tmp_path / "a/b", {"script.py": "import sys; print(*sys.path, sep='\\n')"})
+        plain, done = (start("a/b/script.py").stdout.splitlines() for start in (command, run))
+        assert done == [*plain, str(tmp_path / "a")]
+
+    @pytest.mark.skipif(os.name == "nt", reason="links need a privilege")
+    def test_link_to_a_script(self, tmp_path):
+        write(tmp_path / "book", CHAPTER)
+        os.symlink(tmp_path / "book/ch90/train.py", "link.py")
+        assert run("link.py", "3").stderr == ""
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["-h"],
+            ["--engine", "numpy"],
+            ["--eng"],
+            ["--"],
+            ["--", "-x", "--"],
+            ["-x", "--", "--help", "", "a b", "-1", "@file"],
+        ],
+    )
+    def test_what_follows_the_script_is_the_scripts(self, tmp_path, arguments):
+        write(tmp_path, {"script.py": "import sys; print(sys.argv)"})
+        assert run("script.py", *arguments).stdout == f"{['script.py', *arguments]}\n"
+        assert run("--engine", "numpy", "script.py", *arguments).stdout == f"{['script.py', *arguments]}\n"
+
+    @pytest.mark.parametrize(
+        "ending",
+        [
+            "",
+            "import sys; sys.exit()",
+            "import sys; sys.exit(0)",
+            "import sys; sys.exit(3)",
+            "import sys; sys.exit('a message')",
+            "raise SystemExit(True)",
+            "import os; os._exit(4)",
+            "def f(x):\n    return 1 / x\n\ntry:\n    f(0)\nexcept ZeroDivisionError:\n    raise ValueError('none')",
+            "x = (",
+            "import missing_module",
+            "from common import missing_module",
+            "raise KeyboardInterrupt",
+            "import sys\nsys.excepthook = lambda *error: print(error[:2])\n1 / 0",
+            "import atexit, sys\natexit.register(lambda: print(sys.modules['__main__'].x))\nx = 1\n1 / 0",
+            "import threading, time\nthreading.Thread(target=lambda: (time.sleep(0.1), print(x))).start()\nx = 1",
+            "# coding: latin-1\nprint(ascii('\xe9'))",
+            "import pickle\nclass A: pass\nprint(pickle.loads(pickle.dumps(A())).__class__ is A)",
+        ],
+    )
+    def test_ends_as_with_plain_python(self, tmp_path, ending):
+        (tmp_path / "script.py").write_text(ending, encoding="latin-1")
+        write(tmp_path, {"common/__init__.py": ""})
+        done, plain = run("script.py", "x"), command("script.py", "x")
+        assert alike(done, plain), (done, plain)
+
+    @pytest.mark.skipif(os.name == "nt", reason="signals are for POSIX systems")
+    def test_interrupt(self, tmp_path):
+        write(tmp_path, {"script.py": "import os, signal; os.kill(os.getpid(), signal.SIGINT)"})
+        done, plain = run("script.py"), command("script.py")
+        assert done.returncode == plain.returncode == -signal.SIGINT
+        assert done.stderr.endswith("KeyboardInterrupt\n") and "zerodl" not in done.stderr
+
+    def test_through_the_console_script(self, tmp_path):
+        """It has its own folder first on sys.path, where `python -m` has the current one."""
+        (tmp_path / "bin").mkdir()
+        start = "import sys; from zerodl_c.cli import main; sys.exit(main())"
+        (tmp_path / "bin/zerodl-c").write_text(start)
+        write(tmp_path, {"a/script.py": "import sys\nprint(*sys.path)\n1 / 0"})
+        done = command(tmp_path / "bin/zerodl-c", "run", "a/script.py")
+        assert (done.returncode, done.stdout, done.stderr) == (
+            1,
+            run("a/script.py").stdout,
+            command("a/script.py").stderr,
+        )
+        assert str(tmp_path / "bin") not in done.stdout
+
+    def test_script_that_cannot_be_read(self, tmp_path):
+        missing, folder = run("missing.py"), run(tmp_path)
+        assert (missing.returncode, missing.stdout) == (folder.returncode, folder.stdout) == (2, "")
+        assert missing.stderr == "zerodl-c: error: cannot open missing.py: No such file or directory\n"
+        assert folder.stderr.startswith(f"zerodl-c: error: cannot open {tmp_path}: ")
+
+    def test_no_script(self):
+        done = run("--engine", "numpy")
+        assert done.returncode == 2
+        assert done.stderr == (
+            "zerodl-c: error: the following arguments are required: SCRIPT (see zerodl-c run --help)\n"
+        )
+
+    def test_unknown_engine(self):
+        done = run("--engine", "torch", "script.py")
+        assert done.returncode == 2
+        assert done.stderr.startswith("zerodl-c: error: argument --engine: invalid choice: 'torch'")
