@@ -5,14 +5,17 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import textwrap
+import venv
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import zerodl_c
-from zerodl_c import dropin, reference
+from zerodl_c import cli, dropin, reference
 
 FUNCTIONS = (
     "np identity_function step_function sigmoid sigmoid_grad relu relu_grad softmax sum_squared_error "
@@ -427,10 +430,10 @@ CHAPTER = {
 }
 
 
-def command(*arguments, **environment):
+def command(*arguments, executable=sys.executable, **environment):
     """`python ...` in the current folder."""
     return subprocess.run(
-        [sys.executable, *map(str, arguments)],
+        [executable, *map(str, arguments)],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
@@ -490,6 +493,13 @@ class TestRun:
         write(tmp_path / "a/b", {"script.py": "import sys; print(*sys.path, sep='\\n')"})
         plain, done = (start("a/b/script.py").stdout.splitlines() for start in (command, run))
         assert done == [*plain, str(tmp_path / "a")]
+
+    @pytest.mark.skipif(sys.version_info < (3, 11), reason="python -P came with 3.11")
+    def test_path_is_not_robbed_where_python_adds_nothing(self, tmp_path):
+        write(tmp_path / "a", {"script.py": "import sys; print(*sys.path, sep='\\n')"})
+        plain = command("-P", "a/script.py").stdout.splitlines()
+        done = command("-P", "-m", "zerodl_c", "run", "a/script.py").stdout.splitlines()
+        assert done == [str(tmp_path / "a"), *plain, str(tmp_path)]
 
     @pytest.mark.skipif(os.name == "nt", reason="links need a privilege")
     def test_link_to_a_script(self, tmp_path):
@@ -579,3 +589,84 @@ class TestRun:
         done = run("--engine", "torch", "script.py")
         assert done.returncode == 2
         assert done.stderr.startswith("zerodl-c: error: argument --engine: invalid choice: 'torch'")
+
+
+# ---- The hook ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def environment(elsewhere, tmp_path):
+    """The python of an environment of its own, in which what is importable here is importable."""
+    venv.create(tmp_path / "env", symlinks=os.name != "nt")
+    executable = tmp_path / "env" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    folder = Path(subprocess.run([executable, "-c", ask], capture_output=True, text=True).stdout.strip())
+    (folder / "here.pth").write_text("\n".join(path for path in sys.path if os.path.isdir(path)))
+
+    def start(*arguments, **variables):
+        return command(*arguments, executable=executable, **variables)
+
+    start.folder = folder
+    return start
+
+
+class TestHook:
+    SWAPPED = "import sys; print('zerodl_c' in sys.modules); from common.functions import sigmoid; print(sigmoid(0.0))"
+
+    def test_installed_it_acts_on_the_variable_alone(self, environment):
+        before = set(environment.folder.iterdir())
+        for _ in range(2):  # again changes nothing
+            done = environment("-m", "zerodl_c", "hook", "--install")
+            (path,) = set(environment.folder.iterdir()) - before
+            assert (done.returncode, done.stderr) == (0, "")
+            assert done.stdout == f"wrote {path}: ZERODL_SWAP=1 swaps the engine in\n"
+        assert path.suffix == ".pth" and len(path.read_text().splitlines()) == 1
+        done = environment("-c", self.SWAPPED, ZERODL_SWAP="1")
+        assert (done.stdout, done.stderr) == ("True\n0.5\n", "")
+        for variables in ({}, {"ZERODL_SWAP": ""}, {"ZERODL_SWAP": "0"}):
+            done = environment("-c", self.SWAPPED, **variables)
+            assert done.stdout == "False\n"
+            assert done.stderr.endswith("No module named 'common'\n")
+
+    def test_removed_it_is_gone(self, environment):
+        before = set(environment.folder.iterdir())
+        environment("-m", "zerodl_c", "hook", "--install")
+        for _ in range(2):
+            done = environment("-m", "zerodl_c", "hook", "--remove")
+            assert (done.returncode, done.stderr) == (0, "")
+            assert "any more" in done.stdout
+        assert set(environment.folder.iterdir()) == before
+        assert environment("-c", self.SWAPPED, ZERODL_SWAP="1").stdout == "False\n"
+
+    def test_without_it_the_variable_does_nothing(self, environment):
+        assert environment("-c", self.SWAPPED, ZERODL_SWAP="1").stdout == "False\n"
+        done = environment("-c", "import zerodl_c; " + self.SWAPPED, ZERODL_SWAP="1")
+        assert done.stderr.endswith("No module named 'common'\n")
+
+    def test_a_chapter_gives_what_run_gives(self, environment, tmp_path):
+        write(tmp_path / "book", CHAPTER)
+        environment("-m", "zerodl_c", "hook", "--install")
+        os.chdir(tmp_path / "book/ch90")  # `elsewhere` changes back
+        done = environment("train.py", "3", ZERODL_SWAP="1")
+        assert (done.stdout, done.stderr) == (run("train.py", "3").stdout, "")
+        assert done.stdout.endswith("zerodl_c.functions zerodl_c.multi_layer_net\n")
+
+    def test_another_engine_than_the_hooks(self, environment, tmp_path):
+        write(tmp_path / "book", CHAPTER)
+        environment("-m", "zerodl_c", "hook", "--install")
+        script = tmp_path / "book/ch90/train.py"
+        done = environment("-m", "zerodl_c", "run", "--engine", "numpy", script, "3", ZERODL_SWAP="1")
+        assert done.stderr == ""
+        assert done.stdout.endswith("zerodl_c.reference.functions zerodl_c.reference.multi_layer_net\n")
+
+    def test_neither_or_both(self):
+        for options in ([], ["--install", "--remove"]):
+            done = command("-m", "zerodl_c", "hook", *options)
+            assert done.returncode == 2
+            assert done.stderr.startswith("zerodl-c: error: ")
+
+    def test_folder_that_cannot_be_written(self, capsys, monkeypatch, tmp_path):
+        monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path / "missing"))
+        assert cli.main(["hook", "--install"]) == 2
+        path = tmp_path / "missing/zerodl_c_swap.pth"
+        assert capsys.readouterr().err == f"zerodl-c: error: cannot write {path}: No such file or directory\n"

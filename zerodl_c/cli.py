@@ -9,6 +9,7 @@ import math
 import operator
 import os
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -89,6 +90,7 @@ def _parser() -> _Parser:
     _add_bench(commands)
     _add_check(commands)
     _add_run(commands)
+    _add_hook(commands)
     info = commands.add_parser(
         "info", help="show the version, the compiler, the instruction sets and the threads"
     )
@@ -215,6 +217,19 @@ def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
     parser.add_argument("--engine", choices=ENGINES, default="c", help="default: %(default)s")
     # PARSER hands on what follows the script as it is; REMAINDER after SCRIPT would lose a "--".
     parser.add_argument("script", metavar="SCRIPT", nargs=argparse.PARSER, help="and its own arguments")
+
+
+def _add_hook(commands: argparse._SubParsersAction[_Parser]) -> None:
+    parser = commands.add_parser(
+        "hook",
+        help="let ZERODL_SWAP=1 do what run does, in this environment of Python",
+        description="Install or remove a .pth file of one line in this environment's site-packages. With it, a python "
+        "that starts with ZERODL_SWAP=1 calls zerodl_c.install(); without the variable it does nothing.",
+    )
+    parser.set_defaults(command=hook)
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--install", action="store_true", help="write the file")
+    which.add_argument("--remove", action="store_true", help="remove it, if it is there")
 
 
 def _target(text: str) -> tuple[str, str]:
@@ -570,6 +585,24 @@ def run(args: argparse.Namespace) -> None:
     except OSError as error:
         raise CommandError(f"cannot open {script}: {error.strerror}") from None
     dropin.run(script, arguments, args.engine)
+
+
+# ---- hook ----------------------------------------------------------------------------------------
+
+
+def hook(args: argparse.Namespace) -> None:
+    """Write or remove the line that Python runs when it starts."""
+    path = Path(sysconfig.get_path("purelib"), "zerodl_c_swap.pth")
+    if args.install:
+        with _replacing(path) as file:
+            file.write(dropin.HOOK.encode())
+        _say(f"wrote {path}: ZERODL_SWAP=1 swaps the engine in")
+        return
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise CommandError(f"cannot remove {path}: {error.strerror}") from None
+    _say(f"there is no {path} any more: ZERODL_SWAP does nothing")
 
 
 # ---- Output --------------------------------------------------------------------------------------

@@ -19,7 +19,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["install", "run", "uninstall"]
+__all__ = ["HOOK", "install", "run", "uninstall"]
+
+# What Python runs when it starts, once `zerodl-c hook --install` has put it into a .pth file of site-packages.
+HOOK = 'import os; os.environ.get("ZERODL_SWAP") == "1" and __import__("zerodl_c").install()\n'
 
 _ENGINES = {"c": "zerodl_c", "numpy": "zerodl_c.reference"}
 
@@ -288,14 +291,14 @@ def _overlay(module: ModuleType, name: str, engine: str) -> dict[str, Any]:
 def _warn_of_bound(identities: set[int]) -> None:
     """Warn of the modules that hold what was replaced, by its identities, and go on using it."""
     bound = []
-    for module in list(sys.modules.values()):
-        if not isinstance(module, ModuleType) or module.__name__.partition(".")[0] == "zerodl_c":
+    for fullname, module in list(sys.modules.items()):
+        if not isinstance(module, ModuleType) or fullname.partition(".")[0] == "zerodl_c":
             continue
         # Not vars(module), at which a module that is to load at its first use would load.
         attributes = list(object.__getattribute__(module, "__dict__").items())
         names = sorted(key for key, value in attributes if id(value) in identities)
         if names:
-            bound.append(f"{', '.join(names)} in {module.__name__}")
+            bound.append(f"{', '.join(names)} in {fullname}")
     if bound:
         text = "imported from common before zerodl_c.install, and not swapped unless imported again: "
         warnings.warn(text + "; ".join(bound), stacklevel=3)
