@@ -1,12 +1,14 @@
 """The swap: scripts that import the book's `common` run on this engine, and `run` runs them as plain Python does."""
 
-import importlib
+import importlib.abc
+import importlib.util
 import os
 import signal
 import subprocess
 import sys
 import sysconfig
 import textwrap
+import types
 import venv
 import warnings
 from pathlib import Path
@@ -265,6 +267,45 @@ class TestOwnCommon:
         with pytest.warns(UserWarning, match="sigmoid in common.extra") as caught:
             zerodl_c.install()
         assert len(caught) == 1 and caught[0].filename == __file__
+
+    def test_warns_of_functions_and_classes_alone(self, tmp_path):
+        (tmp_path / "own/common/functions.py").write_text("softmax = None")  # which many a module holds
+        importlib.import_module("common.functions")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            zerodl_c.install()
+
+    def test_loads_no_module_that_is_to_load_at_its_first_use(self, monkeypatch):
+        spec = importlib.util.find_spec("common.extra")
+        spec.loader = importlib.util.LazyLoader(spec.loader)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        monkeypatch.setitem(sys.modules, "lazy", module)
+        zerodl_c.install()
+        assert "half" not in object.__getattribute__(module, "__dict__")
+        assert module.half(0.0) == 0.25
+
+    def test_own_finders_and_loaders_are_asked(self, monkeypatch):
+        class Module(types.ModuleType):
+            pass
+
+        class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+            def find_spec(self, name, path, target=None):
+                return importlib.util.spec_from_loader(name, self) if name == "common.util" else None
+
+            def create_module(self, spec):
+                return Module(spec.name)
+
+            def exec_module(self, module):
+                module.ours = 1
+
+        # Python passes over a finder that has no find_spec
+        monkeypatch.setattr(sys, "meta_path", [Finder(), object(), *sys.meta_path])
+        zerodl_c.install()
+        util = importlib.import_module("common.util")
+        assert type(util) is Module and util.ours == 1 and util.im2col is zerodl_c.im2col
+        assert star("common.layers")["Affine"] is zerodl_c.Affine
+        zerodl_c.uninstall()
 
     def test_uninstall_restores_everything(self):
         import common.functions
@@ -537,6 +578,9 @@ class TestRun:
             "x = (",
             "import missing_module",
             "from common import missing_module",
+            "from common.functions import missing_name",
+            "import common.layers",
+            "import common.util",
             "raise KeyboardInterrupt",
             "import sys\nsys.excepthook = lambda *error: print(error[:2])\n1 / 0",
             "import atexit, sys\natexit.register(lambda: print(sys.modules['__main__'].x))\nx = 1\n1 / 0",
@@ -547,7 +591,8 @@ class TestRun:
     )
     def test_ends_as_with_plain_python(self, tmp_path, ending):
         (tmp_path / "script.py").write_text(ending, encoding="latin-1")
-        write(tmp_path, {"common/__init__.py": ""})
+        write(tmp_path / "common", {"__init__.py": "", "functions.py": "", "util.py": "import missing_module"})
+        write(tmp_path / "common", {"layers.py": "from common.functions import *\n1 / 0"})
         done, plain = run("script.py", "x"), command("script.py", "x")
         assert alike(done, plain), (done, plain)
 

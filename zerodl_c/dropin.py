@@ -323,12 +323,22 @@ def _set_path(folder: str) -> None:
 
 
 def _show_only_frames_from(main: ModuleType) -> None:
-    """Let an uncaught exception's traceback begin in the script."""
+    """Let an uncaught exception's traceback begin in the script, and pass over the swap's part in an import."""
     show = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         while trace is not None and trace.tb_frame.f_globals is not vars(main):
             trace = trace.tb_next
+        entry = trace
+        while entry is not None:
+            while entry.tb_next is not None and _is_of_import(entry.tb_next):
+                entry.tb_next = entry.tb_next.tb_next
+            entry = entry.tb_next
         show(kind, error.with_traceback(trace), trace)
 
     sys.excepthook = hook
+
+
+def _is_of_import(entry: TracebackType) -> bool:
+    """Python hides its own frames of an import, save where others, as ours, stand among them."""
+    return entry.tb_frame.f_code.co_filename.startswith((__file__, "<frozen importlib"))
