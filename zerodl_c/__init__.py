@@ -4,6 +4,7 @@
 """
 
 from ._config import get_num_threads, set_num_threads, show_config
+from .dropin import install, uninstall
 from .functions import (
     affine,
     affine_backward,
@@ -83,6 +84,7 @@ __all__ = [
     "gradient_descent",
     "identity_function",
     "im2col",
+    "install",
     "log_softmax",
     "matmul",
     "matmul_backward",
@@ -110,4 +112,5 @@ __all__ = [
     "sum_squared_error",
     "tanh",
     "tanh_backward",
+    "uninstall",
 ]

@@ -9,6 +9,7 @@ import math
 import operator
 import os
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +22,7 @@ import numpy as np
 
 import zerodl_c
 import zerodl_c.reference
+from zerodl_c import dropin
 from zerodl_c.datasets import CLASSES, Dataset, load_digits, load_mnist
 from zerodl_c.optimizer import SGD
 from zerodl_c.two_layer_net import TwoLayerNet
@@ -54,7 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         The exit status: 0, or 1 where `bench --strict` finds a case that is slower than the reference or `check` a
         gradient that is not well, or 2 after an error and 130 after Ctrl-C, each of these two with one line on stderr.
+        What a script raises that `run` runs, SystemExit and KeyboardInterrupt included, is raised.
     """
+    args = None
     try:
         args = _parser().parse_args(argv)
         return args.command(args) or 0
@@ -62,6 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"zerodl-c: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        if args is not None and args.command is run:
+            raise  # the script's: Python ends it as any script
         print("zerodl-c: interrupted", file=sys.stderr)
         return 130
 
@@ -83,6 +89,8 @@ def _parser() -> _Parser:
     _add_train(commands)
     _add_bench(commands)
     _add_check(commands)
+    _add_run(commands)
+    _add_hook(commands)
     info = commands.add_parser(
         "info", help="show the version, the compiler, the instruction sets and the threads"
     )
@@ -194,6 +202,34 @@ def _add_check(commands: argparse._SubParsersAction[_Parser]) -> None:
         default=0,
         help="of NumPy's global generator and of the sample (default: %(default)s)",
     )
+
+
+def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
+    parser = commands.add_parser(
+        "run",
+        help="run a script of the book on this engine, unmodified",
+        description="Run a script as python does, with the book's package common resolved to this engine. "
+        "The folder above the script's is added to sys.path, so that dataset is found from any current folder.",
+        usage="%(prog)s [-h] [--engine {c,numpy}] SCRIPT [ARGS ...]",
+        allow_abbrev=False,
+    )
+    parser.set_defaults(command=run)
+    parser.add_argument("--engine", choices=ENGINES, default="c", help="default: %(default)s")
+    # PARSER hands on what follows the script as it is; REMAINDER after SCRIPT would lose a "--".
+    parser.add_argument("script", metavar="SCRIPT", nargs=argparse.PARSER, help="and its own arguments")
+
+
+def _add_hook(commands: argparse._SubParsersAction[_Parser]) -> None:
+    parser = commands.add_parser(
+        "hook",
+        help="let ZERODL_SWAP=1 do what run does, in this environment of Python",
+        description="Install or remove a .pth file of one line in this environment's site-packages. With it, a python "
+        "that starts with ZERODL_SWAP=1 calls zerodl_c.install(); without the variable it does nothing.",
+    )
+    parser.set_defaults(command=hook)
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--install", action="store_true", help="write the file")
+    which.add_argument("--remove", action="store_true", help="remove it, if it is there")
 
 
 def _target(text: str) -> tuple[str, str]:
@@ -535,6 +571,38 @@ def _current_folder_on_path() -> Iterator[None]:
         yield
     finally:
         sys.path[:] = before
+
+
+# ---- run -----------------------------------------------------------------------------------------
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run a script on this engine; whatever it raises goes on to Python, as if it had been run by it."""
+    script, *arguments = args.script
+    try:
+        with open(script, "rb"):
+            pass
+    except OSError as error:
+        raise CommandError(f"cannot open {script}: {error.strerror}") from None
+    dropin.run(script, arguments, args.engine)
+
+
+# ---- hook ----------------------------------------------------------------------------------------
+
+
+def hook(args: argparse.Namespace) -> None:
+    """Write or remove the line that Python runs when it starts."""
+    path = Path(sysconfig.get_path("purelib"), "zerodl_c_swap.pth")
+    if args.install:
+        with _replacing(path) as file:
+            file.write(dropin.HOOK.encode())
+        _say(f"wrote {path}: ZERODL_SWAP=1 swaps the engine in")
+        return
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise CommandError(f"cannot remove {path}: {error.strerror}") from None
+    _say(f"there is no {path} any more: ZERODL_SWAP does nothing")
 
 
 # ---- Output --------------------------------------------------------------------------------------
