@@ -140,6 +140,19 @@ int zdl_affine_backward_f64(double *dx, double *dw, double *db, const double *do
                             ptrdiff_t x_col, const double *w, ptrdiff_t w_row, ptrdiff_t w_col, ptrdiff_t m,
                             ptrdiff_t k, ptrdiff_t n);
 
+/* ---- Batch normalization of each column of a (rows, cols) matrix, rows > 0; the vectors have cols ---- */
+
+/* xn = (x - mean) / std, out = gamma xn + beta, with each column's mean and variance, and std = sqrt(variance + 1e-6) */
+void zdl_batch_norm_f32(float *out, float *xn, float *mean, float *variance, float *std, const float *x,
+                        const float *gamma, const float *beta, ptrdiff_t rows, ptrdiff_t cols);
+void zdl_batch_norm_f64(double *out, double *xn, double *mean, double *variance, double *std, const double *x,
+                        const double *gamma, const double *beta, ptrdiff_t rows, ptrdiff_t cols);
+/* dgamma = sum(dout xn) and dbeta = sum(dout) over the rows, dx = gamma / std (dout - (dbeta + xn dgamma) / rows) */
+void zdl_batch_norm_backward_f32(float *dx, float *dgamma, float *dbeta, const float *dout, const float *xn,
+                                 const float *gamma, const float *std, ptrdiff_t rows, ptrdiff_t cols);
+void zdl_batch_norm_backward_f64(double *dx, double *dgamma, double *dbeta, const double *dout, const double *xn,
+                                 const double *gamma, const double *std, ptrdiff_t rows, ptrdiff_t cols);
+
 /* ---- Networks: fully connected; softmax follows the last layer, `hidden` the others ---- */
 
 /* Layer l takes width[l] numbers to width[l + 1]: w[l] is [width[l], width[l + 1]], b[l] is [width[l + 1]]. */

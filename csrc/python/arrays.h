@@ -51,6 +51,13 @@ int np_matmul_stack(uintptr_t out, uintptr_t a, uintptr_t a_offset, uintptr_t b,
 int np_affine(uintptr_t out, uintptr_t x, uintptr_t w, uintptr_t b);
 int np_affine_backward(uintptr_t dx, uintptr_t dw, uintptr_t db, uintptr_t dout, uintptr_t x, uintptr_t w);
 
+/* ---- Batch normalization: batches are (rows, ...), each row of cols numbers, not empty; the rest is (cols,) ---- */
+
+int np_batch_norm(uintptr_t out, uintptr_t xn, uintptr_t mean, uintptr_t variance, uintptr_t std, uintptr_t x,
+                  uintptr_t gamma, uintptr_t beta);
+int np_batch_norm_backward(uintptr_t dx, uintptr_t dgamma, uintptr_t dbeta, uintptr_t dout, uintptr_t xn,
+                           uintptr_t gamma, uintptr_t std);
+
 /* ---- Networks: params are w, b of the first layer, w, b of the second, ... ---- */
 
 enum { NP_MOST_LAYERS = 256 };
