@@ -358,6 +358,45 @@ int ZDL(affine_backward)(real *dx, real *dw, real *db, const real *dout, const r
     return ZDL(matmul)(dw, n, x, x_col, x_row, dout, n, 1, k, m, n);
 }
 
+/* ---- Batch normalization ---- */
+
+/* Threads take columns in pieces of a few cache lines, the widest block of a kernel. */
+enum { COLUMN_PIECE = 512 / sizeof(real) };
+
+static void batch_norm_range(void *task, ptrdiff_t begin, ptrdiff_t end)
+{
+    const batch_norm *t = task;
+    ptrdiff_t stop = end * COLUMN_PIECE;
+    kernels()->batch_norm(t, begin * COLUMN_PIECE, stop < t->cols ? stop : t->cols);
+}
+
+static void batch_norm_backward_range(void *task, ptrdiff_t begin, ptrdiff_t end)
+{
+    const batch_norm_backward *t = task;
+    ptrdiff_t stop = end * COLUMN_PIECE;
+    kernels()->batch_norm_backward(t, begin * COLUMN_PIECE, stop < t->cols ? stop : t->cols);
+}
+
+static void by_columns(range_function *f, void *task, ptrdiff_t rows, ptrdiff_t cols)
+{
+    int threads = zdl_threads_for((double)rows * (double)cols, GRAIN_ARITHMETIC);
+    zdl_parallel_for((cols + COLUMN_PIECE - 1) / COLUMN_PIECE, threads, f, task);
+}
+
+void ZDL(batch_norm)(real *out, real *xn, real *mean, real *variance, real *std, const real *x, const real *gamma,
+                     const real *beta, ptrdiff_t rows, ptrdiff_t cols)
+{
+    batch_norm task = {out, xn, mean, variance, std, x, gamma, beta, rows, cols};
+    by_columns(batch_norm_range, &task, rows, cols);
+}
+
+void ZDL(batch_norm_backward)(real *dx, real *dgamma, real *dbeta, const real *dout, const real *xn, const real *gamma,
+                              const real *std, ptrdiff_t rows, ptrdiff_t cols)
+{
+    batch_norm_backward task = {dx, dgamma, dbeta, dout, xn, gamma, std, rows, cols};
+    by_columns(batch_norm_backward_range, &task, rows, cols);
+}
+
 /* ---- Optimizers ---- */
 
 struct step {

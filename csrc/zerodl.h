@@ -171,6 +171,18 @@ void zdl_pooling_backward_f64(double *dx, const double *dout, const int64_t *arg
 /* col[batch * out_h * out_w, channels * filter_h * filter_w] = the windows as rows, and back, where overlaps add up */
 void zdl_im2col_f64(double *col, const double *x, const struct zdl_windows *w);
 void zdl_col2im_f64(double *dx, const double *col, const struct zdl_windows *w);
+/* ---- Batch normalization of each column of a (rows, cols) matrix, rows > 0; the vectors have cols ---- */
+
+/* xn = (x - mean) / std, out = gamma xn + beta, with each column's mean and variance, and std = sqrt(variance + 1e-6) */
+void zdl_batch_norm_f32(float *out, float *xn, float *mean, float *variance, float *std, const float *x,
+                        const float *gamma, const float *beta, ptrdiff_t rows, ptrdiff_t cols);
+void zdl_batch_norm_f64(double *out, double *xn, double *mean, double *variance, double *std, const double *x,
+                        const double *gamma, const double *beta, ptrdiff_t rows, ptrdiff_t cols);
+/* dgamma = sum(dout xn) and dbeta = sum(dout) over the rows, dx = gamma / std (dout - (dbeta + xn dgamma) / rows) */
+void zdl_batch_norm_backward_f32(float *dx, float *dgamma, float *dbeta, const float *dout, const float *xn,
+                                 const float *gamma, const float *std, ptrdiff_t rows, ptrdiff_t cols);
+void zdl_batch_norm_backward_f64(double *dx, double *dgamma, double *dbeta, const double *dout, const double *xn,
+                                 const double *gamma, const double *std, ptrdiff_t rows, ptrdiff_t cols);
 
 /* ---- Networks: fully connected; softmax follows the last layer, `hidden` the others ---- */
 

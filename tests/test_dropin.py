@@ -704,7 +704,7 @@ class TestHook:
         assert done.stderr == ""
         assert done.stdout.endswith("zerodl_c.reference.functions zerodl_c.reference.multi_layer_net\n")
 
-    def test_neither_or_both(self):
+    def test_neither_or_both(self, elsewhere):
         for options in ([], ["--install", "--remove"]):
             done = command("-m", "zerodl_c", "hook", *options)
             assert done.returncode == 2

@@ -43,6 +43,8 @@ ARGUMENTS = {  # outputs, then inputs
         *(dense(ROWS, DEPTH), dense(DEPTH, COLS), dense(COLS)),
         *(dense(ROWS, COLS), strided(ROWS, DEPTH), strided(DEPTH, COLS)),
     ],
+    "batch_norm": [EACH, EACH, *[dense(COLS)] * 3, EACH, *[dense(COLS)] * 2],
+    "batch_norm_backward": [EACH, *[dense(COLS)] * 2, EACH, EACH, *[dense(COLS)] * 2],
     "sgd": [EACH] * 2,
     **dict.fromkeys(("momentum", "nesterov", "adagrad", "rmsprop"), [EACH] * 3),
     "adam": [EACH] * 4,

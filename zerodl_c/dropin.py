@@ -292,7 +292,8 @@ def _warn_of_bound(identities: set[int]) -> None:
     """Warn of the modules that hold what was replaced, by its identities, and go on using it."""
     bound = []
     for fullname, module in list(sys.modules.items()):
-        if not isinstance(module, ModuleType) or fullname.partition(".")[0] == "zerodl_c":
+        # By type(): cffi's libraries say that they are modules, and have no __dict__.
+        if not issubclass(type(module), ModuleType) or fullname.partition(".")[0] == "zerodl_c":
             continue
         # Not vars(module), at which a module that is to load at its first use would load.
         attributes = list(object.__getattribute__(module, "__dict__").items())

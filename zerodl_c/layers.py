@@ -7,10 +7,10 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy import empty
+from numpy import empty, ndarray
 from numpy.typing import ArrayLike, NDArray
 
-from ._bridge import check, finish, lib, real, reals
+from ._bridge import OK, check, finish, lib, real, reals
 from .functions import (
     affine,
     affine_backward,
@@ -40,6 +40,9 @@ __all__ = [
     "SoftmaxWithLoss",
     "Tanh",
 ]
+
+
+_BATCH_NORM, _BATCH_NORM_BACKWARD = lib.np_batch_norm, lib.np_batch_norm_backward
 
 
 class Relu(reference.Relu):
@@ -116,6 +119,68 @@ class Dropout(reference.Dropout):
 
 class BatchNormalization(reference.BatchNormalization):
     __doc__ = reference.BatchNormalization.__doc__
+
+    def forward(self, x: ArrayLike, train_flg: bool = True) -> Array:
+        """Normalise x, (batch, features) or (batch, channels, height, width).
+
+        With train_flg by the statistics of x, which move the running ones; else by those.
+        """
+        if not train_flg:
+            return super().forward(x, train_flg)
+        out = self._learn(x, self.gamma, self.beta)
+        if out is not None:
+            return out
+        batch, gamma, beta, dtype = reals(x=x, gamma=self.gamma, beta=self.beta)
+        out = self._learn(np.asarray(batch, order="C"), _of_each(gamma, batch), _of_each(beta, batch))
+        if out is None:
+            return super().forward(x)
+        self.xn = finish(self.xn, dtype)
+        return finish(out, dtype)
+
+    def _learn(self, x: Any, gamma: Any, beta: Any) -> Any:
+        """The output for train_flg, or None, with nothing done, if C does not take these."""
+        if type(x) is not ndarray or not x.ndim:
+            return None
+        dtype, features = x.dtype, math.prod(x.shape[1:])
+        out, xn = empty(x.shape, dtype), empty((len(x), features), dtype)
+        mean, variance, std = empty(features, dtype), empty(features, dtype), empty(features, dtype)
+        if _BATCH_NORM(*map(id, (out, xn, mean, variance, std, x, gamma, beta))) != OK:
+            return None
+        self.input_shape = x.shape
+        if self.running_mean is None:
+            self.running_mean, self.running_var = np.zeros((2, features))
+        self.running_mean = self._moved(self.running_mean, mean)
+        self.running_var = self._moved(self.running_var, variance)
+        self.std, self.xn = std, xn
+        return out
+
+    def backward(self, dout: ArrayLike) -> Array:
+        """dx, of x's shape as dout is; keeps dgamma and dbeta. x is that of the last pass with train_flg."""
+        dout = _checked(dout, self.input_shape)
+        dx = self._gradients(dout, self.xn, self.gamma, self.std)
+        if dx is not None:
+            return dx
+        batch, xn, gamma, dtype = reals(dout=dout, xn=self.xn, gamma=self.gamma)
+        std = np.asarray(self.std, batch.dtype)
+        dx = self._gradients(np.asarray(batch, order="C"), np.asarray(xn, order="C"), _of_each(gamma, batch), std)
+        if dx is None:
+            return super().backward(dout)
+        self.dgamma, self.dbeta = finish(self.dgamma, dtype), finish(self.dbeta, dtype)
+        return finish(dx, dtype)
+
+    def _gradients(self, dout: Array, xn: Any, gamma: Any, std: Any) -> Any:
+        """dx, or None, with nothing done, if C does not take these."""
+        features = math.prod(dout.shape[1:])
+        dx, dgamma, dbeta = empty(dout.shape, dout.dtype), empty(features, dout.dtype), empty(features, dout.dtype)
+        if _BATCH_NORM_BACKWARD(*map(id, (dx, dgamma, dbeta, dout, xn, gamma, std))) != OK:
+            return None
+        self.dgamma, self.dbeta = dgamma, dbeta
+        return dx
+
+
+def _of_each(value: Array, batch: Array) -> Array:
+    """One number as one for each feature of the batch."""
+    return value if value.ndim else np.full(math.prod(batch.shape[1:]), value)
 
 
 class Convolution(reference.Convolution):

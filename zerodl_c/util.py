@@ -5,7 +5,7 @@
 
 from typing import Any
 
-from numpy import empty
+import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._bridge import check, finish, lib, real
@@ -21,7 +21,7 @@ def im2col(input_data: ArrayLike, filter_h: int, filter_w: int, stride: int = 1,
     x, dtype = real("input_data", input_data)
     window = filter_h, filter_w, stride, pad
     out_h, out_w = _output_shape(x.shape, *window)
-    col = empty((len(x) * out_h * out_w, x.shape[1] * filter_h * filter_w), x.dtype)
+    col = np.empty((len(x) * out_h * out_w, x.shape[1] * filter_h * filter_w), x.dtype)
     check(lib.np_im2col(id(col), id(x), *window))
     return finish(col, dtype)
 
@@ -32,7 +32,7 @@ def col2im(
     col, dtype = real("col", col)
     window = filter_h, filter_w, stride, pad
     col = _columns_of(col, input_shape, *window)
-    dx = empty(input_shape, col.dtype)
+    dx = np.empty(input_shape, col.dtype)
     check(lib.np_col2im(id(dx), id(col), *window))
     return finish(dx, dtype)
 

@@ -12,6 +12,7 @@
 #endif
 #include "loss.h"
 #include "matmul.h"
+#include "normalization.h"
 #include "optimizer.h"
 #include "peak.h"
 #include "pooling.h"
@@ -38,6 +39,8 @@ const struct ZDL(kernels) ISA_TABLE = {
     .subtract_label_divide = subtract_label_divide,
     .sum_rows = sum_rows,
     .matmul = matmul,
+    .batch_norm = batch_norm_columns,
+    .batch_norm_backward = batch_norm_backward_columns,
     .sgd = sgd,
     .momentum = momentum,
     .nesterov = nesterov,

@@ -33,6 +33,19 @@ typedef void unary_kernel(real *out, const real *x, ptrdiff_t n);
 typedef void binary_kernel(real *out, const real *x, const real *y, ptrdiff_t n);
 typedef void rows_kernel(real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols);
 
+/* Matrices are [rows, cols] and contiguous, vectors [cols]. */
+typedef struct {
+    real *out, *xn, *mean, *variance, *std;
+    const real *x, *gamma, *beta;
+    ptrdiff_t rows, cols;
+} batch_norm;
+
+typedef struct {
+    real *dx, *dgamma, *dbeta;
+    const real *dout, *xn, *gamma, *std;
+    ptrdiff_t rows, cols;
+} batch_norm_backward;
+
 /* What an optimizer changes and reads: parameters, its state of each, gradients, and its rates besides lr. */
 typedef struct {
     real *param, *state[2];
@@ -66,6 +79,8 @@ struct ZDL(kernels) {
                                   ptrdiff_t cols);
     void (*sum_rows)(real *sum, const real *x, ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t stride);
     bool (*matmul)(const product *t);
+    void (*batch_norm)(const batch_norm *t, ptrdiff_t begin, ptrdiff_t end);
+    void (*batch_norm_backward)(const batch_norm_backward *t, ptrdiff_t begin, ptrdiff_t end);
     optimizer_kernel *sgd, *momentum, *nesterov, *adagrad, *rmsprop, *adam;
     void (*largest_of)(real *seen, real *which, ptrdiff_t k, ptrdiff_t n);
     double (*peak)(ptrdiff_t rounds);

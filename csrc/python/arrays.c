@@ -466,6 +466,48 @@ int np_col2im(uintptr_t dx, uintptr_t col, ptrdiff_t filter_h, ptrdiff_t filter_
         zdl_col2im_f64(v[0].at, v[1].at, &windows);
     else
         zdl_col2im_f32(v[0].at, v[1].at, &windows);
+/* ---- Batch normalization ---- */
+
+/* Arrays of one type: `batches` of as many rows as the first has, each of as many numbers, then vectors of that many. */
+static bool read_batches(array *arrays, const uintptr_t *objects, int batches, int count)
+{
+    if (!read_reals(arrays, objects, count) || arrays->size == 0 || arrays->dims == 0)
+        return false;
+    for (int i = 0; i < batches; i++)
+        if (!arrays[i].contiguous || arrays[i].size != arrays->size || arrays[i].dims == 0 ||
+            arrays[i].shape[0] != arrays->shape[0])
+            return false;
+    for (int i = batches; i < count; i++)
+        if (!is_vector(&arrays[i], arrays->size / arrays->shape[0]))
+            return false;
+    return true;
+}
+
+int np_batch_norm(uintptr_t out, uintptr_t xn, uintptr_t mean, uintptr_t variance, uintptr_t std, uintptr_t x,
+                  uintptr_t gamma, uintptr_t beta)
+{
+    array v[8];
+    if (!read_batches(v, (uintptr_t[]){out, xn, x, mean, variance, std, gamma, beta}, 3, 8))
+        return NP_NOT_PLAIN;
+    ptrdiff_t rows = v->shape[0], cols = v->size / rows;
+    if (is_double(v))
+        zdl_batch_norm_f64(v[0].at, v[1].at, v[3].at, v[4].at, v[5].at, v[2].at, v[6].at, v[7].at, rows, cols);
+    else
+        zdl_batch_norm_f32(v[0].at, v[1].at, v[3].at, v[4].at, v[5].at, v[2].at, v[6].at, v[7].at, rows, cols);
+    return NP_OK;
+}
+
+int np_batch_norm_backward(uintptr_t dx, uintptr_t dgamma, uintptr_t dbeta, uintptr_t dout, uintptr_t xn,
+                           uintptr_t gamma, uintptr_t std)
+{
+    array v[7];
+    if (!read_batches(v, (uintptr_t[]){dx, dout, xn, dgamma, dbeta, gamma, std}, 3, 7))
+        return NP_NOT_PLAIN;
+    ptrdiff_t rows = v->shape[0], cols = v->size / rows;
+    if (is_double(v))
+        zdl_batch_norm_backward_f64(v[0].at, v[3].at, v[4].at, v[1].at, v[2].at, v[5].at, v[6].at, rows, cols);
+    else
+        zdl_batch_norm_backward_f32(v[0].at, v[3].at, v[4].at, v[1].at, v[2].at, v[5].at, v[6].at, rows, cols);
     return NP_OK;
 }
 

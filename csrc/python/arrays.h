@@ -62,6 +62,12 @@ int np_pooling_backward(uintptr_t dx, uintptr_t dout, uintptr_t arg_max, ptrdiff
                         ptrdiff_t stride, ptrdiff_t pad);
 int np_im2col(uintptr_t col, uintptr_t x, ptrdiff_t filter_h, ptrdiff_t filter_w, ptrdiff_t stride, ptrdiff_t pad);
 int np_col2im(uintptr_t dx, uintptr_t col, ptrdiff_t filter_h, ptrdiff_t filter_w, ptrdiff_t stride, ptrdiff_t pad);
+/* ---- Batch normalization: batches are (rows, ...), each row of cols numbers, not empty; the rest is (cols,) ---- */
+
+int np_batch_norm(uintptr_t out, uintptr_t xn, uintptr_t mean, uintptr_t variance, uintptr_t std, uintptr_t x,
+                  uintptr_t gamma, uintptr_t beta);
+int np_batch_norm_backward(uintptr_t dx, uintptr_t dgamma, uintptr_t dbeta, uintptr_t dout, uintptr_t xn,
+                           uintptr_t gamma, uintptr_t std);
 
 /* ---- Networks: params are w, b of the first layer, w, b of the second, ... ---- */
 

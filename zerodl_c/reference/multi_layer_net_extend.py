@@ -33,6 +33,7 @@ class MultiLayerNetExtend(MultiLayerNet):
 
     Examples
     --------
+    >>> import numpy as np
     >>> np.random.seed(0)
     >>> net = MultiLayerNetExtend(2, [5], 3, use_dropout=True, dropout_ration=0.2, use_batchnorm=True)
     >>> list(net.layers)

@@ -1,0 +1,175 @@
+/* Batch normalization of columns begin to end, each by itself. They are taken in blocks of WIDTH vectors, so that a row's
+   piece of one is a few cache lines, and later passes find the block in the cache. What is left makes blocks of one
+   vector, the last of which has only `left` columns. */
+
+enum { WIDTH = 8, AHEAD = 8 };
+
+#if defined __GNUC__
+#define PREFETCH(p) __builtin_prefetch(p)
+#else
+#define PREFETCH(p) (void)(p)
+#endif
+
+/* Get the block's piece of a later row: rows are too far apart for the processor to foresee it. */
+ALWAYS_INLINE void prefetch_row(const real *piece, ptrdiff_t stride, int width)
+{
+    UNROLL for (int v = 0; v < width; v++)
+        PREFETCH(piece + AHEAD * stride + v * LANES);
+}
+
+/* The sums of a block's columns: a term of each is added in each row i. */
+typedef struct {
+    vec_sum of[WIDTH];
+} block_sums;
+
+ALWAYS_INLINE void clear_sums(block_sums *sums, int width)
+{
+    UNROLL for (int v = 0; v < width; v++)
+        sums->of[v] = (vec_sum){broadcast(0), broadcast(0)};
+}
+
+ALWAYS_INLINE void renew_sums(block_sums *sums, int width)
+{
+    UNROLL for (int v = 0; v < width; v++)
+        renew(&sums->of[v]);
+}
+
+/* total / n per lane, rounded all but once. */
+ALWAYS_INLINE vec quotient(vec_sum total, real n)
+{
+    vec q = total.sum / n, qn = q * n;
+    vec rest = (total.sum - qn) - product_error(q, broadcast(n), qn) + total.error;
+    vec corrected = q + rest / n;
+    return choose(equal(corrected, corrected), corrected, q); /* infinite sums have no rest */
+}
+
+/* A power of 2 that keeps sums of `rows` float32 from overflowing where those in float64 would not. */
+static real safe_scale(ptrdiff_t rows)
+{
+    double scale = 1;
+    while (REAL_BITS == 32 && scale * (double)rows > 1)
+        scale /= 2;
+    return (real)scale;
+}
+
+/* mean[v] = the mean over the rows of x - centre[v], or of its square. */
+ALWAYS_INLINE void mean_of_block(vec *mean, const real *x, const vec *centre, bool squared, ptrdiff_t rows,
+                                 ptrdiff_t stride, int width, ptrdiff_t left)
+{
+    real scale = safe_scale(rows);
+    block_sums sums;
+    clear_sums(&sums, width);
+    for (ptrdiff_t i = 0; i < rows; i++, x += stride) {
+        prefetch_row(x, stride, width);
+        UNROLL for (int v = 0; v < width; v++) {
+            vec term = load_up_to(x + v * LANES, left) - centre[v];
+            add_to(&sums.of[v], (squared ? term * term : term) * scale);
+        }
+        if (i % RENEWAL == RENEWAL - 1)
+            renew_sums(&sums, width);
+    }
+    UNROLL for (int v = 0; v < width; v++)
+        mean[v] = quotient(sums.of[v], (real)rows * scale);
+}
+
+/* out = gamma xn + beta, xn = (x - mean) / std for the columns from j on. */
+ALWAYS_INLINE void normalize_block(const batch_norm *t, const vec *mean, const vec *std, ptrdiff_t j, int width,
+                                   ptrdiff_t left)
+{
+    vec gamma[WIDTH], beta[WIDTH];
+    UNROLL for (int v = 0; v < width; v++) {
+        gamma[v] = load_up_to(t->gamma + j + v * LANES, left);
+        beta[v] = load_up_to(t->beta + j + v * LANES, left);
+    }
+    for (ptrdiff_t i = 0; i < t->rows; i++) {
+        ptrdiff_t at = i * t->cols + j;
+        prefetch_row(t->xn + at, t->cols, width);
+        prefetch_row(t->out + at, t->cols, width);
+        UNROLL for (int v = 0; v < width; v++, at += LANES) {
+            vec xn = (load_up_to(t->x + at, left) - mean[v]) / std[v];
+            store_up_to(t->xn + at, xn, left);
+            store_up_to(t->out + at, gamma[v] * xn + beta[v], left);
+        }
+    }
+}
+
+ALWAYS_INLINE void batch_norm_block(const batch_norm *t, ptrdiff_t j, int width, ptrdiff_t left)
+{
+    vec zero[WIDTH], mean[WIDTH], variance[WIDTH], std[WIDTH];
+    UNROLL for (int v = 0; v < width; v++)
+        zero[v] = broadcast(0);
+    mean_of_block(mean, t->x + j, zero, false, t->rows, t->cols, width, left);
+    mean_of_block(variance, t->x + j, mean, true, t->rows, t->cols, width, left);
+    UNROLL for (int v = 0; v < width; v++) {
+        std[v] = square_root(variance[v] + (real)1e-6);
+        store_up_to(t->mean + j + v * LANES, mean[v], left);
+        store_up_to(t->variance + j + v * LANES, variance[v], left);
+        store_up_to(t->std + j + v * LANES, std[v], left);
+    }
+    normalize_block(t, mean, std, j, width, left);
+}
+
+static void batch_norm_columns(const batch_norm *t, ptrdiff_t begin, ptrdiff_t end)
+{
+    ptrdiff_t j = begin;
+    for (; j + WIDTH * LANES <= end; j += WIDTH * LANES)
+        batch_norm_block(t, j, WIDTH, LANES);
+    for (; j < end; j += LANES)
+        batch_norm_block(t, j, 1, end - j);
+}
+
+/* dbeta = sum(dout) and dgamma = sum(dout xn) for the columns from j on. */
+ALWAYS_INLINE void sum_block_backward(block_sums *dgamma, block_sums *dbeta, const batch_norm_backward *t, ptrdiff_t j,
+                                      int width, ptrdiff_t left)
+{
+    clear_sums(dgamma, width);
+    clear_sums(dbeta, width);
+    for (ptrdiff_t i = 0; i < t->rows; i++) {
+        ptrdiff_t at = i * t->cols + j;
+        prefetch_row(t->xn + at, t->cols, width);
+        prefetch_row(t->dout + at, t->cols, width);
+        UNROLL for (int v = 0; v < width; v++, at += LANES) {
+            vec dout = load_up_to(t->dout + at, left);
+            add_to(&dgamma->of[v], dout * load_up_to(t->xn + at, left));
+            add_to(&dbeta->of[v], dout);
+        }
+        if (i % RENEWAL == RENEWAL - 1) {
+            renew_sums(dgamma, width);
+            renew_sums(dbeta, width);
+        }
+    }
+    renew_sums(dgamma, width);
+    renew_sums(dbeta, width);
+}
+
+/* dx = gamma / std (dout - (dbeta + xn dgamma) / rows) */
+ALWAYS_INLINE void batch_norm_backward_block(const batch_norm_backward *t, ptrdiff_t j, int width, ptrdiff_t left)
+{
+    block_sums dgamma, dbeta;
+    sum_block_backward(&dgamma, &dbeta, t, j, width, left);
+    vec factor[WIDTH];
+    real rows = (real)t->rows;
+    UNROLL for (int v = 0; v < width; v++) {
+        ptrdiff_t at = j + v * LANES;
+        factor[v] = load_up_to(t->gamma + at, left) / load_up_to_or(t->std + at, left, broadcast(1));
+        store_up_to(t->dgamma + at, dgamma.of[v].sum, left);
+        store_up_to(t->dbeta + at, dbeta.of[v].sum, left);
+    }
+    for (ptrdiff_t i = 0; i < t->rows; i++) {
+        ptrdiff_t at = i * t->cols + j;
+        prefetch_row(t->dx + at, t->cols, width);
+        UNROLL for (int v = 0; v < width; v++, at += LANES) {
+            vec dout = load_up_to(t->dout + at, left), xn = load_up_to(t->xn + at, left);
+            store_up_to(t->dx + at, factor[v] * (dout - (dbeta.of[v].sum + xn * dgamma.of[v].sum) / rows), left);
+        }
+    }
+}
+
+static void batch_norm_backward_columns(const batch_norm_backward *t, ptrdiff_t begin, ptrdiff_t end)
+{
+    ptrdiff_t j = begin;
+    for (; j + WIDTH * LANES <= end; j += WIDTH * LANES)
+        batch_norm_backward_block(t, j, WIDTH, LANES);
+    for (; j < end; j += LANES)
+        batch_norm_backward_block(t, j, 1, end - j);
+}
