@@ -466,6 +466,9 @@ int np_col2im(uintptr_t dx, uintptr_t col, ptrdiff_t filter_h, ptrdiff_t filter_
         zdl_col2im_f64(v[0].at, v[1].at, &windows);
     else
         zdl_col2im_f32(v[0].at, v[1].at, &windows);
+    return NP_OK;
+}
+
 /* ---- Batch normalization ---- */
 
 /* Arrays of one type: `batches` of as many rows as the first has, each of as many numbers, then vectors of that many. */
