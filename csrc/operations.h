@@ -78,6 +78,37 @@ void ZDL(relu_backward)(real *dx, const real *dout, const real *y, ptrdiff_t n)
     binary(kernels()->relu_backward, dx, dout, y, n);
 }
 
+struct masked {
+    real *out;
+    uint8_t *mask_out;
+    const uint8_t *mask;
+    const real *x;
+};
+
+static void relu_mask_range(void *task, ptrdiff_t begin, ptrdiff_t end)
+{
+    const struct masked *t = task;
+    kernels()->relu_mask(t->out + begin, t->mask_out + begin, t->x + begin, end - begin);
+}
+
+static void relu_mask_backward_range(void *task, ptrdiff_t begin, ptrdiff_t end)
+{
+    const struct masked *t = task;
+    kernels()->relu_mask_backward(t->out + begin, t->mask + begin, end - begin);
+}
+
+void ZDL(relu_mask)(real *out, uint8_t *mask, const real *x, ptrdiff_t n)
+{
+    struct masked task = {.out = out, .mask_out = mask, .x = x};
+    zdl_parallel_for(n, zdl_threads_for((double)n, GRAIN_ARITHMETIC), relu_mask_range, &task);
+}
+
+void ZDL(relu_mask_backward)(real *dout, const uint8_t *mask, ptrdiff_t n)
+{
+    struct masked task = {.out = dout, .mask = mask};
+    zdl_parallel_for(n, zdl_threads_for((double)n, GRAIN_ARITHMETIC), relu_mask_backward_range, &task);
+}
+
 void ZDL(step)(int64_t *out, const real *x, ptrdiff_t n) { kernels()->step(out, x, n); }
 
 /* ---- Rows: softmax and the gradients of its loss ---- */

@@ -69,6 +69,11 @@ void zdl_relu_grad_f64(double *out, const double *x, ptrdiff_t n);
 /* dx = 0 where y <= 0, else dout, with y = relu(x) */
 void zdl_relu_backward_f32(float *dx, const float *dout, const float *y, ptrdiff_t n);
 void zdl_relu_backward_f64(double *dx, const double *dout, const double *y, ptrdiff_t n);
+/* The layer: relu, with mask = 1 where x <= 0, else 0; and its way back, dout = 0 where the mask is set. */
+void zdl_relu_mask_f32(float *out, uint8_t *mask, const float *x, ptrdiff_t n);
+void zdl_relu_mask_f64(double *out, uint8_t *mask, const double *x, ptrdiff_t n);
+void zdl_relu_mask_backward_f32(float *dout, const uint8_t *mask, ptrdiff_t n);
+void zdl_relu_mask_backward_f64(double *dout, const uint8_t *mask, ptrdiff_t n);
 /* 1 where x > 0, else 0 */
 void zdl_step_f32(int64_t *out, const float *x, ptrdiff_t n);
 void zdl_step_f64(int64_t *out, const double *x, ptrdiff_t n);

@@ -5,8 +5,8 @@ from itertools import combinations, pairwise
 import numpy as np
 import pytest
 from api import FUNCTIONS, GRADIENT, LABELLED
-from arrays import DTYPES, LAYOUTS, normal
-from tolerances import assert_close
+from arrays import DTYPES, LAYOUTS, LENGTHS, normal, specials
+from tolerances import assert_close, assert_identical
 
 import zerodl_c
 from zerodl_c import _network, reference
@@ -15,7 +15,7 @@ from zerodl_c._bridge import lib
 pytestmark = pytest.mark.filterwarnings("ignore:invalid value encountered in cast")  # layouts fill gaps with nan
 
 ROWS, COLS, DEPTH = 3, 4, 5
-EACH, SCALAR, LABELS, STEPS, OFFSETS = "of one shape", "scalar", "labels", "steps", "offsets"
+EACH, SCALAR, LABELS, STEPS, OFFSETS, MASK = "of one shape", "scalar", "labels", "steps", "offsets", "mask"
 
 
 def strided(*shape):
@@ -31,6 +31,8 @@ ARGUMENTS = {  # outputs, then inputs
     **dict.fromkeys(("sigmoid", "sigmoid_grad", "relu", "relu_grad", "tanh", "softmax", "log_softmax"), UNARY),
     **dict.fromkeys(("sigmoid_backward", "relu_backward", "tanh_backward", "softmax_backward"), BINARY),
     "step": [STEPS, EACH],
+    "relu_mask": [EACH, MASK, EACH],
+    "relu_mask_backward": [EACH, MASK],
     "cross_entropy": [SCALAR, EACH, LABELS],
     "softmax_cross_entropy": [SCALAR, EACH, EACH, LABELS],
     "softmax_cross_entropy_gradient": [SCALAR, EACH, EACH, LABELS],
@@ -62,6 +64,8 @@ def argument(kind, dtype):
         return np.full((ROWS, COLS), 7, np.int64)
     if kind == OFFSETS:
         return np.zeros(2, np.int64)
+    if kind == MASK:
+        return np.ones((ROWS, COLS), bool)
     return np.full((ROWS, COLS) if kind == EACH else kind[1], 7, dtype)
 
 
@@ -106,10 +110,13 @@ def fits(name, i, how):
     kind = ARGUMENTS[name][i]
     if kind == SCALAR:
         return how in ("other dtype", "one more dimension", "flat")
+    if kind == MASK:
+        return how in ("byte-swapped", "misaligned")  # of one byte, there is no other way
     if kind == OFFSETS:
         return how in ("one more dimension", "flat")
     if how == "other dtype":
-        return (name, i) in (("step", 1), ("cross_entropy", 1))  # the only float array beside a loss
+        only_one = ("step", 1), ("cross_entropy", 1), ("relu_mask_backward", 0)  # float array, beside a loss
+        return (name, i) in only_one
     return name == "matmul_stack" and (how == "one more dimension" or (how == "one more row" and i in (1, 3)))
 
 
@@ -172,6 +179,13 @@ def test_one_class_is_left_to_python_where_labels_may_mean_probabilities():
     y, t = np.ones((3, 1)), np.zeros(3, np.int64)
     assert lib.np_softmax_cross_entropy_backward(id(y.copy()), id(y), id(t)) == lib.NP_NOT_PLAIN
     assert lib.np_softmax_cross_entropy_gradient(id(np.zeros(())), id(y.copy()), id(y), id(t)) == lib.NP_NOT_PLAIN
+
+
+def test_relu_refuses_to_edit_what_is_read_only():
+    dout, mask = arguments("relu_mask_backward", np.float64)
+    dout.flags.writeable = False
+    assert call("relu_mask_backward", [dout, mask]) == lib.NP_NOT_PLAIN
+    assert (dout == 7).all()
 
 
 @pytest.mark.parametrize("name", RATES)
@@ -298,6 +312,26 @@ def test_nets_of_one_class_take_dense_targets_alone():
 
 
 # --- What the public functions make of it ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [0, *LENGTHS, 70, 40_000])
+def test_relu_and_its_mask_are_the_references(isa, threads, dtype, n):
+    x, values = normal(n, dtype), specials(dtype)
+    x[: values.size] = values[:n]
+    douts = [normal(n, dtype, 1) for _ in range(2)]
+    layers = [engine.Relu() for engine in (zerodl_c, reference)]
+    assert_identical(*(layer.forward(x) for layer in layers))
+    assert_identical(*(layer.mask for layer in layers))
+    assert_identical(*(layer.backward(dout) for layer, dout in zip(layers, douts, strict=True)))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int64])
+def test_relu_edits_a_dout_of_another_dtype(dtype):
+    layer, dout = zerodl_c.Relu(), np.arange(1, 4).astype(dtype)
+    layer.forward(np.array([1.0, -1.0, np.nan]))
+    assert layer.backward(dout) is dout
+    np.testing.assert_array_equal(dout, [1, 0, 3])
 
 
 def records(shape, dtype):

@@ -42,6 +42,7 @@ __all__ = [
 ]
 
 
+_RELU_MASK, _RELU_MASK_BACKWARD = lib.np_relu_mask, lib.np_relu_mask_backward
 _BATCH_NORM, _BATCH_NORM_BACKWARD = lib.np_batch_norm, lib.np_batch_norm_backward
 
 
@@ -50,8 +51,17 @@ class Relu(reference.Relu):
 
     def forward(self, x: ArrayLike) -> Array:
         """max(x, 0) for x of any shape."""
+        if type(x) is ndarray and x.ndim:
+            out, mask = empty(x.shape, x.dtype), empty(x.shape, bool)
+            if _RELU_MASK(id(out), id(mask), id(x)) == OK:
+                self.mask = mask
+                return out
         self.mask = np.asarray(x) <= 0
         return relu(x)
+
+    def backward(self, dout: Array) -> Array:
+        """`dout` itself, of x's shape: set to 0 in place where x <= 0."""
+        return dout if _RELU_MASK_BACKWARD(id(dout), id(self.mask)) == OK else super().backward(dout)
 
 
 class Sigmoid(reference.Sigmoid):

@@ -84,6 +84,23 @@ static void relu_backward(real *dx, const real *dout, const real *y, ptrdiff_t n
     map2(vec_relu_backward, dx, dout, y, n);
 }
 
+/* relu, and off = 1 where x <= 0, else 0. Plain loops, for the compiler to make vectors of two widths of. */
+static void relu_mask(real *out, uint8_t *off, const real *x, ptrdiff_t n)
+{
+    for (ptrdiff_t i = 0; i < n; i++) {
+        bool zero = x[i] <= 0;
+        out[i] = zero ? 0 : x[i];
+        off[i] = zero;
+    }
+}
+
+/* dout = 0 where it is off. */
+static void relu_mask_backward(real *dout, const uint8_t *off, ptrdiff_t n)
+{
+    for (ptrdiff_t i = 0; i < n; i++)
+        dout[i] = off[i] ? 0 : dout[i];
+}
+
 /* 1 where x > 0, else 0, as integers. */
 static void step(int64_t *out, const real *x, ptrdiff_t n)
 {

@@ -68,6 +68,8 @@ typedef struct {
 struct ZDL(kernels) {
     unary_kernel *exp, *log, *tanh, *sigmoid, *sigmoid_grad, *relu, *relu_grad;
     binary_kernel *sigmoid_backward, *tanh_backward, *relu_backward;
+    void (*relu_mask)(real *out, uint8_t *mask, const real *x, ptrdiff_t n);
+    void (*relu_mask_backward)(real *dout, const uint8_t *mask, ptrdiff_t n);
     void (*step)(int64_t *out, const real *x, ptrdiff_t n);
     rows_kernel *softmax, *log_softmax;
     void (*softmax_label_gradient)(real *dx, real *probability, const real *x, const int64_t *label, real batch,

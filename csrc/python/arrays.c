@@ -15,7 +15,7 @@
 /* What an array's object says; row and col are the strides of its last two dimensions, in elements. */
 typedef struct {
     void *at;
-    int type, dims; /* NPY_FLOAT, NPY_DOUBLE or NPY_INT64 */
+    int type, dims; /* NPY_FLOAT, NPY_DOUBLE, NPY_INT64 or NPY_BOOL */
     const npy_intp *shape;
     ptrdiff_t size, rows, cols, row, col;
     bool contiguous, writable;
@@ -25,9 +25,11 @@ static PyTypeObject *array_type;
 
 void np_set_array_type(uintptr_t type) { array_type = (PyTypeObject *)type; }
 
+static ptrdiff_t size_of(int type) { return type == NPY_BOOL ? 1 : type == NPY_FLOAT ? 4 : 8; }
+
 static bool read_strides(array *a, const npy_intp *strides)
 {
-    ptrdiff_t itemsize = a->type == NPY_FLOAT ? sizeof(float) : sizeof(double);
+    ptrdiff_t itemsize = size_of(a->type);
     npy_intp row = strides[a->dims - 2], col = strides[a->dims - 1];
     a->rows = a->shape[a->dims - 2];
     a->cols = a->shape[a->dims - 1];
@@ -47,7 +49,8 @@ static bool read_array(array *a, uintptr_t object)
     if (Py_TYPE((PyObject *)object) != array_type)
         return false;
     int flags = PyArray_FLAGS(source), type = PyArray_DESCR(source)->type_num;
-    if ((type != NPY_FLOAT && type != NPY_DOUBLE && type != NPY_INT64) || !(flags & NPY_ARRAY_ALIGNED) ||
+    if ((type != NPY_FLOAT && type != NPY_DOUBLE && type != NPY_INT64 && type != NPY_BOOL) ||
+        !(flags & NPY_ARRAY_ALIGNED) ||
         !PyArray_ISNBO(PyArray_DESCR(source)->byteorder))
         return false;
     *a = (array){.at = PyArray_DATA(source), .type = type, .dims = PyArray_NDIM(source), .shape = PyArray_DIMS(source),
@@ -64,7 +67,7 @@ static bool read_reals(array *arrays, const uintptr_t *objects, int count)
     for (int i = 0; i < count; i++)
         if (!read_array(&arrays[i], objects[i]) || arrays[i].type != arrays[0].type)
             return false;
-    return arrays[0].type != NPY_INT64;
+    return arrays[0].type == NPY_FLOAT || arrays[0].type == NPY_DOUBLE;
 }
 
 static bool same_shape(const array *a, const array *b)
@@ -93,7 +96,7 @@ static bool is_vector(const array *a, ptrdiff_t n) { return a->dims == 1 && a->s
 /* Whether two contiguous arrays of one type share memory. */
 static bool overlap(const array *a, const array *b)
 {
-    uintptr_t itemsize = a->type == NPY_FLOAT ? sizeof(float) : sizeof(double);
+    uintptr_t itemsize = (uintptr_t)size_of(a->type);
     uintptr_t a_at = (uintptr_t)a->at, b_at = (uintptr_t)b->at;
     return a_at < b_at + (uintptr_t)b->size * itemsize && b_at < a_at + (uintptr_t)a->size * itemsize;
 }
@@ -147,6 +150,36 @@ int np_step(uintptr_t out, uintptr_t x)
         zdl_step_f64(y.at, source.at, y.size);
     else
         zdl_step_f32(y.at, source.at, y.size);
+    return NP_OK;
+}
+
+/* A bool for each element of a contiguous array. */
+static bool read_mask(array *mask, uintptr_t object, const array *of)
+{
+    return read_array(mask, object) && mask->type == NPY_BOOL && mask->contiguous && same_shape(mask, of);
+}
+
+int np_relu_mask(uintptr_t out, uintptr_t mask, uintptr_t x)
+{
+    array v[2], m;
+    if (!read_alike(v, (uintptr_t[]){out, x}, 2) || !read_mask(&m, mask, v))
+        return NP_NOT_PLAIN;
+    if (is_double(v))
+        zdl_relu_mask_f64(v[0].at, m.at, v[1].at, v->size);
+    else
+        zdl_relu_mask_f32(v[0].at, m.at, v[1].at, v->size);
+    return NP_OK;
+}
+
+int np_relu_mask_backward(uintptr_t dout, uintptr_t mask)
+{
+    array v, m;
+    if (!read_alike(&v, &dout, 1) || !v.writable || !read_mask(&m, mask, &v))
+        return NP_NOT_PLAIN;
+    if (is_double(&v))
+        zdl_relu_mask_backward_f64(v.at, m.at, v.size);
+    else
+        zdl_relu_mask_backward_f32(v.at, m.at, v.size);
     return NP_OK;
 }
 

@@ -22,6 +22,8 @@ int np_relu(uintptr_t out, uintptr_t x);
 int np_relu_grad(uintptr_t out, uintptr_t x);
 int np_tanh(uintptr_t out, uintptr_t x);
 int np_step(uintptr_t out, uintptr_t x); /* out is int64 */
+int np_relu_mask(uintptr_t out, uintptr_t mask, uintptr_t x); /* mask is bool */
+int np_relu_mask_backward(uintptr_t dout, uintptr_t mask);    /* so, and dout is writable */
 int np_sigmoid_backward(uintptr_t dx, uintptr_t dout, uintptr_t y);
 int np_relu_backward(uintptr_t dx, uintptr_t dout, uintptr_t y);
 int np_tanh_backward(uintptr_t dx, uintptr_t dout, uintptr_t y);
