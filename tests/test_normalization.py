@@ -75,6 +75,18 @@ def test_sums_of_many_rows_are_right_to_the_last_bits(isa, dtype, rows):
     np.testing.assert_allclose(got["xn"], expected["xn"], rtol=4 * eps, atol=eps)
 
 
+def test_sums_of_ten_million_float32():
+    """What rounding drops in each sum is a sum, too, and rounded."""
+    x, one, zero = np.full((10_000_000, 1), 0.1, np.float32), np.float32(1), np.float32(0)
+    layer = zerodl_c.BatchNormalization(one, zero, 0.0)
+    assert not layer.forward(x).any()
+    assert layer.running_mean == x[0]
+    layer.xn = x
+    layer.backward(x)
+    total, squares = 1e7 * np.float64(x[0]), 1e7 * np.float64(x[0] * x[0])
+    np.testing.assert_array_equal([layer.dbeta, layer.dgamma], np.float32([total, squares]))
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("value", [0.1, 100.1, -1e6])
 def test_a_constant_feature_is_centred_to_zero(isa, dtype, value):
