@@ -300,9 +300,10 @@ ALWAYS_INLINE vec_sum inverse_of(vec_sum total)
 /* v times factor, rounded all but once; v is finite. */
 ALWAYS_INLINE vec times(vec v, vec_sum factor) { return multiply_add(v, factor.sum, v * factor.error); }
 
-/* The error itself is a plain sum, and would stall after 2^MANTISSA_BITS terms: put what it holds into the sum once in
-   RENEWAL terms. An infinite sum has nan for its error, and stays as it is. */
-enum { RENEWAL = 4096 };
+/* The error itself is a plain sum, which loses the less to its own rounding the smaller it stays: put what it holds into
+   the sum once in RENEWAL terms. Then the mean of 10^7 equal float32 is exact. An infinite sum has nan for its error, and
+   stays as it is. */
+enum { RENEWAL = 16 };
 
 ALWAYS_INLINE void renew(vec_sum *total)
 {

@@ -447,6 +447,18 @@ def test_a_million_squares_within_4_ulp(dtype, threads, isa):
     assert exact_error(zerodl_c.sum_squared_error(y, t), exact, dtype) <= ROWS_ULP
 
 
+def test_the_float32_sums_of_many_equal_numbers(isa):
+    """What rounding drops of each is the same, so that none of it averages out."""
+    y = np.full(10**7, 0.1, np.float32)
+    with mpmath.workprec(200):
+        square = mpmath.mpf(float(y[0])) ** 2
+        got = zerodl_c.mean_squared_error(y, np.zeros_like(y))
+        assert exact_error(got, square, np.float32) <= ROWS_ULP
+    bias = zerodl_c.affine_backward(y.reshape(-1, 1), np.zeros((len(y), 1), np.float32), np.ones((1, 1), np.float32))[2]
+    with mpmath.workprec(200):
+        assert exact_error(bias[0], len(y) * mpmath.mpf(float(y[0])), np.float32) <= ROWS_ULP
+
+
 def test_a_float32_mean_of_many_ones_is_one(isa):
     ones = np.ones(2**25, np.float32)
     assert zerodl_c.mean_squared_error(ones, 0) == 1.0

@@ -4,10 +4,6 @@
 
 enum { WIDTH = 8, AHEAD = 8 };
 
-/* Rows from one renewal of the sums to the next. A smaller error loses less to its own rounding: the mean of 10^7 equal
-   float32 is exact, with which a constant feature is centred to 0. With RENEWAL it is off in the sixth digit. */
-enum { RENEWED = 16 };
-
 #if defined __GNUC__
 #define PREFETCH(p) __builtin_prefetch(p)
 #else
@@ -69,7 +65,7 @@ ALWAYS_INLINE void mean_of_block(vec *mean, const real *x, const vec *centre, bo
             vec term = load_up_to(x + v * LANES, left) - centre[v];
             add_to(&sums.of[v], (squared ? term * term : term) * scale);
         }
-        if (i % RENEWED == RENEWED - 1)
+        if (i % RENEWAL == RENEWAL - 1)
             renew_sums(&sums, width);
     }
     UNROLL for (int v = 0; v < width; v++)
@@ -137,7 +133,7 @@ ALWAYS_INLINE void sum_block_backward(block_sums *dgamma, block_sums *dbeta, con
             add_to(&dgamma->of[v], dout * load_up_to(t->xn + at, left));
             add_to(&dbeta->of[v], dout);
         }
-        if (i % RENEWED == RENEWED - 1) {
+        if (i % RENEWAL == RENEWAL - 1) {
             renew_sums(dgamma, width);
             renew_sums(dbeta, width);
         }

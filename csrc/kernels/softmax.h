@@ -191,7 +191,7 @@ ALWAYS_INLINE vec_sum row_terms(real *terms, const real *x, ptrdiff_t cols, rang
     ptrdiff_t i = 0, step = GROUP * LANES;
     for (; i + step <= cols; i += step) {
         add_to(&total, group_terms(terms ? terms + i : NULL, x + i, step, r, plain, e));
-        if (i && i % (RENEWAL * LANES) == 0)
+        if (i && i % (RENEWAL * step) == 0)
             renew(&total);
     }
     if (i < cols)
