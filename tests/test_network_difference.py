@@ -1,7 +1,6 @@
 """Central differences of whole nets, against those of the reference's functions one parameter at a time."""
 
 import signal
-import threading
 from itertools import pairwise
 
 import numpy as np
@@ -292,11 +291,17 @@ def test_what_does_not_fit_is_refused(engine):
         net.numerical_gradient(x, t, "small")
 
 
-def test_ctrl_c_is_heard():
-    """The whole would take minutes, which the time limit of the test run does not allow."""
-    params, x, t = net_of((784, 300, 300, 10)), normal((1000, 784), np.float64), np.arange(1000) % 10
-    timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
-    timer.start()
+def test_ctrl_c_is_heard_between_turns(monkeypatch):
+    """Of which the first is a short one: how long others may be depends on it."""
+    turns = []
+
+    def turn(*arguments):
+        turns.append(arguments[-2:])
+        status = lib.np_network_numerical_gradient(*arguments)
+        signal.raise_signal(signal.SIGINT)
+        return status
+
+    monkeypatch.setattr(_network, "_NUMERICAL_GRADIENT", turn)
     with pytest.raises(KeyboardInterrupt):
-        c_differences(params, x, t, "sigmoid")
-    timer.join()
+        c_differences(net_of((300, 5, 3)), inputs_of(9, 300), targets_of(9, 3, False), "sigmoid")
+    assert turns == [(0, zerodl_c.get_num_threads())]

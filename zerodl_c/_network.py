@@ -118,12 +118,13 @@ def numerical_gradient(
 
     grads = [empty(array.shape) for array in arrays]
     ids = [*map(id, grads)], id(x), id(t), [*map(id, arrays)], len(arrays) // 2, hidden, decay, h
-    begin, end, count = 0, sum(len(W) + 1 for W in arrays[::2]), 64
+    threads = lib.zdl_get_num_threads()
+    begin, end, count = 0, sum(len(W) + 1 for W in arrays[::2]), threads
     while begin < end:
         start = perf_counter()
         check(_NUMERICAL_GRADIENT(*ids, begin, min(begin + count, end)))
         begin += count
-        count = max(int(count * min(_TURN / (perf_counter() - start), 16)), 8 * lib.zdl_get_num_threads())
+        count = max(int(count * min(_TURN / (perf_counter() - start), 64)), threads)
     return {
         key: finish(grad.reshape(param.shape), float_dtype(param))
         for key, grad, param in zip(params, grads, given, strict=True)
