@@ -126,12 +126,15 @@ print(sorted(unwanted & set(sys.modules)))
 
 
 def test_import_is_quick_once_numpy_is_there(python):
-    """Processor time, the least of some runs: 50 ms is the contract."""
+    """Processor time of the thread that imports, the least of some runs: 50 ms is the contract.
+
+    Not of the process: the threads of NumPy's BLAS spin for a while after it is imported.
+    """
     code = """
 import time, numpy
-begin = time.process_time()
+begin = time.thread_time()
 import zerodl_c
-print(time.process_time() - begin)
+print(time.thread_time() - begin)
 """
     assert min(float(python(code).stdout) for _ in range(5)) < 0.05
 

@@ -9,7 +9,6 @@ coerces them to real arrays (`reals`), finds room for the result (`check_out`, `
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ try:
     from ._zerodl import ffi, lib  # noqa: F401  ffi is for others
 except ModuleNotFoundError as error:
     raise ImportError(
-        f"zerodl_c was imported from {Path(__file__).parent}, which has no compiled extension. If these are its "
+        f"zerodl_c was imported from {os.path.dirname(__file__)}, which has no compiled extension. If these are its "
         "sources, start Python in another folder, or build in place with `python build.py`"
     ) from error
 finally:

@@ -12,7 +12,6 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from types import ModuleType, TracebackType
 from typing import Any
@@ -166,7 +165,7 @@ def run(script: str, arguments: Sequence[str] = (), engine: str = "c") -> None:
 # ---- The swap ------------------------------------------------------------------------------------
 
 
-class _Swap(MetaPathFinder):
+class _Swap:
     """A swap in place: it finds the modules of `common`, and knows what they were before."""
 
     def __init__(self, engine: str) -> None:
@@ -212,7 +211,8 @@ class _Swap(MetaPathFinder):
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if fullname == "common":
-            made = ModuleSpec(fullname, _Overlay(self.engine, None), origin=_ENGINES[self.engine], is_package=True)
+            package_loader: Any = _Overlay(self.engine, None)
+            made = ModuleSpec(fullname, package_loader, origin=_ENGINES[self.engine], is_package=True)
             return self._own(fullname, None) or made
         package, _, name = fullname.partition(".")
         if package != "common":
@@ -224,7 +224,8 @@ class _Swap(MetaPathFinder):
         if name not in _BOOK:
             return None
         spec = self._own(fullname, path) or ModuleSpec(fullname, None, origin=f"{_ENGINES[self.engine]}.{name}")
-        spec.loader = _Overlay(self.engine, spec.loader)
+        overlay: Any = _Overlay(self.engine, spec.loader)
+        spec.loader = overlay
         return spec
 
     def _own(self, fullname: str, path: Sequence[str] | None) -> ModuleSpec | None:
@@ -237,10 +238,12 @@ class _Swap(MetaPathFinder):
         return None
 
 
-class _Overlay(Loader):
+# Neither _Swap nor _Overlay is of importlib.abc's classes: Python does not ask for it, and importing that module takes
+# a tenth of the time that the import of this package may take.
+class _Overlay:
     """Loads a script's own module of `common`, or an empty one, and gives it the book's names."""
 
-    def __init__(self, engine: str, own: Loader | None) -> None:
+    def __init__(self, engine: str, own: Any) -> None:
         self.engine, self.own = engine, own
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
@@ -308,7 +311,7 @@ def _warn_of_bound(identities: set[int]) -> None:
 # ---- Running a script ----------------------------------------------------------------------------
 
 
-def _main_module(path: str, loader: Loader) -> ModuleType:
+def _main_module(path: str, loader: SourceFileLoader) -> ModuleType:
     """An empty `__main__` for a script, as Python makes it."""
     main = ModuleType("__main__")
     vars(main).update(__file__=path, __cached__=None, __loader__=loader, __builtins__=builtins)

@@ -4,24 +4,14 @@
 # (an argument keeps the book's name once it is an array)
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy import empty, ndarray
 from numpy.typing import ArrayLike, NDArray
 
+from . import functions
 from ._bridge import OK, check, finish, lib, real, reals
-from .functions import (
-    affine,
-    affine_backward,
-    relu,
-    sigmoid,
-    sigmoid_backward,
-    softmax_cross_entropy,
-    softmax_cross_entropy_backward,
-    tanh,
-    tanh_backward,
-)
 from .reference import layers as reference
 from .reference.layers import _checked
 from .reference.util import _output_shape
@@ -46,6 +36,10 @@ _RELU_MASK, _RELU_MASK_BACKWARD = lib.np_relu_mask, lib.np_relu_mask_backward
 _BATCH_NORM, _BATCH_NORM_BACKWARD = lib.np_batch_norm, lib.np_batch_norm_backward
 
 
+class _InC:
+    _functions: ClassVar = functions
+
+
 class Relu(reference.Relu):
     __doc__ = reference.Relu.__doc__
 
@@ -57,70 +51,27 @@ class Relu(reference.Relu):
                 self.mask = mask
                 return out
         self.mask = np.asarray(x) <= 0
-        return relu(x)
+        return functions.relu(x)
 
     def backward(self, dout: Array) -> Array:
         """`dout` itself, of x's shape: set to 0 in place where x <= 0."""
         return dout if _RELU_MASK_BACKWARD(id(dout), id(self.mask)) == OK else super().backward(dout)
 
 
-class Sigmoid(reference.Sigmoid):
+class Sigmoid(_InC, reference.Sigmoid):
     __doc__ = reference.Sigmoid.__doc__
 
-    def forward(self, x: ArrayLike) -> Array:
-        """1 / (1 + exp(-x)) for x of any shape."""
-        self.out = sigmoid(x)
-        return self.out
 
-    def backward(self, dout: ArrayLike) -> Array:
-        """dout * out * (1 - out); dout has x's shape."""
-        return sigmoid_backward(dout, self.out)
-
-
-class Tanh(reference.Tanh):
+class Tanh(_InC, reference.Tanh):
     __doc__ = reference.Tanh.__doc__
 
-    def forward(self, x: ArrayLike) -> Array:
-        """tanh(x) for x of any shape."""
-        self.out = tanh(x)
-        return self.out
 
-    def backward(self, dout: ArrayLike) -> Array:
-        """dout * (1 - out^2); dout has x's shape."""
-        return tanh_backward(dout, self.out)
-
-
-class Affine(reference.Affine):
+class Affine(_InC, reference.Affine):
     __doc__ = reference.Affine.__doc__
 
-    def forward(self, x: ArrayLike) -> Array:
-        """(batch, outputs) for x of shape (batch, ...), `inputs` numbers for each sample."""
-        x = np.asarray(x)
-        self.original_x_shape = x.shape
-        self.x = x.reshape(len(x), math.prod(x.shape[1:]))
-        return affine(self.x, self.W, self.b)
 
-    def backward(self, dout: ArrayLike) -> Array:
-        """dx, of the shape in which x came, for dout of shape (batch, outputs); keeps dW and db."""
-        dx, self.dW, self.db = affine_backward(dout, self.x, self.W)
-        return dx.reshape(self.original_x_shape)
-
-
-class SoftmaxWithLoss(reference.SoftmaxWithLoss):
+class SoftmaxWithLoss(_InC, reference.SoftmaxWithLoss):
     __doc__ = reference.SoftmaxWithLoss.__doc__
-
-    def forward(self, x: ArrayLike, t: ArrayLike) -> Any:
-        """The loss, for scores x (batch, classes) and t, (batch,) labels or one-hot rows.
-
-        Errors are those of `cross_entropy_error`.
-        """
-        self.t = t
-        self.loss, self.y = softmax_cross_entropy(x, t)
-        return self.loss
-
-    def backward(self, dout: Any = 1) -> Array:
-        """(y - t) / batch, of x's shape. Nothing follows the loss: dout is 1 whatever is given."""
-        return softmax_cross_entropy_backward(self.y, self.t)
 
 
 class Dropout(reference.Dropout):

@@ -10,27 +10,23 @@ so they may change in place or be replaced. Dtypes are those of `functions`.
 # (an argument keeps the book's name once it is an array)
 
 import math
-from typing import Any
+from types import ModuleType
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .functions import (
-    _floats,
-    _result,
-    affine,
-    affine_backward,
-    relu,
-    sigmoid,
-    sigmoid_backward,
-    softmax_cross_entropy,
-    softmax_cross_entropy_backward,
-    tanh,
-    tanh_backward,
-)
+from . import functions
+from .functions import _floats, _result, affine, affine_backward, relu
 from .util import _output_shape, col2im, im2col
 
 Array = NDArray[Any]
+
+
+class _OfFunctions:
+    """A layer that is made of functions alone."""
+
+    _functions: ClassVar[ModuleType] = functions  # those of the engine
 
 
 class Relu:
@@ -64,7 +60,7 @@ class Relu:
         return dout
 
 
-class Sigmoid:
+class Sigmoid(_OfFunctions):
     """1 / (1 + exp(-x)), elementwise.
 
     Attributes
@@ -86,15 +82,15 @@ class Sigmoid:
 
     def forward(self, x: ArrayLike) -> Array:
         """1 / (1 + exp(-x)) for x of any shape."""
-        self.out = sigmoid(x)
+        self.out = self._functions.sigmoid(x)
         return self.out
 
     def backward(self, dout: ArrayLike) -> Array:
         """dout * out * (1 - out); dout has x's shape."""
-        return sigmoid_backward(dout, self.out)
+        return self._functions.sigmoid_backward(dout, self.out)
 
 
-class Tanh:
+class Tanh(_OfFunctions):
     """Hyperbolic tangent, elementwise.
 
     Attributes
@@ -116,15 +112,15 @@ class Tanh:
 
     def forward(self, x: ArrayLike) -> Array:
         """tanh(x) for x of any shape."""
-        self.out = tanh(x)
+        self.out = self._functions.tanh(x)
         return self.out
 
     def backward(self, dout: ArrayLike) -> Array:
         """dout * (1 - out^2); dout has x's shape."""
-        return tanh_backward(dout, self.out)
+        return self._functions.tanh_backward(dout, self.out)
 
 
-class Affine:
+class Affine(_OfFunctions):
     """x @ W + b, for each sample x as one row.
 
     Parameters
@@ -166,15 +162,15 @@ class Affine:
         x = np.asarray(x)
         self.original_x_shape = x.shape
         self.x = x.reshape(len(x), math.prod(x.shape[1:]))
-        return affine(self.x, self.W, self.b)
+        return self._functions.affine(self.x, self.W, self.b)
 
     def backward(self, dout: ArrayLike) -> Array:
         """dx, of the shape in which x came, for dout of shape (batch, outputs); keeps dW and db."""
-        dx, self.dW, self.db = affine_backward(dout, self.x, self.W)
+        dx, self.dW, self.db = self._functions.affine_backward(dout, self.x, self.W)
         return dx.reshape(self.original_x_shape)
 
 
-class SoftmaxWithLoss:
+class SoftmaxWithLoss(_OfFunctions):
     """The cross-entropy of softmax(x) against the right classes: the end of a net.
 
     Attributes
@@ -204,7 +200,7 @@ class SoftmaxWithLoss:
         Errors are those of `cross_entropy_error`.
         """
         self.t = t
-        self.loss, self.y = softmax_cross_entropy(x, t)
+        self.loss, self.y = self._functions.softmax_cross_entropy(x, t)
         return self.loss
 
     def backward(self, dout: Any = 1) -> Array:
@@ -213,7 +209,7 @@ class SoftmaxWithLoss:
         Nothing follows the loss: dout is 1 whatever is given, as in the book, and is there so that
         every layer is called alike.
         """
-        return softmax_cross_entropy_backward(self.y, self.t)
+        return self._functions.softmax_cross_entropy_backward(self.y, self.t)
 
 
 class Dropout:

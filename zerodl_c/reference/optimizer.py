@@ -114,7 +114,7 @@ class Momentum(_Optimizer):
         params[key] += self.v[key]
 
 
-class Nesterov(_Optimizer):
+class Nesterov(Momentum):
     """Nesterov's accelerated gradient: momentum whose gradient is taken ahead, where the velocity leads.
 
     Y. Nesterov, "A method of solving a convex programming problem with convergence rate O(1/k^2)", 1983, in the form of
@@ -143,13 +143,6 @@ class Nesterov(_Optimizer):
     >>> params["W"], optimizer.v["W"]
     (array([-2.25,  5.25]), array([-1.5,  1.5]))
     """
-
-    _state = ("v",)
-    v: Any
-
-    def __init__(self, lr: float = 0.01, momentum: float = 0.9) -> None:
-        super().__init__(lr)
-        self.momentum = momentum
 
     def _step(self, params: MutableMapping[str, Any], key: str, grad: Any, lr: float) -> None:
         params[key] += self.momentum * self.momentum * self.v[key]
