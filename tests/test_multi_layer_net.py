@@ -340,7 +340,36 @@ def test_the_structured_numerical_gradient_is_the_plain_one(activation, hidden, 
         np.testing.assert_allclose(got[key], expected[key], rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize("name", [name for name in NETS if not name.startswith("MultiLayerNetExtend,")])
+@pytest.mark.parametrize("hidden", [[], [5], [6, 5]], ids=str)
+@pytest.mark.parametrize("shape", [(7, 6), (7, 2, 3)], ids=str)
+@pytest.mark.parametrize("dtypes", [("f8", "f8"), ("f4", "f4"), ("f4", "f8"), ("f2", "f4"), ("u1", "f8")], ids=str)
+def test_after_a_gradient_the_layers_hold_what_they_would_have_kept(name, hidden, shape, dtypes):
+    """The gradient is one call of C, which knows no layers."""
+    nets = [net_of(engine, name, hidden) for engine in (zerodl_c, reference)]
+    x, t = (3 * batch()[0]).reshape(shape).astype(dtypes[0]), np.arange(7) % 3
+    for net in nets:
+        for key, attribute, layer in net._parameters():
+            net.params[key] = net.params[key].astype(dtypes[1])
+            setattr(layer, attribute, net.params[key])
+        net.gradient(x, t)
+    tolerance = 1e-13 if "f8" in dtypes else 1e-5
+    for ours, theirs in zip(*([*net.layers.values(), net.last_layer] for net in nets), strict=True):
+        assert vars(ours).keys() == vars(theirs).keys()
+        for key, value in vars(theirs).items():
+            got = getattr(ours, key)
+            assert np.shape(got) == np.shape(value), key
+            np.testing.assert_allclose(np.asarray(got, float), np.asarray(value, float), rtol=tolerance, atol=tolerance)
+
+
 def test_a_net_that_was_changed_is_differentiated_as_it_is():
+    class Doubled(zerodl_c.Affine):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+        def backward(self, dout):
+            return super().backward(2 * dout)
+
     class Bounded(zerodl_c.MultiLayerNet):
         def predict(self, x):
             return np.tanh(super().predict(x))
@@ -351,6 +380,13 @@ def test_a_net_that_was_changed_is_differentiated_as_it_is():
     def other_activation(net):
         net.layers["Activation_function1"] = zerodl_c.Tanh()
 
+    def other_affine(net):
+        net.layers["Affine2"] = Doubled(net.params["W2"], net.params["b2"])
+
+    def other_order(net):
+        keys = "Affine2", "Activation_function1", "Affine1", "Activation_function2", "Affine3"
+        net.layers = {key: net.layers[key] for key in keys}
+
     def without(net):
         del net.layers["Activation_function2"]
 
@@ -359,12 +395,17 @@ def test_a_net_that_was_changed_is_differentiated_as_it_is():
         (Bounded, lambda net: None),
         (zerodl_c.MultiLayerNet, replaced),
         (zerodl_c.MultiLayerNet, other_activation),
+        (zerodl_c.MultiLayerNet, other_affine),
+        (zerodl_c.MultiLayerNet, other_order),
         (zerodl_c.MultiLayerNet, without),
     ):
         np.random.seed(4)
-        net = kind(4, [5, 6], 3)
+        net = kind(4, [4, 4], 3, weight_decay_lambda=0.1)
         change(net)
         assert not net._is_as_made()
         got, expected = net.numerical_gradient(x, t), reference.MultiLayerNet.numerical_gradient(net, x, t)
+        grads = net.gradient(x, t)
         for key in got:
             np.testing.assert_array_equal(got[key], expected[key])
+            if kind is not Bounded:  # of which backpropagation knows nothing
+                np.testing.assert_allclose(grads[key], expected[key], rtol=0, atol=1e-5)

@@ -263,7 +263,7 @@ def attempt(call, *arguments):
 attempt(net.predict, x)
 attempt(net.loss, x, t)
 attempt(net.gradient, x, t)
-room, _network._room_for_outputs = _network._room_for_outputs, lambda x, arrays: kept
+room, _network._room_for_outputs = _network._room_for_outputs, lambda x, arrays, *_: kept
 attempt(net.gradient, x, t)
 resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 _network._room_for_outputs = room

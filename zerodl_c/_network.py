@@ -64,27 +64,28 @@ def _outputs(
 
 
 def gradient(
-    params: Mapping[str, ArrayLike], x: ArrayLike, t: ArrayLike, hidden: int
+    params: Mapping[str, ArrayLike], x: ArrayLike, t: ArrayLike, hidden: int, *, sums: bool = True
 ) -> tuple[dict[str, Array], list[Array]]:
-    """The gradients of softmax_loss for each parameter, and what `forward` keeps."""
+    """The gradients of softmax_loss for each parameter, and what `forward` keeps; not `sums`: each layer's z alone."""
     arrays = [*params.values()]
     if _may_be_plain(x, arrays):
-        status, grads, kept = _gradient(x, t, arrays, hidden)
+        status, grads, kept = _gradient(x, t, arrays, hidden, sums)
         if status == OK:
             return dict(zip(params, grads, strict=True)), kept
     x, arrays, t, dtype = _prepared(params, x, t)
     outputs = empty((*x.shape[:-1], arrays[-1].size), x.dtype)
     t = _rows(outputs, t)[1]
     t = np.asarray(t, np.int64 if t.ndim == 1 else x.dtype, order="C")
-    status, grads, kept = _gradient(_rows_of(x), t, arrays, hidden)
+    status, grads, kept = _gradient(_rows_of(x), t, arrays, hidden, sums)
     check(status)
     grads = [finish(grad, dtype) for grad in grads]
     return dict(zip(params, grads, strict=True)), [finish(_like_input(y, x), dtype) for y in kept]
 
 
-def _gradient(x: Array, t: Any, arrays: Any, hidden: int) -> tuple[int, list[Array], list[Array]]:
-    kept, grads = _room_for_outputs(x, arrays), [empty(array.shape, array.dtype) for array in arrays]
-    ids = [*map(id, grads)], [*map(id, kept)], id(x), id(t), [*map(id, arrays)]
+def _gradient(x: Array, t: Any, arrays: Any, hidden: int, sums: bool) -> tuple[int, list[Array], list[Array]]:
+    kept, grads = _room_for_outputs(x, arrays, sums), [empty(array.shape, array.dtype) for array in arrays]
+    ids_kept = [*map(id, kept)] if sums else [i for z in kept for i in (0, id(z))]
+    ids = [*map(id, grads)], ids_kept, id(x), id(t), [*map(id, arrays)]
     return _GRADIENT(*ids, len(arrays) // 2, hidden), grads, kept
 
 
@@ -180,5 +181,5 @@ def _like_input(y: Array, x: Array) -> Array:
     return y.reshape(*x.shape[:-1], y.shape[1])
 
 
-def _room_for_outputs(x: Array, arrays: list[Array]) -> list[Array]:
-    return [empty((len(x), b.size), x.dtype) for b in arrays[1::2] for _ in range(2)]
+def _room_for_outputs(x: Array, arrays: list[Array], sums: bool = True) -> list[Array]:
+    return [empty((len(x), b.size), x.dtype) for b in arrays[1::2] for _ in range(1 + sums)]

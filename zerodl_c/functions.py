@@ -367,9 +367,23 @@ def affine(x: ArrayLike, W: ArrayLike, b: ArrayLike) -> Array:
 
 @_documented
 def affine_backward(dout: ArrayLike, x: ArrayLike, W: ArrayLike) -> tuple[Array, Array, Array]:
+    dout, x, W, dtype = _affine_operands(dout, x, W)
+    dx = empty(x.shape, x.dtype)
+    return finish(dx, dtype), *_affine_gradients(id(dx), dout, x, W, dtype)
+
+
+def _affine_parameters_backward(dout: ArrayLike, x: ArrayLike, W: ArrayLike) -> tuple[Array, Array]:
+    """dW and db of `affine_backward`: all that the first layer of a net needs."""
+    return _affine_gradients(0, *_affine_operands(dout, x, W))
+
+
+def _affine_operands(dout: ArrayLike, x: ArrayLike, W: ArrayLike) -> tuple[Any, ...]:
     dout, x, W, dtype = reals(dout=dout, x=x, W=W)
     _check_affine(dout, x, W)
-    dout = np.asarray(dout, order="C")
-    dx, dW, db = empty(x.shape, x.dtype), empty(W.shape, x.dtype), empty(W.shape[1], x.dtype)
-    check(_AFFINE_BACKWARD(id(dx), id(dW), id(db), id(dout), id(x), id(W)))
-    return finish(dx, dtype), finish(dW, dtype), finish(db, dtype)
+    return np.asarray(dout, order="C"), x, W, dtype
+
+
+def _affine_gradients(dx: int, dout: Array, x: Array, W: Array, dtype: np.dtype[Any]) -> tuple[Array, Array]:
+    dW, db = empty(W.shape, x.dtype), empty(W.shape[1], x.dtype)
+    check(_AFFINE_BACKWARD(dx, id(dW), id(db), id(dout), id(x), id(W)))
+    return finish(dW, dtype), finish(db, dtype)

@@ -53,6 +53,10 @@ class Relu(reference.Relu):
         self.mask = np.asarray(x) <= 0
         return functions.relu(x)
 
+    def _keep(self, out: Array) -> None:
+        """What `forward` keeps, where a net has found its output."""
+        self.mask = out <= 0
+
     def backward(self, dout: Array) -> Array:
         """`dout` itself, of x's shape: set to 0 in place where x <= 0."""
         return dout if _RELU_MASK_BACKWARD(id(dout), id(self.mask)) == OK else super().backward(dout)
@@ -61,6 +65,10 @@ class Relu(reference.Relu):
 class Sigmoid(_InC, reference.Sigmoid):
     __doc__ = reference.Sigmoid.__doc__
 
+    def _keep(self, out: Array) -> None:
+        """What `forward` keeps, where a net has found its output."""
+        self.out = out
+
 
 class Tanh(_InC, reference.Tanh):
     __doc__ = reference.Tanh.__doc__
@@ -68,6 +76,10 @@ class Tanh(_InC, reference.Tanh):
 
 class Affine(_InC, reference.Affine):
     __doc__ = reference.Affine.__doc__
+
+    def _backward_without_dx(self, dout: ArrayLike) -> None:
+        """`backward` of a net's first layer."""
+        self.dW, self.db = functions._affine_parameters_backward(dout, self.x, self.W)
 
 
 class SoftmaxWithLoss(_InC, reference.SoftmaxWithLoss):

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _network, layers
-from ._bridge import lib
+from ._bridge import OK, lib
+from .functions import cross_entropy_error
 from .reference import multi_layer_net as reference
 
 __all__ = ["MultiLayerNet"]
@@ -30,20 +31,68 @@ class MultiLayerNet(reference.MultiLayerNet):
         """
         if not self._is_as_made():
             return super().numerical_gradient(x, t)
-        params = {f"{name}{i}": self.params[f"{name}{i}"] for i in range(1, self.hidden_layer_num + 2) for name in "Wb"}
-        x = np.asarray(x)
         return _network.numerical_gradient(
-            params, x.reshape(len(x), self.input_size), t, self._activation(), h=_STEP, decay=self.weight_decay_lambda
+            self._in_order(), self._rows(x), t, self._activation(), h=_STEP, decay=self.weight_decay_lambda
         )
+
+    def _backpropagate(self, x: ArrayLike, t: ArrayLike) -> None:
+        """In one call of C, after which the layers hold what they would have kept; or layer by layer."""
+        if not self._is_as_made():
+            self._backpropagate_by_layers(x, t)
+            return
+        rows = self._rows(x)
+        grads, outputs = _network.gradient(self._in_order(), rows, t, self._activation(), sums=False)
+        self.last_layer.t, self.last_layer.y = t, outputs[-1]
+        self.last_layer.loss = cross_entropy_error(outputs[-1], t)
+        for i, (x_i, out) in enumerate(zip([rows, *outputs], outputs, strict=False), 1):
+            affine = self.layers[f"Affine{i}"]
+            affine.x, affine.dW, affine.db = x_i, grads[f"W{i}"], grads[f"b{i}"]
+            affine.original_x_shape = x_i.shape if i > 1 else np.shape(x)
+            if i <= self.hidden_layer_num:
+                self.layers[f"Activation_function{i}"]._keep(out)
+
+    def _backpropagate_by_layers(self, x: ArrayLike, t: ArrayLike) -> None:
+        """As the reference, but for the gradient of x, which nothing needs."""
+        self._training_loss(x, t)
+        dout = self.last_layer.backward()
+        first, *others = self.layers.values()
+        for layer in reversed(others):
+            dout = layer.backward(dout)
+        if type(first) is layers.Affine:
+            first._backward_without_dx(dout)
+        else:
+            first.backward(dout)
+
+    def _decayed(self, dW: Array, W: Array) -> Array:
+        """As the reference, in one pass: SGD's step with the learning rate -lambda."""
+        rate = self.weight_decay_lambda
+        if type(rate) in (float, int) and type(dW) is np.ndarray:
+            grad = dW.copy()
+            if lib.np_sgd(id(grad), id(W), -float(rate)) == OK:
+                return grad
+        return super()._decayed(dW, W)
+
+    def _rows(self, x: ArrayLike) -> Array:
+        x = np.asarray(x)
+        return x.reshape(len(x), self.input_size)
+
+    def _in_order(self) -> dict[str, Array]:
+        """The parameters in the order of the layers, whatever the order of `params`."""
+        return {f"{name}{i}": self.params[f"{name}{i}"] for i in range(1, self.hidden_layer_num + 2) for name in "Wb"}
 
     def _is_as_made(self) -> bool:
         """Whether predict, loss and the layers are those of this class, and hold `params`."""
-        own = type(self).predict is MultiLayerNet.predict and type(self).loss is MultiLayerNet.loss
-        hidden = [type(layer) for key, layer in self.layers.items() if not key.startswith("Affine")]
-        alike = len(hidden) == self.hidden_layer_num and len({*hidden}) <= 1 and {*hidden} <= {*_ACTIVATIONS}
-        whole = len(self.layers) == 2 * self.hidden_layer_num + 1 and type(self.last_layer) is layers.SoftmaxWithLoss
-        held = all(getattr(layer, name) is self.params[key] for key, name, layer in self._parameters())
-        return own and alike and whole and held
+        if type(self).predict is not MultiLayerNet.predict or type(self).loss is not MultiLayerNet.loss:
+            return False
+        in_order = [*self.layers.values()]
+        hidden = type(in_order[1]) if len(in_order) > 1 else layers.Relu
+        kinds = [layers.Affine, hidden] * self.hidden_layer_num + [layers.Affine]
+        if [*map(type, in_order)] != kinds or hidden not in _ACTIVATIONS:
+            return False
+        if type(self.last_layer) is not layers.SoftmaxWithLoss:
+            return False
+        held = [(layer, getattr(layer, name) is self.params[key]) for key, name, layer in self._parameters()]
+        return held == [(layer, True) for layer in in_order[::2] for _ in "Wb"]
 
     def _activation(self) -> int:
         return _ACTIVATIONS[type(self.layers["Activation_function1"])] if self.hidden_layer_num else lib.ZDL_IDENTITY

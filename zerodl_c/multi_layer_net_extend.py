@@ -1,14 +1,10 @@
 """MultiLayerNetExtend of the layers in C."""
 
-from typing import ClassVar
-
-from . import layers
+from .multi_layer_net import MultiLayerNet
 from .reference import multi_layer_net_extend as reference
 
 __all__ = ["MultiLayerNetExtend"]
 
 
-class MultiLayerNetExtend(reference.MultiLayerNetExtend):
+class MultiLayerNetExtend(reference.MultiLayerNetExtend, MultiLayerNet):
     __doc__ = reference.MultiLayerNetExtend.__doc__
-
-    _kinds: ClassVar = layers

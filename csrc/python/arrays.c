@@ -371,11 +371,13 @@ int np_affine(uintptr_t out, uintptr_t x, uintptr_t w, uintptr_t b)
 int np_affine_backward(uintptr_t dx, uintptr_t dw, uintptr_t db, uintptr_t dout, uintptr_t x, uintptr_t w)
 {
     array v[6], *out = v + 3, *in = v + 4, *weight = v + 5;
-    if (!read_reals(v, (uintptr_t[]){dx, dw, db, dout, x, w}, 6) || in->dims != 2 || weight->dims != 2 ||
+    if (!read_reals(v, (uintptr_t[]){dx ? dx : x, dw, db, dout, x, w}, 6) || in->dims != 2 || weight->dims != 2 ||
         !is_matrix(out, in->rows, weight->cols) || in->cols != weight->rows || !out->contiguous ||
         !is_matrix(v, in->rows, in->cols) || !is_matrix(v + 1, weight->rows, weight->cols) ||
-        !v[0].contiguous || !v[1].contiguous || !is_vector(v + 2, weight->cols))
+        (dx && !v[0].contiguous) || !v[1].contiguous || !is_vector(v + 2, weight->cols))
         return NP_NOT_PLAIN;
+    if (!dx)
+        v[0].at = NULL;
     if (is_double(v))
         return zdl_affine_backward_f64(v[0].at, v[1].at, v[2].at, out->at, in->at, in->row, in->col, weight->at,
                                        weight->row, weight->col, in->rows, in->cols, weight->cols);
@@ -565,6 +567,7 @@ typedef struct {
     array x;
     ptrdiff_t width[NP_MOST_LAYERS + 1];
     pointer w[NP_MOST_LAYERS], b[NP_MOST_LAYERS], a[NP_MOST_LAYERS], z[NP_MOST_LAYERS], dw[NP_MOST_LAYERS], db[NP_MOST_LAYERS];
+    bool keeps_a;
 } net_arrays;
 
 /* For each layer a (width[l], width[l + 1]) and a (width[l + 1],) array: the parameters, or their gradients. */
@@ -596,12 +599,14 @@ static bool read_net(net_arrays *net, uintptr_t x, const uintptr_t *params, int 
     return read_layers(net, net->w, net->b, params);
 }
 
-/* For each layer its a and z, (batch, width[l + 1]). */
+/* For each layer its a and z, (batch, width[l + 1]); a is 0 in all or in none. */
 static bool read_kept(net_arrays *net, const uintptr_t *kept)
 {
+    net->keeps_a = kept[0];
     for (int l = 0; l < net->depth; l++) {
         array v[2];
-        if (!read_alike(v, kept + 2 * l, 2) || v->type != net->x.type ||
+        uintptr_t z = kept[2 * l + 1], a = net->keeps_a ? kept[2 * l] : z;
+        if (!read_alike(v, (uintptr_t[]){a, z}, 2) || v->type != net->x.type ||
             !is_matrix(v, net->x.rows, net->width[l + 1]))
             return false;
         net->a[l] = pointer_to(v);
@@ -647,10 +652,10 @@ int np_network_forward(const uintptr_t *kept, uintptr_t x, const uintptr_t *para
     const array *in = &net.x;
     if (is_double(in)) {
         struct zdl_network_f64 f64 = network_f64(&net, hidden);
-        return zdl_network_forward_f64(&net.a->f64, &net.z->f64, in->at, in->row, in->col, in->rows, &f64);
+        return zdl_network_forward_f64(net.keeps_a ? &net.a->f64 : NULL, &net.z->f64, in->at, in->row, in->col, in->rows, &f64);
     }
     struct zdl_network_f32 f32 = network_f32(&net, hidden);
-    return zdl_network_forward_f32(&net.a->f32, &net.z->f32, in->at, in->row, in->col, in->rows, &f32);
+    return zdl_network_forward_f32(net.keeps_a ? &net.a->f32 : NULL, &net.z->f32, in->at, in->row, in->col, in->rows, &f32);
 }
 
 int np_network_gradient(const uintptr_t *grads, const uintptr_t *kept, uintptr_t x, uintptr_t t,
@@ -669,12 +674,12 @@ int np_network_gradient(const uintptr_t *grads, const uintptr_t *kept, uintptr_t
     const int64_t *label = labelled ? labels.at : NULL;
     if (is_double(in)) {
         struct zdl_network_f64 f64 = network_f64(&net, hidden);
-        return zdl_network_gradient_f64(&net.dw->f64, &net.db->f64, &net.a->f64, &net.z->f64, in->at, in->row, in->col,
-                                        label, dense.at, in->rows, &f64);
+        return zdl_network_gradient_f64(&net.dw->f64, &net.db->f64, net.keeps_a ? &net.a->f64 : NULL, &net.z->f64, in->at,
+                                        in->row, in->col, label, dense.at, in->rows, &f64);
     }
     struct zdl_network_f32 f32 = network_f32(&net, hidden);
-    return zdl_network_gradient_f32(&net.dw->f32, &net.db->f32, &net.a->f32, &net.z->f32, in->at, in->row, in->col,
-                                    label, dense.at, in->rows, &f32);
+    return zdl_network_gradient_f32(&net.dw->f32, &net.db->f32, net.keeps_a ? &net.a->f32 : NULL, &net.z->f32, in->at,
+                                    in->row, in->col, label, dense.at, in->rows, &f32);
 }
 
 int np_network_numerical_gradient(const uintptr_t *grads, uintptr_t x, uintptr_t t, const uintptr_t *params, int depth,

@@ -51,6 +51,7 @@ int np_matmul(uintptr_t out, uintptr_t a, uintptr_t b);
 /* a and b may have more dimensions; the offsets are int64, one for each matrix of out */
 int np_matmul_stack(uintptr_t out, uintptr_t a, uintptr_t a_offset, uintptr_t b, uintptr_t b_offset);
 int np_affine(uintptr_t out, uintptr_t x, uintptr_t w, uintptr_t b);
+/* dx may be 0 */
 int np_affine_backward(uintptr_t dx, uintptr_t dw, uintptr_t db, uintptr_t dout, uintptr_t x, uintptr_t w);
 
 /* ---- Images (batch, channels, height, width), as in zerodl.h; arg_max is (size of out,) int64 ---- */
@@ -76,7 +77,7 @@ int np_batch_norm_backward(uintptr_t dx, uintptr_t dgamma, uintptr_t dbeta, uint
 enum { NP_MOST_LAYERS = 256 };
 
 int np_network_predict(uintptr_t y, uintptr_t x, const uintptr_t *params, int depth, enum zdl_activation hidden);
-/* kept are a, z of the first layer, a, z of the second, ... */
+/* kept are a, z of the first layer, a, z of the second, ...; every a may be 0 */
 int np_network_forward(const uintptr_t *kept, uintptr_t x, const uintptr_t *params, int depth,
                        enum zdl_activation hidden);
 /* grads are dw, db of the first layer, ...; t as in np_softmax_cross_entropy_backward */

@@ -109,15 +109,10 @@ class MultiLayerNet:
 
     def gradient(self, x: ArrayLike, t: ArrayLike) -> dict[str, Array]:
         """Gradients of the loss by backpropagation, under the names of the parameters."""
-        self._training_loss(x, t)
-        dout = self.last_layer.backward()
-        for layer in reversed(self.layers.values()):
-            dout = layer.backward(dout)
+        self._backpropagate(x, t)
         grads = {}
         for key, name, layer in self._parameters():
-            grads[key] = getattr(layer, f"d{name}")
-            if name == "W":  # with lambda 0, too: 0 * inf is nan, and should be seen
-                grads[key] = grads[key] + self.weight_decay_lambda * layer.W
+            grads[key] = self._decayed(layer.dW, layer.W) if name == "W" else getattr(layer, f"d{name}")
         return grads
 
     def numerical_gradient(self, x: ArrayLike, t: ArrayLike) -> dict[str, Array]:
@@ -140,6 +135,17 @@ class MultiLayerNet:
 
     def _add_affine(self, i: int) -> None:
         self.layers[f"Affine{i}"] = self._kinds.Affine(self.params[f"W{i}"], self.params[f"b{i}"])
+
+    def _backpropagate(self, x: ArrayLike, t: ArrayLike) -> None:
+        """Let each layer find and keep the gradients of its parameters."""
+        self._training_loss(x, t)
+        dout = self.last_layer.backward()
+        for layer in reversed(self.layers.values()):
+            dout = layer.backward(dout)
+
+    def _decayed(self, dW: Array, W: Array) -> Array:
+        """The gradient of a weight with its decay: with lambda 0, too, for 0 * inf is nan, and should be seen."""
+        return dW + self.weight_decay_lambda * W
 
     def _training_loss(self, x: ArrayLike, t: ArrayLike) -> Any:
         """What the gradient is the gradient of."""
