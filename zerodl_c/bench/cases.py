@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from .engines import Array, BenchError, Engine, Work
+from .nets import DEEP_CONV_NET, MULTI_LAYER_NET, MULTI_LAYER_NET_EXTEND, SIMPLE_CONV_NET, Net
 
 SQUARES = (16, 32, 64, 100, 128, 200, 256, 512, 1024, 2048)
 # (m, k, n), and which operand is a transposed view: x.T @ dout for the weights, dout @ W.T for the inputs
@@ -43,6 +45,11 @@ OPTIMIZERS = (
     ("Adam", 4, 3),
 )
 
+# (shape, height and width of a window, pad): with one channel, and with many
+IMAGES = (((100, 1, 28, 28), 5, 0), ((100, 30, 12, 12), 3, 1))
+
+Make = Callable[[np.random.Generator], tuple[Any, ...]]
+
 
 @dataclass(frozen=True)
 class Case:
@@ -51,14 +58,23 @@ class Case:
     group: str
     name: str
     kind: str  # the method of an Engine
-    make: Callable[[np.random.Generator], tuple[Any, ...]]
+    make: Make
     flops: int = 0
     elements: int = 0
     passes: float = 1  # over these elements: each is read once and written once
+    check: Make | None = None  # inputs that leave nothing to chance, where those of make do
 
     def inputs(self, dtype: np.dtype[Any]) -> tuple[Any, ...]:
         """The inputs, of this dtype where they are floats: the same in each run."""
-        return tuple(_cast(x, dtype) for x in self.make(np.random.default_rng(0)))
+        return _inputs(self.make, dtype)
+
+    def checked_inputs(self, dtype: np.dtype[Any]) -> tuple[Any, ...]:
+        """Inputs of which every engine must give the same result."""
+        return _inputs(self.check or self.make, dtype)
+
+
+def _inputs(make: Make, dtype: np.dtype[Any]) -> tuple[Any, ...]:
+    return tuple(_cast(x, dtype) for x in make(np.random.default_rng(0)))
 
 
 def _cast(x: Any, dtype: np.dtype[Any]) -> Any:
@@ -75,7 +91,22 @@ def chosen_cases(text: str = "") -> list[Case]:
     return found
 
 
-_FAMILIES = ("sigmoid", "softmax", "log_softmax", "loss and gradient", "matmul", "update", "TwoLayerNet")
+_FAMILIES = (
+    "sigmoid",
+    "softmax",
+    "log_softmax",
+    "loss and gradient",
+    "matmul",
+    "update",
+    "BatchNormalization",
+    "convolution",
+    "pooling",
+    "im2col",
+    "col2im",
+    "TwoLayerNet",
+    "MultiLayerNet",
+    "ConvNet",
+)
 
 
 def _cases() -> Iterator[Case]:
@@ -92,8 +123,19 @@ def _cases() -> Iterator[Case]:
         yield _product("matmul", m, k, n, view)
     for optimizer, read, written in OPTIMIZERS:
         yield _update(optimizer, (read + written) / 2, 1_000_000)
+    for shape in ((100, 100), (1000, 1000)):
+        yield _batch_normalization(*shape)
+    yield _convolution((100, 1, 28, 28), (30, 1, 5, 5))
+    yield _pooling(100, 30, 24, 24)
+    for images, size, pad in IMAGES:
+        yield _im2col(images, size, pad)
+        yield _col2im(images, size, pad)
     yield _training_step(100)
     yield _predict(1)
+    for optimizer, _, _ in OPTIMIZERS:
+        yield _net_step(MULTI_LAYER_NET, 100, optimizer, f", {optimizer}")
+    for net in (MULTI_LAYER_NET_EXTEND, SIMPLE_CONV_NET, DEEP_CONV_NET):
+        yield _net_step(net, 100, "SGD")
 
 
 def _rows(group: str, kind: str, *shape: int) -> Case:
@@ -122,6 +164,76 @@ def _update(optimizer: str, passes: float, n: int) -> Case:
         return optimizer, rng.normal(size=n), rng.normal(size=n)
 
     return Case("optimizer", f"{optimizer} update ({n},)", "update", make, elements=n, passes=passes)
+
+
+def _batch_normalization(rows: int, cols: int) -> Case:
+    def make(rng: np.random.Generator) -> tuple[Any, ...]:
+        x, dout = rng.normal(size=(2, rows, cols))
+        return x, rng.normal(size=cols), rng.normal(size=cols), dout
+
+    # forward reads x, and writes xn and out; backward reads dout and xn, and writes dx
+    name = f"BatchNormalization {(rows, cols)}"
+    return Case("layer", name, "batch_normalization", make, elements=rows * cols, passes=3)
+
+
+def _convolution(images: tuple[int, ...], filters: tuple[int, ...]) -> Case:
+    out = (images[0], filters[0], images[2] - filters[2] + 1, images[3] - filters[3] + 1)
+
+    def make(rng: np.random.Generator) -> tuple[Any, ...]:
+        return tuple(rng.normal(size=shape) for shape in (images, filters, filters[0], out))
+
+    name = f"convolution {images} {'x'.join(map(str, (filters[0], *filters[2:])))}"
+    flops = 3 * 2 * math.prod(out) * math.prod(filters[1:])  # out, dW and dx
+    return Case("layer", name, "convolution", make, flops=flops)
+
+
+def _pooling(*images: int) -> Case:
+    out = (*images[:2], images[2] // 2, images[3] // 2)
+
+    def make(rng: np.random.Generator) -> tuple[Any, ...]:
+        return rng.normal(size=images), rng.normal(size=out)
+
+    # forward reads x and writes out, a quarter of it; backward reads dout and writes dx
+    return Case("layer", f"pooling {images} 2x2", "pooling", make, elements=math.prod(images), passes=1.25)
+
+
+def _im2col(images: tuple[int, ...], size: int, pad: int) -> Case:
+    def make(rng: np.random.Generator) -> tuple[Any, ...]:
+        return rng.normal(size=images), size, pad
+
+    return Case("layer", _of_windows("im2col", images, size, pad), "im2col", make, **_traffic(images, size, pad))
+
+
+def _col2im(images: tuple[int, ...], size: int, pad: int) -> Case:
+    def make(rng: np.random.Generator) -> tuple[Any, ...]:
+        return rng.normal(size=_columns(images, size, pad)), images, size, pad
+
+    return Case("layer", _of_windows("col2im", images, size, pad), "col2im", make, **_traffic(images, size, pad))
+
+
+def _of_windows(kind: str, images: tuple[int, ...], size: int, pad: int) -> str:
+    return f"{kind} {images} {size}x{size}" + (f" pad {pad}" if pad else "")
+
+
+def _traffic(images: tuple[int, ...], size: int, pad: int) -> dict[str, Any]:
+    """The columns are read, and the images written, or the other way round."""
+    elements = math.prod(_columns(images, size, pad))
+    return {"elements": elements, "passes": (elements + math.prod(images)) / 2 / elements}
+
+
+def _columns(images: tuple[int, ...], size: int, pad: int) -> tuple[int, int]:
+    """The shape of what im2col gives, with stride 1."""
+    batch, channels, height, width = images
+    return batch * (height + 2 * pad - size + 1) * (width + 2 * pad - size + 1), channels * size**2
+
+
+def _net_step(net: Net, batch: int, optimizer: str, note: str = "") -> Case:
+    def make(rng: np.random.Generator, net: Net = net) -> tuple[Any, ...]:
+        x, t = rng.normal(size=(batch, *net.input_shape)), rng.integers(0, net.outputs, batch)
+        return net, optimizer, net.params(rng), x, t
+
+    check = partial(make, net=net.without_chance())
+    return Case("net", f"{net.name} step of {batch}{note}", "net_step", make, flops=net.flops(batch), check=check)
 
 
 def _training_step(batch: int) -> Case:
@@ -153,13 +265,16 @@ def _params(rng: np.random.Generator) -> dict[str, Array]:
 
 def works_of(case: Case, dtype: np.dtype[Any], engines: Sequence[Engine]) -> dict[str, Work]:
     """What does the case's work, by the engine's name; BenchError unless every engine gives NumPy's result."""
-    inputs = case.inputs(dtype)
-    works = {engine.name: work for engine in engines if (work := engine.work(case.kind, inputs))}
-    expected = _arrays(works["numpy"]())
-    for name, work in works.items():
+    checked = _works(case, case.checked_inputs(dtype), engines)
+    expected = _arrays(checked["numpy"]())
+    for name, work in checked.items():
         if name != "numpy" and not _agree(_arrays(work()), expected):
             raise BenchError(f"{case.name}, {dtype}: the result of engine {name} is not that of numpy")
-    return works
+    return _works(case, case.inputs(dtype), engines) if case.check else checked
+
+
+def _works(case: Case, inputs: tuple[Any, ...], engines: Sequence[Engine]) -> dict[str, Work]:
+    return {engine.name: work for engine in engines if (work := engine.work(case.kind, inputs))}
 
 
 def _arrays(result: Any) -> list[Array]:

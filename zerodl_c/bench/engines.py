@@ -23,6 +23,8 @@ from threadpoolctl import threadpool_limits
 import zerodl_c
 from zerodl_c import reference
 
+from .nets import Net
+
 Array = NDArray[Any]
 Params = Mapping[str, Array]
 Work = Callable[[], Any]
@@ -91,6 +93,35 @@ class C(Engine):
         def work() -> Array:
             update(params, grads)
             return params["W"]
+
+        return work
+
+    def batch_normalization(self, x: Array, gamma: Array, beta: Array, dout: Array) -> Work:
+        layer = self.module.BatchNormalization(gamma, beta)
+        return lambda: (layer.forward(x), layer.backward(dout), layer.dgamma, layer.dbeta)
+
+    def convolution(self, x: Array, W: Array, b: Array, dout: Array) -> Work:
+        layer = self.module.Convolution(W, b)
+        return lambda: (layer.forward(x), layer.backward(dout), layer.dW, layer.db)
+
+    def pooling(self, x: Array, dout: Array) -> Work:
+        layer = self.module.Pooling(2, 2)
+        return lambda: (layer.forward(x), layer.backward(dout))
+
+    def im2col(self, x: Array, size: int, pad: int) -> Work:
+        return partial(self.module.im2col, x, size, size, 1, pad)
+
+    def col2im(self, col: Array, shape: tuple[int, ...], size: int, pad: int) -> Work:
+        return partial(self.module.col2im, col, shape, size, size, 1, pad)
+
+    def net_step(self, description: Net, optimizer: str, params: Params, x: Array, t: Array) -> Work:
+        net = description.made_of(self.module, {key: param.copy() for key, param in params.items()})
+        update = getattr(self.module, optimizer)().update
+
+        def work() -> list[Array]:
+            grads = net.gradient(x, t)
+            update(net.params, grads)
+            return [*net.params.values(), *(grads[key] for key in grads if key.startswith("W"))]
 
         return work
 
@@ -233,19 +264,9 @@ class Torch(Engine):
         return partial(self.torch.matmul, self.torch.from_numpy(a), self.torch.from_numpy(b))
 
     def update(self, optimizer: str, param: Array, grad: Array) -> Work:
-        """The same steps, save that Adam adds its 1e-7 after the root is corrected for its start, and not before."""
-        optim = self.torch.optim
-        make = {
-            "SGD": partial(optim.SGD, lr=0.01),
-            "Momentum": partial(optim.SGD, lr=0.01, momentum=0.9),
-            "Nesterov": partial(optim.SGD, lr=0.01, momentum=0.9, nesterov=True),
-            "AdaGrad": partial(optim.Adagrad, lr=0.01, eps=1e-7),
-            "RMSprop": partial(optim.RMSprop, lr=0.01, alpha=0.99, eps=1e-7),
-            "Adam": partial(optim.Adam, lr=0.001, betas=(0.9, 0.999), eps=1e-7),
-        }[optimizer]
         tensor = self.torch.from_numpy(param.copy()).requires_grad_()
         tensor.grad = self.torch.from_numpy(grad)
-        step = make([tensor]).step
+        step = self.optimizer(optimizer, [tensor]).step
 
         def work() -> Any:
             step()
@@ -253,17 +274,112 @@ class Torch(Engine):
 
         return work
 
-    def training_step(self, params: Params, x: Array, t: Array) -> Work:
-        net, images, labels = self.net(params), self.torch.from_numpy(x), self.torch.from_numpy(t)
-        optimizer = self.torch.optim.SGD(net.parameters(), lr=RATE)
-        result = [p.detach().T if p.ndim == 2 else p.detach() for p in net.parameters()]
-        cross_entropy = self.torch.nn.functional.cross_entropy
+    def optimizer(self, name: str, parameters: Any) -> Any:
+        """The book's steps, save that Adam adds its eps after the root is corrected for its start, and not before.
+
+        With this eps, the first step is the book's.
+        """
+        optim = self.torch.optim
+        make = {
+            "SGD": partial(optim.SGD, lr=0.01),
+            "Momentum": partial(optim.SGD, lr=0.01, momentum=0.9),
+            "Nesterov": partial(optim.SGD, lr=0.01, momentum=0.9, nesterov=True),
+            "AdaGrad": partial(optim.Adagrad, lr=0.01, eps=1e-7),
+            "RMSprop": partial(optim.RMSprop, lr=0.01, alpha=0.99, eps=1e-7),
+            "Adam": partial(optim.Adam, lr=0.001, betas=(0.9, 0.999), eps=1e-7 / (1 - 0.999) ** 0.5),
+        }[name]
+        return make(parameters)
+
+    def batch_normalization(self, x: Array, gamma: Array, beta: Array, dout: Array) -> Work:
+        layer = self.torch.nn.BatchNorm1d(len(gamma), eps=1e-6)
+        return self.forward_and_backward(layer, (gamma, beta), x, dout)
+
+    def convolution(self, x: Array, W: Array, b: Array, dout: Array) -> Work:
+        filters, channels, *window = W.shape
+        return self.forward_and_backward(self.torch.nn.Conv2d(channels, filters, window), (W, b), x, dout)
+
+    def pooling(self, x: Array, dout: Array) -> Work:
+        return self.forward_and_backward(self.torch.nn.MaxPool2d(2), (), x, dout)
+
+    def forward_and_backward(self, layer: Any, params: Sequence[Array], x: Array, dout: Array) -> Work:
+        self.give(layer, params)
+        images, gradient = self.torch.from_numpy(x.copy()).requires_grad_(), self.torch.from_numpy(dout)
+        learned = [images, *layer.parameters()]
 
         def work() -> list[Any]:
+            for tensor in learned:
+                tensor.grad = None
+            out = layer(images)
+            out.backward(gradient)
+            return [out.detach(), *(tensor.grad for tensor in learned)]
+
+        return work
+
+    def give(self, module: Any, params: Sequence[Array]) -> None:
+        """Copies of these parameters to a module, and their dtype to all that it has."""
+        for parameter, param in zip(module.parameters(), params, strict=True):
+            parameter.data = self.torch.from_numpy(param.copy())
+        if params:
+            module.to(parameter.dtype)
+
+    def col2im(self, col: Array, shape: tuple[int, ...], size: int, pad: int) -> Work:
+        """Of windows that lie as PyTorch has them; its unfold gives such, and so nothing that im2col's can be held to."""
+        windows = self.torch.from_numpy(col.reshape(shape[0], -1, col.shape[1]).transpose(0, 2, 1).copy())
+        return partial(self.torch.nn.functional.fold, windows, shape[2:], size, padding=pad)
+
+    def net_step(self, description: Net, optimizer: str, params: Params, x: Array, t: Array) -> Work:
+        net = self.sequential(description)
+        self.give(net, [param.T if param.ndim == 2 else param for param in params.values()])
+        step = self.step(net, self.optimizer(optimizer, net.parameters()), x, t)
+        weights = [p for p in net.parameters() if p.ndim > 1]
+        result = [self.as_book(p.detach()) for p in net.parameters()]
+
+        def work() -> list[Any]:
+            step()
+            return [*result, *(self.as_book(W.grad) for W in weights)]
+
+        return work
+
+    def sequential(self, description: Net) -> Any:
+        nn, modules = self.torch.nn, []
+        make: dict[str, Callable[..., Any]] = {
+            "Affine": nn.Linear,
+            "Convolution": lambda filters, channels, h, w, stride, pad: nn.Conv2d(channels, filters, (h, w), stride, pad),
+            "BatchNormalization": partial(nn.BatchNorm1d, eps=1e-6),
+            "Relu": nn.ReLU,
+            "Pooling": lambda h, w: nn.MaxPool2d((h, w)),
+            "Dropout": nn.Dropout,
+        }
+        for i, (kind, shape, arguments) in enumerate(description.layers):
+            if kind == "Affine" and description.layers[i - 1].kind == "Pooling":
+                modules.append(nn.Flatten())
+            modules.append(make[kind](*shape, *arguments))
+        return nn.Sequential(*modules)
+
+    def as_book(self, tensor: Any) -> Any:
+        """A weight of the book's shape, (inputs, outputs) where PyTorch has (outputs, inputs)."""
+        return tensor.T if tensor.ndim == 2 else tensor
+
+    def training_step(self, params: Params, x: Array, t: Array) -> Work:
+        net = self.net(params)
+        step = self.step(net, self.torch.optim.SGD(net.parameters(), lr=RATE), x, t)
+        result = [self.as_book(p.detach()) for p in net.parameters()]
+
+        def work() -> list[Any]:
+            step()
+            return result
+
+        return work
+
+    def step(self, net: Any, optimizer: Any, x: Array, t: Array) -> Work:
+        """A gradient of a net, and an update."""
+        images, labels = self.torch.from_numpy(x), self.torch.from_numpy(t)
+        cross_entropy = self.torch.nn.functional.cross_entropy
+
+        def work() -> None:
             optimizer.zero_grad()
             cross_entropy(net(images), labels).backward()
             optimizer.step()
-            return result
 
         return work
 
@@ -281,8 +397,7 @@ class Torch(Engine):
         inputs, hidden = params["W1"].shape
         nn = self.torch.nn
         net = nn.Sequential(nn.Linear(inputs, hidden), nn.Sigmoid(), nn.Linear(hidden, params["b2"].size))
-        for parameter, key in zip(net.parameters(), ("W1", "b1", "W2", "b2"), strict=True):
-            parameter.data = self.torch.from_numpy(params[key].T.copy())
+        self.give(net, [params[key].T for key in ("W1", "b1", "W2", "b2")])
         return net
 
 
