@@ -369,7 +369,8 @@ def affine(x: ArrayLike, W: ArrayLike, b: ArrayLike) -> Array:
 def affine_backward(dout: ArrayLike, x: ArrayLike, W: ArrayLike) -> tuple[Array, Array, Array]:
     dout, x, W, dtype = _affine_operands(dout, x, W)
     dx = empty(x.shape, x.dtype)
-    return finish(dx, dtype), *_affine_gradients(id(dx), dout, x, W, dtype)
+    dW, db = _affine_gradients(id(dx), dout, x, W, dtype)
+    return finish(dx, dtype), dW, db
 
 
 def _affine_parameters_backward(dout: ArrayLike, x: ArrayLike, W: ArrayLike) -> tuple[Array, Array]:
