@@ -15,7 +15,7 @@ from arrays import DTYPES
 import zerodl_c
 from zerodl_c import bench, cli
 from zerodl_c._bridge import ffi, lib
-from zerodl_c.bench import cases, engines, machine, timing
+from zerodl_c.bench import cases, engines, machine, nets, report, timing
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 
@@ -28,7 +28,8 @@ AGREE = """
 import numpy as np
 from zerodl_c.bench import cases, engines
 players = [engines.ENGINES["{name}"](), engines.NumPy()]
-small = [case for case in cases.chosen_cases() if case.flops < 2e8 and case.elements <= 1e6]
+known = [case for case in cases.chosen_cases() if hasattr(players[0], case.kind)]
+small = [case for case in known if case.group != "matmul" or case.flops < 2e8]
 with engines.equal_threads([engines.C(), *players], 1):
     works = [cases.works_of(case, np.dtype(dtype), players) for dtype in ("f", "d") for case in small]
 print(sum("{name}" in work for work in works))
@@ -206,7 +207,7 @@ class TestErrors:
         ("arguments", "message"),
         [
             (["--engines", "cuda"], "argument --engines: invalid choice: 'cuda'"),
-            (["--only", "convolution"], "no case has 'convolution' in its name; among them are: sigmoid, "),
+            (["--only", "attention"], "no case has 'attention' in its name; among them are: sigmoid, "),
             (["--threads", "0"], "argument --threads: must be an integer from 1 "),
             (["--rounds", "0"], "argument --rounds: must be an integer from 1 "),
             (["--dtype", "float16"], "argument --dtype: invalid choice: 'float16'"),
@@ -278,6 +279,32 @@ class TestEngines:
     def test_names_are_unique(self):
         names = [case.name for case in cases.chosen_cases()]
         assert len(names) == len(set(names))
+        assert all(len(name) <= report.CASE_WIDTH for name in names)
+        assert all(any(family in name for family in cases._FAMILIES) for name in names)
+        assert all(any(family in name for name in names) for family in cases._FAMILIES)
+
+    def test_float32_stays_float32(self):
+        """In C: results of the others are held to these, dtypes included."""
+        for case in cases.chosen_cases():
+            if case.group != "matmul":
+                work = engines.C().work(case.kind, case.inputs(np.dtype(np.float32)))
+                assert {x.dtype for x in cases._arrays(work())} == {np.dtype(np.float32)}, case.name
+
+    def test_a_step_is_more_than_engines_may_differ_by(self):
+        for case in cases.chosen_cases(" step of "):
+            inputs = case.inputs(np.dtype(np.float64))
+            [params] = [list(x.values()) for x in inputs if isinstance(x, dict)]
+            after = cases._arrays(engines.C().work(case.kind, inputs)())[: len(params)]
+            assert [x.shape for x in after] == [x.shape for x in params]
+            assert not cases._agree(after, params), case.name
+
+    @pytest.mark.parametrize("name", ["MultiLayerNetExtend", "DeepConvNet"])
+    def test_dropout_drops_when_it_is_timed_and_not_when_results_are_compared(self, name):
+        [case], players, dtype = cases.chosen_cases(name), [engines.C(), engines.NumPy()], np.dtype(np.float32)
+        timed = [cases.works_of(case, dtype, players)["c"] for _ in range(2)]
+        assert not cases._agree(*(cases._arrays(work()) for work in timed))
+        compared = [engines.C().work(case.kind, case.checked_inputs(dtype)) for _ in range(2)]
+        assert cases._agree(*(cases._arrays(work()) for work in compared))
 
     @pytest.mark.parametrize("flaw", ["dtype", "shape", "value", "nan", "number"])
     def test_agreement(self, flaw):
@@ -285,6 +312,50 @@ class TestEngines:
         flawed = {"dtype": x.astype("f"), "shape": x[None], "value": x + 0.01, "nan": x * np.nan, "number": None}[flaw]
         assert cases._agree([x, x], [x, x + 1e-5])
         assert not cases._agree([x] if flawed is None else [x, flawed], [x, x])
+
+
+class TestNets:
+    @pytest.mark.parametrize(
+        ("name", "flops"),
+        [
+            ("MultiLayerNet", 200 * (2 * 784 * 100 + 3 * (3 * 100 * 100 + 100 * 10))),
+            ("MultiLayerNetExtend", 200 * (2 * 784 * 100 + 3 * (3 * 100 * 100 + 100 * 10))),
+            ("SimpleConvNet", 200 * (2 * 24 * 24 * 30 * 25 + 3 * (4320 * 100 + 100 * 10))),
+            (
+                "DeepConvNet",
+                200 * 9 * (28 * 28 * (2 * 16 + 3 * 16 * 16) + 3 * 32 * (14 * 14 * 16 + 16 * 16 * 32))
+                + 200 * 3 * (9 * 64 * 8 * 8 * (32 + 64) + 1024 * 50 + 50 * 10),
+            ),
+        ],
+    )
+    def test_flops_of_the_products(self, name, flops):
+        [net] = [net for net in nets.NETS if net.name == name]
+        assert net.flops(100) == flops
+
+    @pytest.mark.parametrize("net", nets.NETS, ids=lambda net: net.name)
+    @pytest.mark.parametrize("engine", [engines.C, engines.NumPy])
+    def test_learns_the_parameters_that_it_is_given(self, engine, net):
+        """The gradient is of these parameters' dtype and shapes, and it follows when they change in place."""
+        rng = np.random.default_rng(0)
+        params = {key: param.astype(np.float32) for key, param in net.params(rng).items()}
+        x, t = rng.normal(size=(2, *net.input_shape)).astype(np.float32), np.array([0, 9])
+        made = net.made_of(engine.module, params)
+        grads = made.gradient(x, t)
+        assert made.params is params
+        assert {key: (grad.dtype, grad.shape) for key, grad in grads.items()} == {
+            key: (param.dtype, param.shape) for key, param in params.items()
+        }
+        for param in params.values():
+            param[...] = 0
+        assert not made.gradient(x, t)["W1"].any()
+
+    @pytest.mark.parametrize("engine", [engines.C, engines.NumPy])
+    def test_gradient_of_a_conv_net_is_that_of_its_loss(self, engine):
+        layers = (*nets._convolution(2, 1, 3, 1), nets.POOLING, nets._affine(2 * 3 * 3, 3))
+        net = nets.Net("small", (1, 6, 6), layers)
+        rng = np.random.default_rng(0)
+        made = net.made_of(engine.module, net.params(rng))
+        assert zerodl_c.gradient_check(made, rng.normal(size=(4, 1, 6, 6)), np.array([0, 1, 2, 0]))
 
 
 class TestPeak:

@@ -22,9 +22,9 @@ __all__ = ["ENGINES", "BenchError", "Record", "Result", "compare", "losses", "re
 
 HOW_TO_READ = """\
 Each time is the least mean of 10 ms of calls; the engines take turns, with equal threads. A ratio is an engine's time
-over C's: above 1, C is faster. C's share is of what this machine can do: for matrix products and nets, of the peak
-flops above, which multiply_adds in registers reach; for the others, of the speed of relu(x, out=y), a plain pass that
-reads and writes as many elements."""
+over C's: above 1, C is faster. C's share is of what this machine can do: for matrix products, convolutions and nets,
+of the peak flops above, which multiply_adds in registers reach; for the others, of the speed of relu(x, out=y), a
+plain pass that reads and writes as many elements."""
 
 
 def run(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .engines import Array, BenchError, Engine, Work
-from .nets import DEEP_CONV_NET, MULTI_LAYER_NET, MULTI_LAYER_NET_EXTEND, SIMPLE_CONV_NET, Net
+from .nets import NETS, Net
 
 SQUARES = (16, 32, 64, 100, 128, 200, 256, 512, 1024, 2048)
 # (m, k, n), and which operand is a transposed view: x.T @ dout for the weights, dout @ W.T for the inputs
@@ -35,14 +35,14 @@ PRODUCTS = (
     *((n, n, n, "") for n in SQUARES),
 )
 NET = (784, 50, 10)
-# (name, arrays that an update reads, and arrays that it writes)
+# (name, arrays that an update reads, arrays that it writes, and the learning rate of a net, which must not run wild)
 OPTIMIZERS = (
-    ("SGD", 2, 1),
-    ("Momentum", 3, 2),
-    ("Nesterov", 3, 2),
-    ("AdaGrad", 3, 2),
-    ("RMSprop", 3, 2),
-    ("Adam", 4, 3),
+    ("SGD", 2, 1, 0.01),
+    ("Momentum", 3, 2, 0.01),
+    ("Nesterov", 3, 2, 0.01),
+    ("AdaGrad", 3, 2, 0.001),
+    ("RMSprop", 3, 2, 0.001),
+    ("Adam", 4, 3, 0.001),
 )
 
 # (shape, height and width of a window, pad): with one channel, and with many
@@ -62,7 +62,7 @@ class Case:
     flops: int = 0
     elements: int = 0
     passes: float = 1  # over these elements: each is read once and written once
-    check: Make | None = None  # inputs that leave nothing to chance, where those of make do
+    check: Make | None = None  # like make, of inputs that leave nothing to chance
 
     def inputs(self, dtype: np.dtype[Any]) -> tuple[Any, ...]:
         """The inputs, of this dtype where they are floats: the same in each run."""
@@ -121,7 +121,7 @@ def _cases() -> Iterator[Case]:
         yield _loss(*shape)
     for m, k, n, view in PRODUCTS:
         yield _product("matmul", m, k, n, view)
-    for optimizer, read, written in OPTIMIZERS:
+    for optimizer, read, written, _ in OPTIMIZERS:
         yield _update(optimizer, (read + written) / 2, 1_000_000)
     for shape in ((100, 100), (1000, 1000)):
         yield _batch_normalization(*shape)
@@ -132,10 +132,9 @@ def _cases() -> Iterator[Case]:
         yield _col2im(images, size, pad)
     yield _training_step(100)
     yield _predict(1)
-    for optimizer, _, _ in OPTIMIZERS:
-        yield _net_step(MULTI_LAYER_NET, 100, optimizer, f", {optimizer}")
-    for net in (MULTI_LAYER_NET_EXTEND, SIMPLE_CONV_NET, DEEP_CONV_NET):
-        yield _net_step(net, 100, "SGD")
+    for net in NETS:
+        for optimizer, _, _, lr in OPTIMIZERS if net.name == "MultiLayerNet" else OPTIMIZERS[:1]:
+            yield _net_step(net, 100, optimizer, lr)
 
 
 def _rows(group: str, kind: str, *shape: int) -> Case:
@@ -227,13 +226,14 @@ def _columns(images: tuple[int, ...], size: int, pad: int) -> tuple[int, int]:
     return batch * (height + 2 * pad - size + 1) * (width + 2 * pad - size + 1), channels * size**2
 
 
-def _net_step(net: Net, batch: int, optimizer: str, note: str = "") -> Case:
+def _net_step(net: Net, batch: int, optimizer: str, lr: float) -> Case:
     def make(rng: np.random.Generator, net: Net = net) -> tuple[Any, ...]:
         x, t = rng.normal(size=(batch, *net.input_shape)), rng.integers(0, net.outputs, batch)
-        return net, optimizer, net.params(rng), x, t
+        return net, optimizer, lr, net.params(rng), x, t
 
     check = partial(make, net=net.without_chance())
-    return Case("net", f"{net.name} step of {batch}{note}", "net_step", make, flops=net.flops(batch), check=check)
+    name = f"{net.name} step of {batch}, {optimizer}"
+    return Case("net", name, "net_step", make, flops=net.flops(batch), check=check)
 
 
 def _training_step(batch: int) -> Case:

@@ -17,15 +17,13 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 import zerodl_c
 from zerodl_c import reference
 
-from .nets import Net
+from .nets import Array, Net
 
-Array = NDArray[Any]
 Params = Mapping[str, Array]
 Work = Callable[[], Any]
 
@@ -114,14 +112,18 @@ class C(Engine):
     def col2im(self, col: Array, shape: tuple[int, ...], size: int, pad: int) -> Work:
         return partial(self.module.col2im, col, shape, size, size, 1, pad)
 
-    def net_step(self, description: Net, optimizer: str, params: Params, x: Array, t: Array) -> Work:
-        net = description.made_of(self.module, {key: param.copy() for key, param in params.items()})
-        update = getattr(self.module, optimizer)().update
+    def net_step(self, plan: Net, optimizer: str, lr: float, params: Params, x: Array, t: Array) -> Work:
+        """The result is the parameters, and the gradients that may be small beside them.
+
+        A bias before a batch normalization has none, save for rounding: those of biases are left out.
+        """
+        net = plan.made_of(self.module, {key: param.copy() for key, param in params.items()})
+        update = getattr(self.module, optimizer)(lr).update
 
         def work() -> list[Array]:
             grads = net.gradient(x, t)
             update(net.params, grads)
-            return [*net.params.values(), *(grads[key] for key in grads if key.startswith("W"))]
+            return [*net.params.values(), *(grads[key] for key in net.params if key.startswith(("W", "gamma")))]
 
         return work
 
@@ -266,7 +268,7 @@ class Torch(Engine):
     def update(self, optimizer: str, param: Array, grad: Array) -> Work:
         tensor = self.torch.from_numpy(param.copy()).requires_grad_()
         tensor.grad = self.torch.from_numpy(grad)
-        step = self.optimizer(optimizer, [tensor]).step
+        step = self.optimizer(optimizer)([tensor]).step
 
         def work() -> Any:
             step()
@@ -274,13 +276,13 @@ class Torch(Engine):
 
         return work
 
-    def optimizer(self, name: str, parameters: Any) -> Any:
-        """The book's steps, save that Adam adds its eps after the root is corrected for its start, and not before.
+    def optimizer(self, name: str) -> Callable[..., Any]:
+        """The book's, save that Adam adds its eps after the root is corrected for its start, and not before.
 
-        With this eps, the first step is the book's.
+        With this eps its first step is the book's.
         """
         optim = self.torch.optim
-        make = {
+        return {
             "SGD": partial(optim.SGD, lr=0.01),
             "Momentum": partial(optim.SGD, lr=0.01, momentum=0.9),
             "Nesterov": partial(optim.SGD, lr=0.01, momentum=0.9, nesterov=True),
@@ -288,21 +290,20 @@ class Torch(Engine):
             "RMSprop": partial(optim.RMSprop, lr=0.01, alpha=0.99, eps=1e-7),
             "Adam": partial(optim.Adam, lr=0.001, betas=(0.9, 0.999), eps=1e-7 / (1 - 0.999) ** 0.5),
         }[name]
-        return make(parameters)
 
     def batch_normalization(self, x: Array, gamma: Array, beta: Array, dout: Array) -> Work:
         layer = self.torch.nn.BatchNorm1d(len(gamma), eps=1e-6)
-        return self.forward_and_backward(layer, (gamma, beta), x, dout)
+        return self.forward_and_backward(self.given(layer, (gamma, beta)), x, dout)
 
     def convolution(self, x: Array, W: Array, b: Array, dout: Array) -> Work:
         filters, channels, *window = W.shape
-        return self.forward_and_backward(self.torch.nn.Conv2d(channels, filters, window), (W, b), x, dout)
+        layer = self.torch.nn.Conv2d(channels, filters, window)
+        return self.forward_and_backward(self.given(layer, (W, b)), x, dout)
 
     def pooling(self, x: Array, dout: Array) -> Work:
-        return self.forward_and_backward(self.torch.nn.MaxPool2d(2), (), x, dout)
+        return self.forward_and_backward(self.torch.nn.MaxPool2d(2), x, dout)
 
-    def forward_and_backward(self, layer: Any, params: Sequence[Array], x: Array, dout: Array) -> Work:
-        self.give(layer, params)
+    def forward_and_backward(self, layer: Any, x: Array, dout: Array) -> Work:
         images, gradient = self.torch.from_numpy(x.copy()).requires_grad_(), self.torch.from_numpy(dout)
         learned = [images, *layer.parameters()]
 
@@ -315,55 +316,44 @@ class Torch(Engine):
 
         return work
 
-    def give(self, module: Any, params: Sequence[Array]) -> None:
-        """Copies of these parameters to a module, and their dtype to all that it has."""
-        for parameter, param in zip(module.parameters(), params, strict=True):
-            parameter.data = self.torch.from_numpy(param.copy())
-        if params:
-            module.to(parameter.dtype)
-
     def col2im(self, col: Array, shape: tuple[int, ...], size: int, pad: int) -> Work:
-        """Of windows that lie as PyTorch has them; its unfold gives such, and so nothing that im2col's can be held to."""
+        """PyTorch's windows are the book's, transposed: so col is, beforehand, and unfold cannot be held to im2col."""
         windows = self.torch.from_numpy(col.reshape(shape[0], -1, col.shape[1]).transpose(0, 2, 1).copy())
         return partial(self.torch.nn.functional.fold, windows, shape[2:], size, padding=pad)
 
-    def net_step(self, description: Net, optimizer: str, params: Params, x: Array, t: Array) -> Work:
-        net = self.sequential(description)
-        self.give(net, [param.T if param.ndim == 2 else param for param in params.values()])
-        step = self.step(net, self.optimizer(optimizer, net.parameters()), x, t)
-        weights = [p for p in net.parameters() if p.ndim > 1]
-        result = [self.as_book(p.detach()) for p in net.parameters()]
+    def net_step(self, plan: Net, optimizer: str, lr: float, params: Params, x: Array, t: Array) -> Work:
+        net = self.given(self.planned(plan), list(params.values()))
+        step = self.step(net, self.optimizer(optimizer)(net.parameters(), lr=lr), x, t)
+        weights = [p for key, p in zip(params, net.parameters(), strict=True) if key.startswith(("W", "gamma"))]
+        result = self.of_the_book(net)
 
         def work() -> list[Any]:
             step()
-            return [*result, *(self.as_book(W.grad) for W in weights)]
+            return [*result, *(W.grad.T if W.ndim == 2 else W.grad for W in weights)]
 
         return work
 
-    def sequential(self, description: Net) -> Any:
-        nn, modules = self.torch.nn, []
+    def planned(self, plan: Net) -> Any:
+        nn = self.torch.nn
         make: dict[str, Callable[..., Any]] = {
             "Affine": nn.Linear,
-            "Convolution": lambda filters, channels, h, w, stride, pad: nn.Conv2d(channels, filters, (h, w), stride, pad),
+            "Convolution": lambda filters, channels, h, w, *rest: nn.Conv2d(channels, filters, (h, w), *rest),
             "BatchNormalization": partial(nn.BatchNorm1d, eps=1e-6),
             "Relu": nn.ReLU,
             "Pooling": lambda h, w: nn.MaxPool2d((h, w)),
             "Dropout": nn.Dropout,
         }
-        for i, (kind, shape, arguments) in enumerate(description.layers):
-            if kind == "Affine" and description.layers[i - 1].kind == "Pooling":
+        modules: list[Any] = []
+        for kind, shape, arguments in plan.layers:
+            if kind == "Affine" and modules and isinstance(modules[-1], nn.MaxPool2d):
                 modules.append(nn.Flatten())
             modules.append(make[kind](*shape, *arguments))
         return nn.Sequential(*modules)
 
-    def as_book(self, tensor: Any) -> Any:
-        """A weight of the book's shape, (inputs, outputs) where PyTorch has (outputs, inputs)."""
-        return tensor.T if tensor.ndim == 2 else tensor
-
     def training_step(self, params: Params, x: Array, t: Array) -> Work:
         net = self.net(params)
         step = self.step(net, self.torch.optim.SGD(net.parameters(), lr=RATE), x, t)
-        result = [self.as_book(p.detach()) for p in net.parameters()]
+        result = self.of_the_book(net)
 
         def work() -> list[Any]:
             step()
@@ -397,8 +387,18 @@ class Torch(Engine):
         inputs, hidden = params["W1"].shape
         nn = self.torch.nn
         net = nn.Sequential(nn.Linear(inputs, hidden), nn.Sigmoid(), nn.Linear(hidden, params["b2"].size))
-        self.give(net, [params[key].T for key in ("W1", "b1", "W2", "b2")])
-        return net
+        return self.given(net, [params[key] for key in ("W1", "b1", "W2", "b2")])
+
+    def given(self, module: Any, params: Sequence[Array]) -> Any:
+        """The module with copies of the book's parameters, and with their dtype."""
+        tensors = [self.torch.from_numpy((param.T if param.ndim == 2 else param).copy()) for param in params]
+        for parameter, tensor in zip(module.parameters(), tensors, strict=True):
+            parameter.data = tensor
+        return module.to(tensors[0].dtype)
+
+    def of_the_book(self, module: Any) -> list[Any]:
+        """Views of its parameters, matrices as the book has them: (inputs, outputs)."""
+        return [p.detach().T if p.ndim == 2 else p.detach() for p in module.parameters()]
 
 
 class ONNXRuntime(Engine):

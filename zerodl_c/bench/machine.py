@@ -49,9 +49,10 @@ def _processor() -> str:
 class Peaks:
     """The most that this machine does with the threads in use: measured once for each dtype, size and thread count.
 
-    A case's share is what it reaches of that. Of a matrix product or a net: its flops per second, of those that
-    multiply_adds in registers reach. Of other functions: the time that a plain pass takes, `relu(x, out=y)`, which
-    reads and writes as many elements, of the case's; the elements are in the cache in which the case has them.
+    A case's share is what it reaches of that. Of a matrix product, a convolution or a net: its flops per second, of
+    those that multiply_adds in registers reach. Of other functions: the time that a plain pass takes,
+    `relu(x, out=y)`, which reads and writes as many elements, of the case's; the elements are in the cache in which
+    the case has them.
     """
 
     def __init__(self, rounds: int) -> None:

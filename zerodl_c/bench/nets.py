@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -129,46 +130,41 @@ class ConvNet:
 
 
 def _convolution(filters: int, channels: int, size: int, pad: int) -> tuple[Layer, Layer]:
-    return Layer("Convolution", (filters, channels, size, size), (1, pad)), Layer("Relu")
+    return Layer("Convolution", (filters, channels, size, size), (1, pad)), RELU
 
 
+def _affine(inputs: int, outputs: int) -> Layer:
+    return Layer("Affine", (inputs, outputs))
+
+
+def _fully_connected(name: str, sizes: Sequence[int], *after: Layer) -> Net:
+    """Affine layers of these sizes, each but the last followed by those of `after`."""
+    *hidden, last = (_affine(*shape) for shape in pairwise(sizes))
+    layers = (layer for affine in hidden for layer in (affine, *after))
+    return Net(name, (sizes[0],), (*layers, last))
+
+
+RELU = Layer("Relu")
 POOLING = Layer("Pooling", (), (2, 2))
 DROPOUT = Layer("Dropout", (), (0.5,))
-RELU = Layer("Relu")
+SIZES = (784, 100, 100, 100, 100, 10)
 
-
-def _affine(*shape: int) -> Layer:
-    return Layer("Affine", shape)
-
-
-SIMPLE_CONV_NET = Net(  # chapter 7
-    "SimpleConvNet",
-    (1, 28, 28),
-    (*_convolution(30, 1, 5, 0), POOLING, _affine(4320, 100), RELU, _affine(100, 10)),
-)
-DEEP_CONV_NET = Net(  # chapter 8
-    "DeepConvNet",
-    (1, 28, 28),
-    (
-        *(*_convolution(16, 1, 3, 1), *_convolution(16, 16, 3, 1), POOLING),
-        *(*_convolution(32, 16, 3, 1), *_convolution(32, 32, 3, 2), POOLING),
-        *(*_convolution(64, 32, 3, 1), *_convolution(64, 64, 3, 1), POOLING),
-        *(_affine(1024, 50), RELU, DROPOUT, _affine(50, 10), DROPOUT),
+NETS = (
+    _fully_connected("MultiLayerNet", SIZES, RELU),
+    _fully_connected("MultiLayerNetExtend", SIZES, Layer("BatchNormalization", (100,)), RELU, DROPOUT),
+    Net(  # of chapter 7
+        "SimpleConvNet",
+        (1, 28, 28),
+        (*_convolution(30, 1, 5, 0), POOLING, _affine(4320, 100), RELU, _affine(100, 10)),
     ),
-)
-_SIZES = ((784, 100), (100, 100), (100, 100), (100, 100))
-MULTI_LAYER_NET = Net(
-    "MultiLayerNet", (784,), (*(layer for shape in _SIZES for layer in (_affine(*shape), RELU)), _affine(100, 10))
-)
-MULTI_LAYER_NET_EXTEND = Net(
-    "MultiLayerNetExtend",
-    (784,),
-    (
-        *(
-            layer
-            for shape in _SIZES
-            for layer in (_affine(*shape), Layer("BatchNormalization", shape[1:]), RELU, DROPOUT)
+    Net(  # of chapter 8
+        "DeepConvNet",
+        (1, 28, 28),
+        (
+            *(*_convolution(16, 1, 3, 1), *_convolution(16, 16, 3, 1), POOLING),
+            *(*_convolution(32, 16, 3, 1), *_convolution(32, 32, 3, 2), POOLING),
+            *(*_convolution(64, 32, 3, 1), *_convolution(64, 64, 3, 1), POOLING),
+            *(_affine(1024, 50), RELU, DROPOUT, _affine(50, 10), DROPOUT),
         ),
-        _affine(100, 10),
     ),
 )
