@@ -1,6 +1,7 @@
 /* Convolution and pooling of images [batch, channels, height, width]. A convolution is a product of matrices: the
    weights [filters, K], K = channels filter_h filter_w, times what each of them sees at the places of the output, K rows
-   of one image's [out_h, out_w]. These rows are made a piece at a time, small enough for the cache, and never kept. */
+   of one image's [out_h, out_w]. With stride 1 these rows are read from the image itself, with zeros around it. Else they
+   are made a piece at a time, small enough for the cache, and never kept. */
 
 typedef struct zdl_windows windows;
 
@@ -63,10 +64,16 @@ struct convolution {
     ptrdiff_t filters;
     real *out, *dx; /* dx may be NULL */
     const real *x, *dout;
-    real *weight; /* [filters, K + 1]: the weights and the bias, or [GROUPS, filters, K + 1]: their gradients */
-    const real *weight_of_dx; /* [filters, K] */
+    const real *weight, *bias; /* [filters, K], [filters] */
+    real *sums;                /* [GROUPS, filters, K + 1]: the gradients of the weights, then those of the biases */
+    const struct filters *bank, *bank_of_dx; /* NULL where the images cannot be wide */
     int failed;
 };
+
+static ptrdiff_t pixels_of(const windows *w) { return w->channels * w->height * w->width; }
+static ptrdiff_t places_of(const windows *w) { return out_height(w) * out_width(w); }
+
+/* ---- Any stride: what the weights see is gathered ---- */
 
 /* Rows of the output whose [K + 1, rows, out_w] is a piece for the cache. */
 static ptrdiff_t rows_of_piece(const windows *w)
@@ -75,95 +82,311 @@ static ptrdiff_t rows_of_piece(const windows *w)
     return between(1, 16384 / row, out_height(w));
 }
 
-/* What the weights see, and below it the ones that the bias sees. */
-static void gather_piece(real *seen, const real *image, const windows *w, ptrdiff_t top, ptrdiff_t rows)
+static bool convolve_piece(const struct convolution *t, real *seen, ptrdiff_t image, ptrdiff_t top, ptrdiff_t rows)
 {
-    each_row(gather, seen, (real *)image, w, top, rows);
-    ptrdiff_t places = rows * out_width(w);
-    for (ptrdiff_t p = 0; p < places; p++)
-        seen[weights_of(w) * places + p] = 1;
+    const windows *w = t->w;
+    ptrdiff_t k = weights_of(w), row = out_width(w), out = places_of(w), places = rows * row;
+    real *result = t->out + image * t->filters * out + top * row;
+    each_row(gather, seen, (real *)t->x + image * pixels_of(w), w, top, rows);
+    product sums = {result, out, {t->weight, k, 1}, {seen, places, 1}, t->filters, k, places, NULL, ZDL_IDENTITY};
+    if (!kernels()->matmul(&sums))
+        return false;
+    for (ptrdiff_t f = 0; f < t->filters; f++)
+        for (ptrdiff_t p = 0; p < places; p++)
+            result[f * out + p] += t->bias[f];
+    return true;
 }
+
+/* The gradients that come from a piece of one image's output are added to those of its group: what the weights see, and
+   below it the ones that the bias sees, times dout. */
+static bool differentiate_weights(const struct convolution *t, real *gradients, real *sums, real *seen, ptrdiff_t image,
+                                  ptrdiff_t top, ptrdiff_t rows)
+{
+    const windows *w = t->w;
+    ptrdiff_t k = weights_of(w), n = t->filters, places = rows * out_width(w);
+    const real *dout = t->dout + image * n * places_of(w) + top * out_width(w);
+    each_row(gather, seen, (real *)t->x + image * pixels_of(w), w, top, rows);
+    for (ptrdiff_t p = 0; p < places; p++)
+        seen[k * places + p] = 1;
+    product of_weights = {sums, n, {seen, places, 1}, {dout, 1, places_of(w)}, k + 1, places, n, NULL, ZDL_IDENTITY};
+    if (!kernels()->matmul(&of_weights))
+        return false;
+    for (ptrdiff_t f = 0; f < n; f++) {
+        for (ptrdiff_t i = 0; i < k; i++)
+            gradients[f * k + i] += sums[i * n + f];
+        gradients[n * k + f] += sums[k * n + f];
+    }
+    return true;
+}
+
+/* The gradient of what the weights see is added to the image's. */
+static bool differentiate_pixels(const struct convolution *t, real *seen, ptrdiff_t image, ptrdiff_t top, ptrdiff_t rows)
+{
+    const windows *w = t->w;
+    ptrdiff_t k = weights_of(w), places = rows * out_width(w), out = places_of(w);
+    matrix dout = {t->dout + image * t->filters * out + top * out_width(w), out, 1};
+    product of_seen = {seen, places, {t->weight, 1, k}, dout, k, t->filters, places, NULL, ZDL_IDENTITY};
+    if (!kernels()->matmul(&of_seen))
+        return false;
+    each_row(scatter, seen, t->dx + image * pixels_of(w), w, top, rows);
+    return true;
+}
+
+static bool convolve_gathered(const struct convolution *t, ptrdiff_t begin, ptrdiff_t end)
+{
+    const windows *w = t->w;
+    ptrdiff_t step = rows_of_piece(w), out_h = out_height(w);
+    real *seen = malloc((size_t)(weights_of(w) * step * out_width(w)) * sizeof(real));
+    bool done = seen != NULL;
+    for (ptrdiff_t image = begin; image < end; image++)
+        for (ptrdiff_t top = 0; done && top < out_h; top += step)
+            done = convolve_piece(t, seen, image, top, between(0, out_h - top, step));
+    free(seen);
+    return done;
+}
+
+/* Of images begin to end: those of the weights are added to `gradients`, if it is not NULL, those of x are set if `pixels`. */
+static bool differentiate_gathered(const struct convolution *t, real *gradients, bool pixels, ptrdiff_t begin,
+                                   ptrdiff_t end)
+{
+    const windows *w = t->w;
+    ptrdiff_t k = weights_of(w) + 1, step = rows_of_piece(w), out_h = out_height(w), size = pixels_of(w);
+    real *sums = malloc((size_t)(k * (t->filters + step * out_width(w))) * sizeof(real));
+    bool done = sums != NULL;
+    if (pixels)
+        memset(t->dx + begin * size, 0, (size_t)((end - begin) * size) * sizeof(real));
+    for (ptrdiff_t image = begin; image < end; image++)
+        for (ptrdiff_t top = 0; done && top < out_h; top += step) {
+            ptrdiff_t rows = between(0, out_h - top, step);
+            real *seen = sums + k * t->filters;
+            done = (!gradients || differentiate_weights(t, gradients, sums, seen, image, top, rows)) &&
+                   (!pixels || differentiate_pixels(t, seen, image, top, rows));
+        }
+    free(sums);
+    return done;
+}
+
+/* ---- Stride 1: a wide image needs no gathering ---- */
+
+/* A wide image has `left` zeros between two rows, and `top` rows of zeros between two channels, before the first and after
+   the last: so a window that leaves the image on one side finds the zeros of the next row or channel. */
+struct wide {
+    ptrdiff_t channels, height, width, top, left, row, plane;
+};
+
+enum { WIDEST = 16 }; /* lanes of a vector, which are read and written beyond a run */
+
+static struct wide wide_images(const windows *w)
+{
+    ptrdiff_t row = w->width + w->pad;
+    return (struct wide){w->channels, w->height, w->width, w->pad, w->pad, row, (w->height + w->pad) * row};
+}
+
+/* Of dout: its rows and planes are as long as those of the images, so that places are as far apart in both. */
+static struct wide wide_outputs(const windows *w, ptrdiff_t filters)
+{
+    struct wide image = wide_images(w);
+    ptrdiff_t top = w->filter_h - 1 - w->pad, left = w->filter_w - 1 - w->pad;
+    return (struct wide){filters, out_height(w), out_width(w), top, left, image.row, image.plane};
+}
+
+static bool can_be_wide(const windows *w) { return w->stride == 1 && w->pad < w->filter_h && w->pad < w->filter_w; }
+
+/* Room for so many wide images, and for what is read beyond the last; zeros. NULL if memory is lacking. */
+static real *allocate_wide(const struct wide *v, ptrdiff_t images)
+{
+    return calloc((size_t)(images * v->channels * v->plane + (v->top + 1) * v->row + WIDEST), sizeof(real));
+}
+
+static void widen(real *to, const real *image, const struct wide *v)
+{
+    to += v->top * v->row + v->left;
+    for (ptrdiff_t c = 0; c < v->channels; c++, to += v->plane, image += v->height * v->width)
+        kernels()->copy_rows(to, v->row, image, v->width, v->height, v->width);
+}
+
+/* Filters to convolve wide images with. */
+struct filters {
+    struct wide image;
+    ptrdiff_t filters, weights, out_h, out_w;
+    real *panels, *bias; /* [panels, weights, height of a panel], zeros where there is no filter, and [panels, height] */
+    ptrdiff_t at[];      /* where in an image a weight first looks: [weights] */
+};
+
+/* Weight i of filter f for channel c is weight[f * filter + c * channel + i * pixel]; bias may be NULL. */
+static struct filters *make_filters(const struct wide *image, const windows *w, ptrdiff_t out_h, ptrdiff_t out_w,
+                                    const real *weight, ptrdiff_t filters, ptrdiff_t filter, ptrdiff_t channel,
+                                    ptrdiff_t pixel, const real *bias)
+{
+    ptrdiff_t area = w->filter_h * w->filter_w, weights = image->channels * area;
+    ptrdiff_t height = kernels()->filters_of_panel, padded = (filters + height - 1) / height * height;
+    size_t offsets = sizeof(struct filters) + (size_t)weights * sizeof(ptrdiff_t);
+    struct filters *bank = malloc(offsets + (size_t)(padded * (weights + 1)) * sizeof(real));
+    if (!bank)
+        return NULL;
+    real *panel = (real *)((char *)bank + offsets);
+    *bank = (struct filters){*image, filters, weights, out_h, out_w, panel, panel + padded * weights};
+    for (ptrdiff_t k = 0; k < weights; k++)
+        bank->at[k] = k / area * image->plane + k % area / w->filter_w * image->row + k % w->filter_w;
+    for (ptrdiff_t top = 0; top < padded; top += height)
+        for (ptrdiff_t k = 0; k < weights; k++)
+            for (ptrdiff_t f = top; f < top + height; f++)
+                *panel++ = f < filters ? weight[f * filter + k / area * channel + k % area * pixel] : 0;
+    for (ptrdiff_t f = 0; f < padded; f++)
+        bank->bias[f] = bias && f < filters ? bias[f] : 0;
+    return bank;
+}
+
+/* Rows of the output that are computed at a time, by all filters. */
+static ptrdiff_t rows_of_block(const struct filters *bank) { return between(1, 1024 / bank->image.row, bank->out_h); }
+
+/* Room for what one panel makes of a block. */
+static real *allocate_block(const struct filters *bank)
+{
+    ptrdiff_t row = rows_of_block(bank) * bank->image.row + WIDEST;
+    return malloc((size_t)(kernels()->filters_of_panel * row) * sizeof(real));
+}
+
+static void convolve_wide(real *out, const real *image, const struct filters *bank, real *block)
+{
+    ptrdiff_t height = kernels()->filters_of_panel, row = bank->image.row, step = rows_of_block(bank);
+    ptrdiff_t block_row = step * row + WIDEST, plane = bank->out_h * bank->out_w;
+    for (ptrdiff_t top = 0; top < bank->out_h; top += step)
+        for (ptrdiff_t first = 0; first < bank->filters; first += height) {
+            ptrdiff_t rows = between(0, bank->out_h - top, step);
+            convolution_panel panel = {block, block_row, (rows - 1) * row + bank->out_w, image + top * row, bank->at,
+                                       bank->weights, bank->panels + first * bank->weights, bank->bias + first};
+            kernels()->convolve(&panel);
+            for (ptrdiff_t f = 0; f < height && first + f < bank->filters; f++)
+                kernels()->copy_rows(out + (first + f) * plane + top * bank->out_w, bank->out_w, block + f * block_row, row,
+                                     rows, bank->out_w);
+        }
+}
+
+static bool convolve_images_wide(const struct convolution *t, ptrdiff_t begin, ptrdiff_t end)
+{
+    const struct filters *bank = t->bank;
+    real *image = allocate_wide(&bank->image, 1), *block = allocate_block(bank);
+    bool done = image && block;
+    for (ptrdiff_t i = begin; done && i < end; i++) {
+        widen(image, t->x + i * pixels_of(t->w), &bank->image);
+        convolve_wide(t->out + i * t->filters * places_of(t->w), image, bank, block);
+    }
+    free(block);
+    free(image);
+    return done;
+}
+
+/* Images that are differentiated together: as many as the second cache holds. */
+static ptrdiff_t images_of_piece(ptrdiff_t numbers) { return between(1, (ptrdiff_t)(393216 / sizeof(real)) / numbers, 64); }
+
+/* The gradients that come from so many images, from `first` on; x and dout have room for them. */
+static void differentiate_wide(const struct convolution *t, real *gradients, real *x, real *dout, real *block,
+                               ptrdiff_t first, ptrdiff_t images)
+{
+    const windows *w = t->w;
+    const struct wide in = wide_images(w), out = wide_outputs(w, t->filters);
+    ptrdiff_t x_size = in.channels * in.plane, dout_size = out.channels * out.plane, k = weights_of(w);
+    for (ptrdiff_t i = 0; i < images; i++) {
+        const real *change = t->dout + (first + i) * t->filters * places_of(w);
+        widen(x + i * x_size, t->x + (first + i) * pixels_of(w), &in);
+        widen(dout + i * dout_size, change, &out);
+        for (ptrdiff_t f = 0; f < t->filters; f++)
+            gradients[t->filters * k + f] += (real)kernels()->total(change + f * places_of(w), places_of(w));
+        if (t->dx && t->bank_of_dx)
+            convolve_wide(t->dx + (first + i) * pixels_of(w), dout + i * dout_size, t->bank_of_dx, block);
+    }
+    convolution_sums sums = {gradients, dout + out.top * out.row + out.left, x, images, dout_size, x_size, out.plane,
+                             (out.height - 1) * out.row + out.width, t->filters, k, t->bank->at};
+    kernels()->convolve_backward(&sums);
+}
+
+static bool differentiate_images_wide(const struct convolution *t, real *gradients, ptrdiff_t begin, ptrdiff_t end)
+{
+    const struct wide in = wide_images(t->w), out = wide_outputs(t->w, t->filters);
+    ptrdiff_t step = images_of_piece(in.channels * in.plane + out.channels * out.plane);
+    real *x = allocate_wide(&in, step), *dout = allocate_wide(&out, step);
+    real *block = allocate_block(t->bank_of_dx ? t->bank_of_dx : t->bank);
+    bool done = x && dout && block;
+    for (ptrdiff_t first = begin; done && first < end; first += step)
+        differentiate_wide(t, gradients, x, dout, block, first, between(0, end - first, step));
+    free(block);
+    free(dout);
+    free(x);
+    return done && (!t->dx || t->bank_of_dx || differentiate_gathered(t, NULL, true, begin, end));
+}
+
+/* ---- Both ---- */
 
 static void convolve_images(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
     struct convolution *t = task;
-    const windows *w = t->w;
-    ptrdiff_t k = weights_of(w) + 1, out_h = out_height(w), out_w = out_width(w), step = rows_of_piece(w);
-    real *seen = malloc((size_t)(k * step * out_w) * sizeof(real));
-    bool done = seen != NULL;
-    for (ptrdiff_t image = begin; done && image < end; image++)
-        for (ptrdiff_t top = 0; done && top < out_h; top += step) {
-            ptrdiff_t rows = between(0, out_h - top, step), places = rows * out_w;
-            gather_piece(seen, t->x + image * w->channels * w->height * w->width, w, top, rows);
-            product sums = {t->out + image * t->filters * out_h * out_w + top * out_w, out_h * out_w,
-                            {t->weight, k, 1}, {seen, places, 1}, t->filters, k, places, NULL, ZDL_IDENTITY};
-            done = kernels()->matmul(&sums);
-        }
-    if (!done)
+    if (!(t->bank ? convolve_images_wide(t, begin, end) : convolve_gathered(t, begin, end)))
         t->failed = 1;
-    free(seen);
 }
 
-/* The gradients that come from a piece of one image's output: those of the weights are added to dweight, and what the
-   weights saw is replaced by its gradient, which is added to the image's. */
-static bool differentiate_piece(struct convolution *t, real *dweight, real *sums, real *seen, ptrdiff_t image,
-                                ptrdiff_t top, ptrdiff_t rows)
+static bool all_finite(const real *x, ptrdiff_t n)
 {
-    const windows *w = t->w;
-    ptrdiff_t k = weights_of(w) + 1, out = out_height(w) * out_width(w), places = rows * out_width(w);
-    ptrdiff_t pixels = w->channels * w->height * w->width;
-    matrix dout = {t->dout + image * t->filters * out + top * out_width(w), out, 1};
-    gather_piece(seen, t->x + image * pixels, w, top, rows);
-    product of_weights = {sums, k, dout, {seen, 1, places}, t->filters, places, k, NULL, ZDL_IDENTITY};
-    if (!kernels()->matmul(&of_weights))
-        return false;
-    for (ptrdiff_t i = 0; i < t->filters * k; i++)
-        dweight[i] += sums[i];
-    if (!t->dx)
-        return true;
-    product of_seen = {seen, places, {t->weight_of_dx, 1, k - 1}, dout, k - 1, t->filters, places, NULL, ZDL_IDENTITY};
-    if (!kernels()->matmul(&of_seen))
-        return false;
-    each_row(scatter, seen, t->dx + image * pixels, w, top, rows);
-    return true;
+    real sum = 0;
+    for (ptrdiff_t i = 0; i < n; i++)
+        sum += x[i] * 0;
+    return sum == 0;
 }
 
+/* In wide images the zeros between rows are multiplied, too. Where that makes a nan, of an infinite number, the images are
+   differentiated once more, without. */
 static void differentiate_groups(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
     struct convolution *t = task;
-    const windows *w = t->w;
-    ptrdiff_t size = t->filters * (weights_of(w) + 1), step = rows_of_piece(w);
-    real *sums = malloc((size_t)(size + (weights_of(w) + 1) * step * out_width(w)) * sizeof(real));
-    bool done = sums != NULL;
-    for (ptrdiff_t group = begin; group < end; group++)
-        for (ptrdiff_t image = w->batch * group / GROUPS; image < w->batch * (group + 1) / GROUPS; image++)
-            for (ptrdiff_t top = 0; done && top < out_height(w); top += step)
-                done = differentiate_piece(t, t->weight + group * size, sums, sums + size, image, top,
-                                           between(0, out_height(w) - top, step));
-    if (!done)
-        t->failed = 1;
-    free(sums);
+    ptrdiff_t size = t->filters * (weights_of(t->w) + 1);
+    for (ptrdiff_t group = begin; group < end; group++) {
+        ptrdiff_t first = t->w->batch * group / GROUPS, last = t->w->batch * (group + 1) / GROUPS;
+        real *gradients = t->sums + group * size;
+        bool done = true;
+        if (t->bank)
+            done = differentiate_images_wide(t, gradients, first, last);
+        if (!t->bank || !all_finite(gradients, size)) {
+            memset(gradients, 0, (size_t)size * sizeof(real));
+            done &= differentiate_gathered(t, gradients, t->dx != NULL, first, last);
+        }
+        if (!done)
+            t->failed = 1;
+    }
 }
 
 static int convolution_threads(const struct convolution *t)
 {
-    double places = (double)t->w->batch * (double)(out_height(t->w) * out_width(t->w));
+    double places = (double)t->w->batch * (double)places_of(t->w);
     return zdl_threads_for(2 * places * (double)t->filters * (double)weights_of(t->w), GRAIN_FLOPS);
+}
+
+/* The filters as they are, for the images. */
+static struct filters *filters_of_images(const struct convolution *t)
+{
+    const struct wide image = wide_images(t->w);
+    ptrdiff_t area = t->w->filter_h * t->w->filter_w;
+    return make_filters(&image, t->w, out_height(t->w), out_width(t->w), t->weight, t->filters, t->w->channels * area, area,
+                        1, t->bias);
+}
+
+/* The filters that give dx of dout: a filter for each channel, turned around. */
+static struct filters *filters_of_outputs(const struct convolution *t)
+{
+    const struct wide dout = wide_outputs(t->w, t->filters);
+    ptrdiff_t area = t->w->filter_h * t->w->filter_w;
+    return make_filters(&dout, t->w, t->w->height, t->w->width, t->weight + area - 1, t->w->channels, area,
+                        t->w->channels * area, -1, NULL);
 }
 
 int ZDL(convolution)(real *out, const real *x, const real *weight, const real *bias, ptrdiff_t filters, const windows *w)
 {
-    ptrdiff_t k = weights_of(w);
-    real *weights = malloc((size_t)(filters * (k + 1) + 1) * sizeof(real));
-    if (!weights)
+    struct convolution task = {.w = w, .filters = filters, .out = out, .x = x, .weight = weight, .bias = bias};
+    struct filters *bank = can_be_wide(w) ? filters_of_images(&task) : NULL;
+    if (can_be_wide(w) && !bank)
         return ZDL_NO_MEMORY;
-    for (ptrdiff_t f = 0; f < filters; f++) {
-        memcpy(weights + f * (k + 1), weight + f * k, (size_t)k * sizeof(real));
-        weights[f * (k + 1) + k] = bias[f];
-    }
-    struct convolution task = {.w = w, .filters = filters, .out = out, .x = x, .weight = weights};
+    task.bank = bank;
     zdl_parallel_for(w->batch, convolution_threads(&task), convolve_images, &task);
-    free(weights);
+    free(bank);
     return task.failed ? ZDL_NO_MEMORY : ZDL_OK;
 }
 
@@ -171,22 +394,26 @@ int ZDL(convolution_backward)(real *dx, real *dweight, real *dbias, const real *
                               ptrdiff_t filters, const windows *w)
 {
     ptrdiff_t k = weights_of(w), size = filters * (k + 1);
+    struct convolution task = {.w = w, .filters = filters, .dx = dx, .x = x, .dout = dout, .weight = weight};
+    bool wide = can_be_wide(w) && all_finite(weight, filters * k), few = 2 * w->channels < kernels()->filters_of_panel;
+    struct filters *bank = wide ? filters_of_images(&task) : NULL;
+    struct filters *bank_of_dx = wide && dx && !few ? filters_of_outputs(&task) : NULL;
     real *sums = calloc((size_t)(GROUPS * size + 1), sizeof(real));
-    if (!sums)
-        return ZDL_NO_MEMORY;
-    if (dx)
-        memset(dx, 0, (size_t)(w->batch * w->channels * w->height * w->width) * sizeof(real));
-    struct convolution task = {.w = w, .filters = filters, .dx = dx, .x = x, .dout = dout, .weight = sums,
-                               .weight_of_dx = weight};
-    zdl_parallel_for(GROUPS, convolution_threads(&task), differentiate_groups, &task);
-    for (ptrdiff_t group = 1; group < GROUPS; group++)
+    task.sums = sums, task.bank = bank, task.bank_of_dx = bank_of_dx;
+    if (!sums || (wide && !bank) || (wide && dx && !few && !bank_of_dx))
+        task.failed = 1;
+    else
+        zdl_parallel_for(GROUPS, convolution_threads(&task), differentiate_groups, &task);
+    for (ptrdiff_t group = 1; !task.failed && group < GROUPS; group++)
         for (ptrdiff_t i = 0; i < size; i++)
             sums[i] += sums[group * size + i];
-    for (ptrdiff_t f = 0; f < filters; f++) {
-        memcpy(dweight + f * k, sums + f * (k + 1), (size_t)k * sizeof(real));
-        dbias[f] = sums[f * (k + 1) + k];
+    if (!task.failed) {
+        memcpy(dweight, sums, (size_t)(filters * k) * sizeof(real));
+        memcpy(dbias, sums + filters * k, (size_t)filters * sizeof(real));
     }
     free(sums);
+    free(bank_of_dx);
+    free(bank);
     return task.failed ? ZDL_NO_MEMORY : ZDL_OK;
 }
 

@@ -21,6 +21,10 @@ CASES = [
     ((3, 8, 20, 21), (6, 8, 3, 3), 1, 1),
     ((1, 40, 9, 30), (7, 40, 5, 4), 1, 3),
     ((2, 1, 3, 3), (2, 1, 1, 1), 1, 4),  # most windows see nothing but the zeros around
+    ((5, 4, 7, 6), (9, 4, 3, 3), 1, 1),
+    ((2, 5, 45, 50), (4, 5, 3, 2), 1, 1),
+    ((3, 6, 4, 9), (17, 6, 1, 5), 1, 0),
+    ((2, 4, 6, 5), (3, 4, 3, 3), 1, 2),
 ]
 every_case = pytest.mark.parametrize(("shape", "filters", "stride", "pad"), CASES, ids=str)
 
@@ -54,6 +58,35 @@ def test_convolution_is_the_references(shape, filters, stride, pad, dtype, isa):
         strict=True,
     ):
         assert_close(y, np.ascontiguousarray(other), terms=int(terms), scale=3.0, label=name)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("pad", [0, 1, 2])
+@pytest.mark.parametrize("of", ["x", "W", "b", "dout"])
+def test_what_is_not_finite_reaches_what_it_reaches_in_the_reference(of, pad, value, dtype, isa):
+    """And nothing else: zeros beside the images are no part of a gradient, and 0 * inf would be nan."""
+    arrays = {"x": normal((20, 4, 6, 7), dtype), "W": normal((9, 4, 3, 3), dtype, 1), "b": normal((9,), dtype, 2)}
+    results = []
+    for engine in (zerodl_c, reference):
+        given = {key: array.copy() for key, array in arrays.items()}
+        given["dout"] = normal(engine.Convolution(given["W"], given["b"], 1, pad).forward(given["x"]).shape, dtype, 3)
+        given[of].flat[[3, given[of].size // 2]] = value
+        layer = engine.Convolution(given["W"], given["b"], 1, pad)
+        with np.errstate(invalid="ignore"):
+            out, dx = layer.forward(given["x"]), layer.backward(given["dout"])
+        results.append((out, dx, layer.dW, layer.db))
+    for name, got, expected in zip(("out", "dx", "dW", "db"), *results, strict=True):
+        tolerance = 3 * 20 * 8 * 9 * float(np.finfo(dtype).eps)  # of sums over all places
+        np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance, err_msg=name)
+
+
+def test_groups_of_images_that_are_taken_in_pieces():
+    """A group of two or three images, of which the cache holds one."""
+    shape, filters = (33, 20, 50, 50), (3, 20, 2, 2)
+    got, expected = (convolved(engine, shape, filters, 1, 1, np.float32) for engine in (zerodl_c, reference))
+    for name, y, other, terms in zip(("out", "dx", "dW", "db"), got, expected, (80, 12, 85833, 85833), strict=True):
+        assert_close(y, np.ascontiguousarray(other), terms=terms, scale=3.0, label=name)
 
 
 @every_case

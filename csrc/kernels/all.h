@@ -12,6 +12,7 @@
 #endif
 #include "loss.h"
 #include "matmul.h"
+#include "convolution.h"
 #include "normalization.h"
 #include "optimizer.h"
 #include "peak.h"
@@ -49,6 +50,11 @@ const struct ZDL(kernels) ISA_TABLE = {
     .adagrad = adagrad,
     .rmsprop = rmsprop,
     .adam = adam,
+    .filters_of_panel = FILTERS,
+    .convolve = convolve,
+    .convolve_backward = convolve_backward,
+    .copy_rows = copy_rows,
+    .total = total_of,
     .largest_of = largest_of,
     .peak = peak,
 #if REAL_BITS == 64

@@ -46,6 +46,26 @@ typedef struct {
     ptrdiff_t rows, cols;
 } batch_norm_backward;
 
+/* A panel of filters_of_panel filters, on a run of places: out[f, q] = bias[f] + the sum over k of weight[k, f] x[at[k] + q].
+   As many as a vector may be read and written beyond the run. */
+typedef struct {
+    real *out;
+    ptrdiff_t out_row, places;
+    const real *x;
+    const ptrdiff_t *at;
+    ptrdiff_t weights;
+    const real *weight, *bias;
+} convolution_panel;
+
+/* dweight[f, k] += the sum over q of dout[f, q] x[at[k] + q], over the runs of so many images. The numbers from x on are
+   x_image apart, those of dout dout_image, and in an image plane. */
+typedef struct {
+    real *dweight;
+    const real *dout, *x;
+    ptrdiff_t images, dout_image, x_image, plane, places, filters, weights;
+    const ptrdiff_t *at;
+} convolution_sums;
+
 /* What an optimizer changes and reads: parameters, its state of each, gradients, and its rates besides lr. */
 typedef struct {
     real *param, *state[2];
@@ -84,6 +104,11 @@ struct ZDL(kernels) {
     void (*batch_norm)(const batch_norm *t, ptrdiff_t begin, ptrdiff_t end);
     void (*batch_norm_backward)(const batch_norm_backward *t, ptrdiff_t begin, ptrdiff_t end);
     optimizer_kernel *sgd, *momentum, *nesterov, *adagrad, *rmsprop, *adam;
+    ptrdiff_t filters_of_panel;
+    void (*convolve)(const convolution_panel *t);
+    void (*convolve_backward)(const convolution_sums *t);
+    void (*copy_rows)(real *out, ptrdiff_t out_row, const real *x, ptrdiff_t x_row, ptrdiff_t rows, ptrdiff_t cols);
+    double (*total)(const real *x, ptrdiff_t n);
     void (*largest_of)(real *seen, real *which, ptrdiff_t k, ptrdiff_t n);
     double (*peak)(ptrdiff_t rounds);
 #if REAL_BITS == 64
