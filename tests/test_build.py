@@ -22,6 +22,7 @@ from zerodl_c._bridge import lib
 
 ROOT = Path(__file__).resolve().parent.parent
 HEADER = ROOT / "csrc" / "zerodl.h"
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 needs_compiler = pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler")
 
@@ -157,7 +158,7 @@ def test_a_wheel_alone_is_enough_for_a_c_program(sources, tmp_path):
     zipfile.ZipFile(wheel).extractall(installed)
     shutil.rmtree(sources)
 
-    commands = re.findall(r"^ {4}(csrc=\$\(python .*\n {4}cc .*)$", (ROOT / "README.md").read_text(encoding="utf-8"), re.M)
+    commands = re.findall(r"^ {4}(csrc=\$\(python .*\n {4}cc .*)$", README, re.M)
     assert len(commands) == 1
     shell = f'python() {{ "{sys.executable}" "$@"; }}\n{commands[0]}\necho $csrc'.replace("-O3", "-O0")  # sooner
     environment = os.environ | {"LD_PRELOAD": "", "PYTHONPATH": str(installed)}

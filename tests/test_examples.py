@@ -18,6 +18,7 @@ from zerodl_c import plot
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 W = np.array([[-0.22624047, -0.28113346, 2.70111015], [-1.41140083, -0.85504959, -1.22749767]])  # of B3
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
@@ -203,7 +204,7 @@ def test_what_cannot_be_drawn(draw, f, extent, error):
 
 @pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler that is called cc")
 def test_the_c_program_is_built_by_the_readmes_command_and_learns(tmp_path):
-    (command,) = re.findall(r"^ {4}(cc .* examples/train_a_net\.c .*)$", (ROOT / "README.md").read_text(encoding="utf-8"), re.M)
+    (command,) = re.findall(r"^ {4}(cc .* examples/train_a_net\.c .*)$", README, re.M)
     if sys.platform == "darwin":
         command = command.replace("-fopenmp ", "")  # as the README says: Apple's clang has none
     for folder in ("csrc", "examples"):
