@@ -14,6 +14,7 @@ import cffi  # noqa: F401  without it, setuptools would only warn of cffi_module
 from setuptools import setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 from setuptools.errors import CompileError, LinkError, PlatformError
 
 NO_COMPILER = """\
@@ -28,6 +29,16 @@ The environment variable CC names another compiler."""
 OPENMP = [(["-fopenmp"], ["-fopenmp"]), (["-Xpreprocessor", "-fopenmp"], ["-lomp"])]
 OPENMP_MSVC = [(["/openmp"], [])]
 OPENMP_PROGRAM = "#include <omp.h>\nint probe(void) { return omp_get_max_threads(); }\n"
+
+
+class BuildPackage(build_py):
+    """build_py that puts csrc/ into the package, without what Python alone calls: what get_include() is for."""
+
+    def finalize_options(self):
+        super().finalize_options()
+        sources = (path.relative_to("csrc") for path in Path("csrc").rglob("*.[ch]"))
+        files = sorted(path.as_posix() for path in sources if path.parts[0] != "python")
+        self.data_files.append(("zerodl_c", "csrc", os.path.join(self.build_lib, "zerodl_c", "csrc"), files))
 
 
 class BuildExtension(build_ext):
@@ -104,5 +115,5 @@ class BuildWheel(bdist_wheel):
 
 setup(
     cffi_modules=["build.py:ffibuilder"],
-    cmdclass={"build_ext": BuildExtension, "bdist_wheel": BuildWheel},
+    cmdclass={"build_py": BuildPackage, "build_ext": BuildExtension, "bdist_wheel": BuildWheel},
 )

@@ -1,6 +1,6 @@
 """The build: build.py, setup.py, the C header and the source distribution.
 
-What takes long, such as building and installing a wheel, is in .ci/run.
+What takes long, such as building a wheel as it is shipped and installing it, is in .ci/run.
 """
 
 import importlib.util
@@ -11,15 +11,18 @@ import stat
 import subprocess
 import sys
 import tarfile
+import zipfile
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
+import zerodl_c
 from zerodl_c._bridge import lib
 
 ROOT = Path(__file__).resolve().parent.parent
 HEADER = ROOT / "csrc" / "zerodl.h"
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 needs_compiler = pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler")
 
@@ -87,14 +90,15 @@ def test_sdist_is_complete(sources):
     [archive] = (sources / "dist").iterdir()
     with tarfile.open(archive) as tar:
         packed = {name.partition("/")[2] for name in tar.getnames()}
-    folders = ("csrc", "zerodl_c", "tests", "tools")
+    folders = ("csrc", "zerodl_c", "tests", "tools", "examples", "docs", "benchmarks")
     wanted = {
         path.relative_to(sources).as_posix()
         for folder in folders
         for path in (sources / folder).rglob("*")
-        if path.suffix in {".c", ".h", ".py", ".sh", ".typed"}
+        if path.suffix in {".c", ".h", ".md", ".py", ".sh", ".typed"}
     }
     assert {"csrc/kernels/matmul.h", "zerodl_c/py.typed", "tests/test_build.py"} <= wanted
+    assert {"examples/train_a_net.c", "docs/c.md"} <= wanted
     wanted |= {"build.py", "setup.py", "pyproject.toml", "MANIFEST.in", "LICENSE"}
     wanted |= {"README.md", "CHANGELOG.md", "CONTRIBUTING.md"}
     assert wanted - packed == set()
@@ -132,3 +136,34 @@ def test_a_compiler_without_openmp_builds_a_serial_core(sources, tmp_path):
     assert "without threads" in done.stdout
     code = "from zerodl_c._zerodl import lib; print(lib.zdl_openmp(), lib.zdl_get_num_threads())"
     assert python("-c", code, cwd=sources).stdout == "0 1\n"
+
+
+# ---- get_include() -------------------------------------------------------------------------------
+
+
+def test_get_include_has_the_header():
+    folder = Path(zerodl_c.get_include())
+    assert folder.is_absolute() and (folder / "zerodl.h").read_bytes() == HEADER.read_bytes()
+
+
+@needs_compiler
+@pytest.mark.skipif(os.name == "nt", reason="the command is for a POSIX shell")
+def test_a_wheel_alone_is_enough_for_a_c_program(sources, tmp_path):
+    done = python("setup.py", "-q", "bdist_wheel", cwd=sources, CFLAGS="-O0")
+    assert done.returncode == 0, done.stderr
+    (wheel,) = (sources / "dist").iterdir()
+    assert wheel.stat().st_size < 1_000_000
+    shutil.move(sources / "examples" / "train_a_net.c", tmp_path / "program.c")
+    installed = tmp_path / "site packages"  # the commands bear the space
+    zipfile.ZipFile(wheel).extractall(installed)
+    shutil.rmtree(sources)
+
+    commands = re.findall(r"^ {4}(csrc=\$\(python .*\n {4}cc .*)$", README, re.M)
+    assert len(commands) == 1
+    shell = f'python() {{ "{sys.executable}" "$@"; }}\n{commands[0]}\necho $csrc'.replace("-O3", "-O0")  # sooner
+    environment = os.environ | {"LD_PRELOAD": "", "PYTHONPATH": str(installed)}
+    command = ["sh", "-ec", shell]
+    built = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert (built.returncode, built.stdout, built.stderr) == (0, f"{installed / 'zerodl_c' / 'csrc'}\n", "")
+    done = subprocess.run([tmp_path / "program"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "loss" in done.stdout

@@ -51,7 +51,7 @@ every_name = pytest.mark.parametrize(("of", "name"), NAMES, ids=lambda value: va
 
 
 def test_the_engines_export_the_same_names():
-    configuration = {"get_num_threads", "install", "set_num_threads", "show_config", "uninstall"}
+    configuration = {"get_include", "get_num_threads", "install", "set_num_threads", "show_config", "uninstall"}
     assert set(zerodl_c.__all__) - configuration == set(reference.__all__)
     for engine in (zerodl_c, reference):
         assert len(engine.__all__) == len(set(engine.__all__))  # ruff sorts them

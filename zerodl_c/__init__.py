@@ -3,7 +3,7 @@
 `zerodl_c.reference` is the same engine in NumPy: for reading, for testing, for comparing.
 """
 
-from ._config import get_num_threads, set_num_threads, show_config
+from ._config import get_include, get_num_threads, set_num_threads, show_config
 from .dropin import install, uninstall
 from .functions import (
     affine,
@@ -79,6 +79,7 @@ __all__ = [
     "conv_output_size",
     "cross_entropy_error",
     "dot",
+    "get_include",
     "get_num_threads",
     "gradient_check",
     "gradient_descent",

@@ -5,7 +5,7 @@ import os
 
 from ._bridge import ffi, lib
 
-__all__ = ["get_num_threads", "isa_levels", "set_num_threads", "show_config"]
+__all__ = ["get_include", "get_num_threads", "isa_levels", "set_num_threads", "show_config"]
 
 
 def isa_levels() -> list[str]:
@@ -20,6 +20,27 @@ def isa_levels() -> list[str]:
     while (level := lib.zdl_isa_level(len(levels))) != ffi.NULL:
         levels.append(ffi.string(level).decode())
     return levels
+
+
+def get_include() -> str:
+    """The folder of zerodl.h and of the C sources, which a C program compiles and needs no Python for.
+
+    Returns
+    -------
+    str
+        An absolute path: in an installed package a folder of its own, in a checkout `csrc`.
+
+    Examples
+    --------
+    >>> sorted(name for name in os.listdir(get_include()) if name.startswith("zerodl"))
+    ['zerodl.h']
+
+    A program is built with ``csrc=$(python -c 'import zerodl_c; print(zerodl_c.get_include())')`` and
+    ``cc -O3 -ffp-contract=off -fopenmp -I"$csrc" program.c "$csrc"/*.c "$csrc"/isa/*.c -lm``.
+    """
+    package = os.path.dirname(os.path.abspath(__file__))
+    installed = os.path.join(package, "csrc")
+    return installed if os.path.isdir(installed) else os.path.join(os.path.dirname(package), "csrc")
 
 
 def set_num_threads(n: int) -> None:

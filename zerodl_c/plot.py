@@ -1,18 +1,125 @@
-"""Pictures of what was learned and timed, as PNG files. Needs matplotlib, from the extras ``[demo]``, ``[bench]``."""
+"""Pictures of functions, and of what was learned and timed, as PNG files.
+
+Needs matplotlib, from the extras ``[demo]``, ``[bench]``.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, BinaryIO
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, BinaryIO
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from numpy.typing import NDArray
+
+from .gradient import numerical_gradient_2d
 
 if TYPE_CHECKING:
     from zerodl_c.bench import Record
 
-__all__ = ["learning_curves", "speed_ratios"]
+__all__ = ["gradient_field", "learning_curves", "speed_ratios", "surface"]
+
+Array = NDArray[Any]
+
+
+def surface(
+    f: Callable[[Array], Any], path: str | os.PathLike[str] | BinaryIO, extent: tuple[float, float] = (-5.0, 5.0)
+) -> None:
+    """Draw a function of two variables as a surface, and beside it its two partial derivatives.
+
+    Parameters
+    ----------
+    f : callable
+        f(x) -> one real number, for x of shape (2,). The derivatives are central differences.
+    path : path or binary file
+        Where the PNG goes.
+    extent : (low, high)
+        Both variables go from low to high.
+
+    Raises
+    ------
+    ValueError
+        If extent is not two finite numbers, low < high.
+    TypeError
+        If f is not callable, or gives something that is not one real number.
+
+    Examples
+    --------
+    >>> import io
+    >>> picture = io.BytesIO()
+    >>> surface(lambda x: x[0] ** 2 + x[1] ** 2, picture)
+    >>> picture.getvalue()[1:4]
+    b'PNG'
+    """
+    points = _grid(extent, 41)
+    slope0, slope1 = _gradients(f, points)
+    heights = {"f": _values(f, points), r"$\partial f/\partial x_0$": slope0, r"$\partial f/\partial x_1$": slope1}
+    figure = Figure(figsize=(12.5, 4.3), dpi=150, layout="constrained")
+    for i, (title, height) in enumerate(heights.items()):
+        axes: Any = figure.add_subplot(1, 3, i + 1, projection="3d")
+        axes.plot_surface(*points, height, cmap="viridis", rcount=41, ccount=41)
+        axes.view_init(elev=24, azim=-130)  # from where planes that rise along either axis show their faces
+        axes.set_title(title, y=0.97)
+        axes.set_xlabel("$x_0$")
+        axes.set_ylabel("$x_1$")
+    figure.savefig(path, format="png")
+
+
+def gradient_field(
+    f: Callable[[Array], Any], path: str | os.PathLike[str] | BinaryIO, extent: tuple[float, float] = (-5.0, 5.0)
+) -> None:
+    """Draw the contour lines of a function of two variables, and its gradient as arrows on a 20 x 20 grid.
+
+    The arrows point uphill, at right angles to the contour lines; gradient descent goes the other way. A longer arrow
+    is a steeper place.
+
+    Parameters
+    ----------
+    f, path, extent
+        As in `surface`, errors included.
+
+    Examples
+    --------
+    >>> import io
+    >>> picture = io.BytesIO()
+    >>> gradient_field(lambda x: x[0] ** 2 + x[1] ** 2, picture)
+    >>> picture.getvalue()[1:4]
+    b'PNG'
+    """
+    grid, fine = _grid(extent, 20), _grid(extent, 101)
+    gradients, values = _gradients(f, grid), _values(f, fine)
+    figure = Figure(figsize=(6.4, 5.6), dpi=150, layout="constrained")
+    axes = figure.subplots()
+    figure.colorbar(axes.contourf(*fine, values, levels=12, cmap="viridis", alpha=0.3), label="f")
+    axes.contour(*fine, values, levels=12, cmap="viridis", linewidths=1.2)
+    longest = 1.3 * (extent[1] - extent[0]) / 19  # of an arrow: somewhat more than from one point to the next
+    scale = np.nanmax(np.hypot(*gradients)) / longest or 1.0
+    axes.quiver(*grid, *gradients, angles="xy", scale_units="xy", scale=scale, color="0.2", width=0.0028)
+    axes.set_aspect("equal")
+    axes.set_xlabel("$x_0$")
+    axes.set_ylabel("$x_1$")
+    figure.savefig(path, format="png")
+
+
+def _grid(extent: tuple[float, float], n: int) -> Array:
+    """The coordinates of n x n points, (2, n, n)."""
+    low, high = extent
+    if not (np.isfinite([low, high]).all() and low < high):
+        raise ValueError(f"extent must be two finite numbers, low < high, got {extent}")
+    axis = np.linspace(low, high, n)
+    return np.stack(np.meshgrid(axis, axis))
+
+
+def _values(f: Callable[[Array], Any], points: Array) -> Array:
+    """f at each of the points, (n, n)."""
+    return np.array([float(f(point)) for point in points.reshape(2, -1).T]).reshape(points.shape[1:])
+
+
+def _gradients(f: Callable[[Array], Any], points: Array) -> Array:
+    """f's gradients at the points, (2, n, n)."""
+    return numerical_gradient_2d(f, points.reshape(2, -1).T.copy()).T.reshape(points.shape)
 
 
 def learning_curves(
