@@ -213,28 +213,50 @@ struct filters {
     ptrdiff_t at[];      /* where in an image a weight first looks: [weights] */
 };
 
-/* Weight i of filter f for channel c is weight[f * filter + c * channel + i * pixel]; bias may be NULL. */
-static struct filters *make_filters(const struct wide *image, const windows *w, ptrdiff_t out_h, ptrdiff_t out_w,
-                                    const real *weight, ptrdiff_t filters, ptrdiff_t filter, ptrdiff_t channel,
-                                    ptrdiff_t pixel, const real *bias)
+/* Weight i of filter f for channel c is at[f * filter + c * channel + i * pixel]. */
+struct weights {
+    const real *at;
+    ptrdiff_t filter, channel, pixel;
+};
+
+/* Filters that make the channels of `out`, not wide, of a wide image. bias may be NULL; NULL if memory is lacking. */
+static struct filters *make_filters(const struct wide *image, const struct wide *out, const windows *w,
+                                    struct weights weight, const real *bias)
 {
-    ptrdiff_t area = w->filter_h * w->filter_w, weights = image->channels * area;
+    ptrdiff_t area = w->filter_h * w->filter_w, weights = image->channels * area, filters = out->channels;
     ptrdiff_t height = kernels()->filters_of_panel, padded = (filters + height - 1) / height * height;
     size_t offsets = sizeof(struct filters) + (size_t)weights * sizeof(ptrdiff_t);
     struct filters *bank = malloc(offsets + (size_t)(padded * (weights + 1)) * sizeof(real));
     if (!bank)
         return NULL;
     real *panel = (real *)((char *)bank + offsets);
-    *bank = (struct filters){*image, filters, weights, out_h, out_w, panel, panel + padded * weights};
+    *bank = (struct filters){*image, filters, weights, out->height, out->width, panel, panel + padded * weights};
     for (ptrdiff_t k = 0; k < weights; k++)
         bank->at[k] = k / area * image->plane + k % area / w->filter_w * image->row + k % w->filter_w;
     for (ptrdiff_t top = 0; top < padded; top += height)
         for (ptrdiff_t k = 0; k < weights; k++)
             for (ptrdiff_t f = top; f < top + height; f++)
-                *panel++ = f < filters ? weight[f * filter + k / area * channel + k % area * pixel] : 0;
+                *panel++ = f < filters ? weight.at[f * weight.filter + k / area * weight.channel + k % area * weight.pixel] : 0;
     for (ptrdiff_t f = 0; f < padded; f++)
         bank->bias[f] = bias && f < filters ? bias[f] : 0;
     return bank;
+}
+
+/* The filters as they are, from images to outputs. */
+static struct filters *filters_of_images(const struct convolution *t)
+{
+    const struct wide image = wide_images(t->w), out = wide_outputs(t->w, t->filters);
+    ptrdiff_t area = t->w->filter_h * t->w->filter_w;
+    return make_filters(&image, &out, t->w, (struct weights){t->weight, t->w->channels * area, area, 1}, t->bias);
+}
+
+/* The filters that make dx of dout: one for each channel, turned around. */
+static struct filters *filters_of_outputs(const struct convolution *t)
+{
+    const struct wide dx = wide_images(t->w), dout = wide_outputs(t->w, t->filters);
+    ptrdiff_t area = t->w->filter_h * t->w->filter_w;
+    struct weights turned = {t->weight + area - 1, area, t->w->channels * area, -1};
+    return make_filters(&dout, &dx, t->w, turned, NULL);
 }
 
 /* Rows of the output that are computed at a time, by all filters. */
@@ -360,29 +382,12 @@ static int convolution_threads(const struct convolution *t)
     return zdl_threads_for(2 * places * (double)t->filters * (double)weights_of(t->w), GRAIN_FLOPS);
 }
 
-/* The filters as they are, for the images. */
-static struct filters *filters_of_images(const struct convolution *t)
-{
-    const struct wide image = wide_images(t->w);
-    ptrdiff_t area = t->w->filter_h * t->w->filter_w;
-    return make_filters(&image, t->w, out_height(t->w), out_width(t->w), t->weight, t->filters, t->w->channels * area, area,
-                        1, t->bias);
-}
-
-/* The filters that give dx of dout: a filter for each channel, turned around. */
-static struct filters *filters_of_outputs(const struct convolution *t)
-{
-    const struct wide dout = wide_outputs(t->w, t->filters);
-    ptrdiff_t area = t->w->filter_h * t->w->filter_w;
-    return make_filters(&dout, t->w, t->w->height, t->w->width, t->weight + area - 1, t->w->channels, area,
-                        t->w->channels * area, -1, NULL);
-}
-
 int ZDL(convolution)(real *out, const real *x, const real *weight, const real *bias, ptrdiff_t filters, const windows *w)
 {
     struct convolution task = {.w = w, .filters = filters, .out = out, .x = x, .weight = weight, .bias = bias};
-    struct filters *bank = can_be_wide(w) ? filters_of_images(&task) : NULL;
-    if (can_be_wide(w) && !bank)
+    bool wide = can_be_wide(w);
+    struct filters *bank = wide ? filters_of_images(&task) : NULL;
+    if (wide && !bank)
         return ZDL_NO_MEMORY;
     task.bank = bank;
     zdl_parallel_for(w->batch, convolution_threads(&task), convolve_images, &task);
@@ -390,27 +395,34 @@ int ZDL(convolution)(real *out, const real *x, const real *weight, const real *b
     return task.failed ? ZDL_NO_MEMORY : ZDL_OK;
 }
 
+/* The sums of all groups, to dweight and dbias. */
+static void add_groups(real *dweight, real *dbias, real *sums, ptrdiff_t weights, ptrdiff_t filters)
+{
+    ptrdiff_t size = weights + filters;
+    for (ptrdiff_t group = 1; group < GROUPS; group++)
+        for (ptrdiff_t i = 0; i < size; i++)
+            sums[i] += sums[group * size + i];
+    memcpy(dweight, sums, (size_t)weights * sizeof(real));
+    memcpy(dbias, sums + weights, (size_t)filters * sizeof(real));
+}
+
 int ZDL(convolution_backward)(real *dx, real *dweight, real *dbias, const real *dout, const real *x, const real *weight,
                               ptrdiff_t filters, const windows *w)
 {
-    ptrdiff_t k = weights_of(w), size = filters * (k + 1);
-    struct convolution task = {.w = w, .filters = filters, .dx = dx, .x = x, .dout = dout, .weight = weight};
-    bool wide = can_be_wide(w) && all_finite(weight, filters * k), few = 2 * w->channels < kernels()->filters_of_panel;
+    ptrdiff_t weights = filters * weights_of(w);
+    real *sums = calloc((size_t)(GROUPS * (weights + filters) + 1), sizeof(real));
+    struct convolution task = {.w = w, .filters = filters, .dx = dx, .x = x, .dout = dout, .weight = weight, .sums = sums};
+    /* A panel for few channels would compute zeros for the most part: they are gathered. */
+    bool wide = can_be_wide(w) && all_finite(weight, weights), few = 2 * w->channels < kernels()->filters_of_panel;
     struct filters *bank = wide ? filters_of_images(&task) : NULL;
     struct filters *bank_of_dx = wide && dx && !few ? filters_of_outputs(&task) : NULL;
-    real *sums = calloc((size_t)(GROUPS * size + 1), sizeof(real));
-    task.sums = sums, task.bank = bank, task.bank_of_dx = bank_of_dx;
+    task.bank = bank, task.bank_of_dx = bank_of_dx;
     if (!sums || (wide && !bank) || (wide && dx && !few && !bank_of_dx))
         task.failed = 1;
     else
         zdl_parallel_for(GROUPS, convolution_threads(&task), differentiate_groups, &task);
-    for (ptrdiff_t group = 1; !task.failed && group < GROUPS; group++)
-        for (ptrdiff_t i = 0; i < size; i++)
-            sums[i] += sums[group * size + i];
-    if (!task.failed) {
-        memcpy(dweight, sums, (size_t)(filters * k) * sizeof(real));
-        memcpy(dbias, sums + filters * k, (size_t)filters * sizeof(real));
-    }
+    if (!task.failed)
+        add_groups(dweight, dbias, sums, weights, filters);
     free(sums);
     free(bank_of_dx);
     free(bank);
