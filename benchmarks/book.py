@@ -43,7 +43,7 @@ def main() -> int:
     parser.add_argument("scripts", nargs="*", metavar="SCRIPT")
     parser.add_argument("--steps", type=int, default=50, help="gradients of one net after which a script ends; 0: all")
     parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     scripts = args.scripts or [str(p.relative_to(args.book)) for p in sorted(args.book.glob("ch0[3-8]/*.py"))]
     print(f"{'script':<41}engine         losses gradients numerical variables points  printed seconds plain's")
     failed = False
