@@ -244,6 +244,15 @@ def test_nan_goes_through(engine, name):
     assert np.isnan(net.loss(X, T))
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
+def test_nan_goes_through_relu_and_back(engine, dtype):
+    """Its mask is x <= 0, and not what is left of x > 0."""
+    layer = engine.Relu()
+    np.testing.assert_array_equal(layer.forward(np.array([-1, 0, np.nan, 2], dtype)), [0, 0, np.nan, 2])
+    np.testing.assert_array_equal(layer.mask, [True, True, False, False])
+    np.testing.assert_array_equal(layer.backward(np.ones(4, dtype)), [0, 0, 1, 1])
+
+
 @every_net
 @pytest.mark.parametrize("form", [np.uint8, np.int32, np.eye(3)[T].astype(bool), np.eye(3, dtype=np.uint8)[T]], ids=str)
 def test_labels_of_every_form(engine, name, form):
