@@ -178,6 +178,22 @@ def test_whole_nets_in_another_dtype(engine, name, dtype):
             np.testing.assert_allclose(got[key], expected[key], rtol=tolerance, atol=tolerance)
 
 
+def test_float32_weights_from_a_pickle_keep_scripts_in_float32(engine, tmp_path):
+    """As ch03's sample_weight.pkl, of one image and of a batch; np.dot is the script's own."""
+    random = np.random.RandomState(0)
+    weights = {"W1": random.randn(6, 5), "b1": random.randn(5), "W2": random.randn(5, 3), "b2": random.randn(3)}
+    weights = {key: value.astype(np.float32) for key, value in weights.items()}
+    (tmp_path / "weights.pkl").write_bytes(pickle.dumps(weights))
+    w = pickle.loads((tmp_path / "weights.pkl").read_bytes())
+    for x in (X[0].astype(np.float32), X.astype(np.float32)):
+        y = engine.softmax(np.dot(engine.sigmoid(np.dot(x, w["W1"]) + w["b1"]), w["W2"]) + w["b2"])
+        assert y.dtype == np.float32 and y.shape == (*x.shape[:-1], 3)
+        exact = {key: value.astype(np.float64) for key, value in w.items()}
+        z = 1 / (1 + np.exp(-(x.astype(np.float64) @ exact["W1"] + exact["b1"])))
+        scores = np.exp(z @ exact["W2"] + exact["b2"])
+        np.testing.assert_allclose(y, scores / scores.sum(axis=-1, keepdims=True), rtol=1e-5)
+
+
 # --- Random draws ----------------------------------------------------------------------------------
 
 
