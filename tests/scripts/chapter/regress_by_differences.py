@@ -28,7 +28,7 @@ for _ in range(50):
         return cross_entropy_error(predict(x), t)
 
     for key in params:
-        params[key] -= 1.0 * numerical_gradient(loss, params[key])
+        params[key] -= 0.3 * numerical_gradient(loss, params[key])
     train_loss_list.append(loss(None))
 
 print("losses", *train_loss_list)
