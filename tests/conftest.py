@@ -10,6 +10,8 @@ import zerodl_c
 from zerodl_c import _config, reference
 from zerodl_c._bridge import ffi, lib
 
+collect_ignore = ["scripts"]  # which test_book_scripts runs
+
 
 @pytest.fixture(params=[zerodl_c, reference], ids=["c", "numpy"])
 def engine(request):

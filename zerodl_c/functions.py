@@ -205,8 +205,8 @@ def cross_entropy_error(y: ArrayLike, t: ArrayLike) -> Any:
 
 
 @_documented
-def softmax_loss(x: ArrayLike, t: ArrayLike) -> Any:
-    return softmax_cross_entropy(x, t)[0]
+def softmax_loss(X: ArrayLike, t: ArrayLike) -> Any:
+    return softmax_cross_entropy(X, t)[0]
 
 
 @_documented

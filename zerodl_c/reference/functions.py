@@ -248,7 +248,7 @@ def cross_entropy_error(y: ArrayLike, t: ArrayLike) -> Any:
         return _result(-np.sum(np.log(picked + 1e-7)) / len(y), dtype)
 
 
-def softmax_loss(x: ArrayLike, t: ArrayLike) -> Any:
+def softmax_loss(X: ArrayLike, t: ArrayLike) -> Any:
     """cross_entropy_error(softmax(x), t), a scalar.
 
     Examples
@@ -256,7 +256,7 @@ def softmax_loss(x: ArrayLike, t: ArrayLike) -> Any:
     >>> print(round(softmax_loss([0.0, 0.0, 0.0], 1), 6))  # log(3)
     1.098612
     """
-    return softmax_cross_entropy(x, t)[0]
+    return softmax_cross_entropy(X, t)[0]
 
 
 def softmax_cross_entropy(x: ArrayLike, t: ArrayLike) -> tuple[Any, Array]:
