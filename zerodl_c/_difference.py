@@ -11,7 +11,7 @@ import numpy as np
 
 TWINS: dict[type, type] = {}  # a class of the engine, and the reference's
 
-_ROUNDINGS = 16
+_ROUNDINGS = 8
 
 
 class Difference(NamedTuple):
@@ -26,7 +26,7 @@ class Difference(NamedTuple):
 class Tolerance:
     """How far the engines may be apart in one call: by rounding alone.
 
-    A number may be off by 16 * eps * sqrt(n) of `scale`, or of the largest number of its own array, if that is larger.
+    A number may be off by 8 * eps * sqrt(n) of `scale`, or of the largest number of its own array, if that is larger.
     n is the size of the largest array of the call, as no sum in it has more terms, and roundings add up like steps in
     random directions; `scale` is the largest number among the arguments, which may cancel in the result. float16 is
     computed in float32 on both engines, and then rounded: 2 * eps(float16) besides.
@@ -40,12 +40,11 @@ class Tolerance:
         """What is allowed between the numbers of two arrays, of which the reference's is `expected`."""
         if expected.dtype.kind != "f":
             return 0.0
-        half = expected.dtype == np.float16
-        info = np.finfo(np.float32 if half else expected.dtype)
-        relative = _ROUNDINGS * float(info.eps) * math.sqrt(max(self.terms, expected.size))
-        least = np.finfo(expected.dtype).smallest_normal  # below it the engines underflow at different points
-        if half:
-            relative += 2 * float(np.finfo(np.float16).eps)
+        own, computed = np.finfo(expected.dtype), np.finfo(np.promote_types(expected.dtype, np.float32))
+        relative = _ROUNDINGS * float(computed.eps) * math.sqrt(max(self.terms, expected.size))
+        least = own.smallest_normal  # below it the engines underflow at different points
+        if own is not computed:
+            relative, least = relative + 2 * float(own.eps), own.smallest_subnormal
         return relative * max(self.scale, largest(expected)) + float(least)
 
 
@@ -81,7 +80,8 @@ def twin(value: Any, memo: dict[int, Any] | None = None) -> Any:
         return memo[id(value)]
     theirs = next((TWINS[kind] for kind in type(value).__mro__ if kind in TWINS), None)
     if theirs:
-        memo[id(value)] = result = object.__new__(theirs)
+        result: Any = object.__new__(theirs)
+        memo[id(value)] = result
         for name, attribute in attributes(value).items():
             setattr(result, name, twin(attribute, memo))
         return result
@@ -95,11 +95,6 @@ def twin(value: Any, memo: dict[int, Any] | None = None) -> Any:
         return items
     if type(value) in (list, tuple):
         return type(value)(twin(item, memo) for item in value)
-    return copies(value, memo)
-
-
-def copies(value: Any, memo: dict[int, Any] | None = None) -> Any:
-    """A deep copy, or what cannot be copied."""
     try:
         return copy.deepcopy(value, memo)
     except Exception:
@@ -109,7 +104,7 @@ def copies(value: Any, memo: dict[int, Any] | None = None) -> Any:
 def attributes(thing: Any) -> dict[str, Any]:
     """An object's attributes, with those that C computes when they are read, as Convolution.col."""
     found = dict(vars(thing))
-    for name in _properties(type(thing)):
+    for name in _properties(thing.__class__):
         with suppress(Exception):  # it cannot be read yet, as before the first call
             found[name] = getattr(thing, name)
     return found

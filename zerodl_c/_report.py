@@ -83,7 +83,7 @@ def _verified(watcher: Watcher, count: int) -> str:
 
 
 def _number(count: int) -> str:
-    return f"{count:,} call{'s' if count > 1 else ''}"
+    return f"{count:,} call{'' if count == 1 else 's'}"
 
 
 def _time(seconds: float) -> str:

@@ -7,6 +7,7 @@ same code on both engines: there each layer's call is watched, and of a net itse
 """
 
 import atexit
+import copy
 import inspect
 import linecache
 import os
@@ -14,6 +15,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial, wraps
 from importlib import import_module
 from time import perf_counter
@@ -22,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._difference import TWINS, Difference, Tolerance, copies, described, difference, largest, twin
+from ._difference import TWINS, Difference, Tolerance, described, difference, largest, twin
 from .dropin import _BOOK
 from .reference._cfunction import c_function
 from .reference.layers import _OfFunctions
@@ -42,7 +44,9 @@ class Calls:
     def __init__(self, module: str, name: str, ours: Function, theirs: Function) -> None:
         self.module, self.name, self.ours, self.theirs = module, name, ours, theirs
         self.takes_f = module == "gradient"  # the script's own function, whose calls of `common` are watched apart
+        self.first = int("." in name)  # where the arguments begin, after self
         self.of_net = "." in name and name.rpartition(".")[2] not in _STEPS
+        self.by_differences = self.of_net and name.endswith(".numerical_gradient")
         self.shared = ours is theirs or self.takes_f  # one code for both engines
         self.count, self.seconds = 0, 0.0
         self.compared, self.ours_seconds, self.theirs_seconds = 0, 0.0, 0.0  # those that the reference ran, too
@@ -51,8 +55,9 @@ class Calls:
 
     @property
     def ratio(self) -> float:
-        """How many times as long as C the reference took."""
-        return self.theirs_seconds / max(self.ours_seconds, 1e-9)
+        """How many times as long as C the reference took: by the same calls or, where it was only estimated, by all."""
+        ours = self.ours_seconds or self.compared * self.seconds / self.count
+        return self.theirs_seconds / max(ours, 1e-9)
 
     def compare(self, ours: float, theirs: float) -> None:
         self.compared += 1
@@ -62,11 +67,6 @@ class Calls:
     def named(self, args: Any, kwargs: Any) -> dict[str, Any]:
         """The arguments by name."""
         return {**dict(zip(self.parameters, args, strict=False)), **kwargs}
-
-    def first_of(self, args: Any) -> Any:
-        """The first argument, after self."""
-        i = int("." in self.name)
-        return args[i] if len(args) > i else None
 
 
 class _Outcome(NamedTuple):
@@ -139,7 +139,7 @@ class Watcher:
         @wraps(ours)
         def function(*args: Any, **kwargs: Any) -> Any:
             # Of a net of the script's own class the layers are watched: what it overrides, the reference has not.
-            if _here.busy or (calls.of_net and type(args[0]) not in TWINS):
+            if _here.busy or (calls.of_net and args and type(args[0]) not in TWINS):
                 return ours(*args, **kwargs)
             return call(calls, args, kwargs)
 
@@ -150,56 +150,54 @@ class Watcher:
         try:
             if self.verify:
                 return self._verify(calls, args, kwargs)
-            if self._is_to_be_measured(calls):
-                return self._measure(calls, args, kwargs)
+            if not calls.count & (calls.count + 1) and self._is_worth_measuring(calls):  # calls 1, 2, 4, 8, ...
+                self._measure(calls, args, kwargs)
             start = perf_counter()
             try:
                 return calls.ours(*args, **kwargs)
             finally:
-                self._count(calls, calls.first_of(args), perf_counter() - start)
+                self._count(calls, args[calls.first :], perf_counter() - start)
         finally:
             _here.busy = False
 
-    def _is_to_be_measured(self, calls: Calls) -> bool:
-        """Whether --report runs the reference, too: at calls 2, 4, 8, ... as long as that costs little."""
-        number = calls.count + 1
-        if number & (number - 1) or calls.shared:
-            return False
-        if calls.of_net:
-            return True
-        cost = _RATIO * calls.seconds / max(calls.count, 1)
-        return number > 1 and self.spent + cost < _FREE + _SHARE * (perf_counter() - self.start)
+    def _is_worth_measuring(self, calls: Calls) -> bool:
+        """Whether to run both engines on copies before this call: it must tell something, and cost little."""
+        if calls.shared or calls.by_differences:
+            return calls.by_differences
+        cost = 2 * _RATIO * calls.seconds / max(calls.count, 1)
+        return calls.count > 0 and self.spent + cost < _FREE + _SHARE * (perf_counter() - self.start)
 
-    def _measure(self, calls: Calls, args: Any, kwargs: Any) -> Any:
-        """Call C, and the reference beside it: both for the second time, with what they need in the caches."""
+    def _measure(self, calls: Calls, args: Any, kwargs: Any) -> None:
+        """Time both engines on copies, each for the second time, when the caches hold what it needs."""
         start, random = perf_counter(), _random()
-        theirs = _estimate(calls, args, kwargs) if calls.of_net else _second(calls.theirs, twin((args, kwargs)))
-        np.random.set_state(random)
-        if not calls.of_net:
-            _outcome(calls.ours, *copies((args, kwargs)))
+        try:
+            given = twin((args, kwargs))
+            if calls.by_differences:
+                calls.compare(0.0, _estimate(given))
+            else:
+                calls.compare(_second(calls.ours, copy.deepcopy((args, kwargs))), _second(calls.theirs, given))
+        except Exception:  # what cannot be copied, or raises, is not measured
+            pass
+        finally:
             np.random.set_state(random)
-        ours = _outcome(calls.ours, args, kwargs)
-        self._count(calls, calls.first_of(args), ours.seconds)
-        calls.compare(ours.seconds, theirs.seconds)
-        self._spend(perf_counter() - start - ours.seconds)
-        return ours.give()
+            self._spend(perf_counter() - start)
 
     def _verify(self, calls: Calls, args: Any, kwargs: Any) -> Any:
         """Call C, and the reference on copies; NumPy's random numbers are drawn by both, and left as C left them."""
         self._go_on()
         start, before, given = perf_counter(), _random(), twin((args, kwargs))
         tolerance = Tolerance(given)
-        if calls.of_net:  # a difference of losses is divided by the step
+        if calls.by_differences:  # a difference of losses is divided by the step
             tolerance.scale = max(tolerance.scale, largest(_loss(given).result) / _STEP)
         ours = _outcome(calls.ours, args, kwargs)
         after = _random()
         np.random.set_state(before)
         try:
-            theirs = _of_reference(calls.theirs, *given)
+            theirs = _quietly(calls.theirs, *given)
             drawn = _random()
         finally:
             np.random.set_state(after)
-        self._count(calls, calls.first_of(args), ours.seconds)
+        self._count(calls, args[calls.first :], ours.seconds)
         calls.compare(ours.seconds, theirs.seconds)
         found = _difference(calls, ours, theirs, (args, kwargs), given, tolerance)
         self._stop_at(calls, args, kwargs, found or difference("NumPy's generator", after, drawn, tolerance))
@@ -214,11 +212,11 @@ class Watcher:
         recorded = self.verify and recorder.can_record and not kwargs.keys() & {"workers", "vectorized"}
         given: Any = twin((args, kwargs)) if self.verify else ()
         ours = _outcome(partial(calls.ours, recorder if recorded else f), args, kwargs)
-        self._count(calls, None, ours.seconds - (_here.watched - before))
+        self._count(calls, (), ours.seconds - (_here.watched - before))
         start = perf_counter()
         if self.verify and not recorder.raised:
             player = _Player(recorder)
-            theirs = _of_reference(partial(calls.theirs, player if recorded else f), *given)
+            theirs = _quietly(partial(calls.theirs, player if recorded else f), *given)
             found = _difference(calls, ours, theirs, ((f, *args), kwargs), ((f, *given[0]), given[1]), Tolerance(given))
             if recorded and player.left():
                 found = found or Difference("f", "called more often", "called less often")
@@ -226,12 +224,11 @@ class Watcher:
         self._spend(perf_counter() - start)
         return ours.give()
 
-    def _count(self, calls: Calls, x: Any, seconds: float) -> None:
-        """Count a call whose first argument was x."""
+    def _count(self, calls: Calls, args: Any, seconds: float) -> None:
         calls.count += 1
         calls.seconds += seconds
         _here.watched += seconds
-        unusual = _unusual(x)
+        unusual = args and _unusual(args[0])
         if unusual:
             calls.unusual[unusual] += 1
 
@@ -266,7 +263,8 @@ class Watcher:
     def exit_if_stopped(self) -> None:
         """Exit with 1 after a difference, even if it was in a thread, or the script caught the SystemExit."""
         if self.stopped and self.is_own_process():
-            sys.stdout.flush()
+            with suppress(Exception):  # it may be closed
+                sys.stdout.flush()
             os._exit(1)
 
     def is_own_process(self) -> bool:
@@ -310,27 +308,30 @@ def _outcome(function: Function, args: Any, kwargs: Any) -> _Outcome:
     return _Outcome(result, error, perf_counter() - start)
 
 
-def _of_reference(function: Function, args: Any, kwargs: Any) -> _Outcome:
-    with np.errstate(all="ignore"):  # C warns of nothing
+def _quietly(function: Function, args: Any, kwargs: Any) -> _Outcome:
+    with np.errstate(all="ignore"):  # C warns of nothing, and so must the reference beside it
         return _outcome(function, args, kwargs)
 
 
-def _second(function: Function, given: Any) -> _Outcome:
-    _of_reference(function, *copies(given))
-    return _of_reference(function, *given)
+def _second(function: Function, given: Any) -> float:
+    """The seconds that a call takes for the second time; what it raises is raised."""
+    _quietly(function, *copy.deepcopy(given)).give()
+    outcome = _quietly(function, *given)
+    outcome.give()
+    return outcome.seconds
 
 
-def _estimate(calls: Calls, args: Any, kwargs: Any) -> _Outcome:
+def _estimate(given: Any) -> float:
     """What a net's numerical gradient, two losses for each parameter, would take the reference: maybe minutes."""
-    loss = _loss(twin((args, kwargs)))
-    return loss._replace(seconds=loss.seconds * 2 * sum(np.size(param) for param in args[0].params.values()))
+    seconds = min(_loss(given).seconds for _ in range(3))
+    return seconds * 2 * sum(np.size(param) for param in given[0][0].params.values())
 
 
 def _loss(given: tuple[Any, Any]) -> _Outcome:
     """A net's loss by the reference; nothing of it is left."""
-    random, ((net, *args), kwargs) = _random(), copies(given)
+    random, ((net, *args), kwargs) = _random(), copy.deepcopy(given)
     try:
-        return _of_reference(net._training_loss, args, kwargs)
+        return _quietly(net._training_loss, args, kwargs)
     finally:
         np.random.set_state(random)
 
@@ -352,6 +353,10 @@ def _difference(
         return found
     values, twins = calls.named(*args), calls.named(*given)
     places = {name: "self" if name == "self" else f"the argument {name}" for name in values}
+    if calls.by_differences:  # C needs no layers: what they remember of the reference's last loss, it has not
+        for of in (values, twins):
+            of["self"] = of["self"].params
+        places["self"] = "self.params"
     found_in = (difference(place, values[name], twins[name], tolerance) for name, place in places.items())
     return next((one for one in found_in if one), None)
 
