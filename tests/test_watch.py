@@ -245,6 +245,7 @@ class TestVerify:
             ("multi_layer_net.MultiLayerNet", "numerical_gradient", "result['W1'][3, 2] += 1e-6", r"\['W1'\]\[3, 2\]"),
             ("gradient", "numerical_gradient", "result *= 1 + 1e-9", r"gradient.numerical_gradient .* x \(36, 3\)"),
             ("gradient", "numerical_gradient", "arguments[0](arguments[1])", "f is called more often in C"),
+            ("gradient", "_evaluator_of", "result.saved[0, 0] += 1", "f is not called where C calls it"),
         ],
     )
     def test_stops_at_a_difference(self, script, broken, owner, name, change, told):
@@ -428,6 +429,7 @@ class TestReport:
         counts = dict(re.findall(r"([\w.]+) (\d+) calls?, ", report["calls"]))
         once = "softmax MultiLayerNet.numerical_gradient numerical_gradient"
         assert {name: counts[name] for name in once.split()} == dict.fromkeys(once.split(), "1")
+        assert counts["Sigmoid.forward"] == "3" and "sigmoid" not in counts  # which the layer calls
         assert counts["Adam.update"] == "3" and counts["Affine.forward"] == str(3 + 2)
         assert counts["softmax_loss"] == str(2 * 36 * 3)  # by the script's own f
         assert f"in {sum(map(int, counts.values()))} calls of common" in report["first"]
@@ -513,17 +515,30 @@ class TestReport:
         path = script(
             """
             import numpy as np
-            from common.util import shuffle_dataset
+            from common.functions import sigmoid
             from common.multi_layer_net_extend import MultiLayerNetExtend
             np.random.seed(0)
+            print([sigmoid(0.0) for _ in range(9)])
             net = MultiLayerNetExtend(3, [4], 2, use_dropout=True, use_batchnorm=True)
             x, t = np.random.rand(5, 3), np.zeros(5, int)
-            for _ in range(5):
-                print(net.gradient(x, t)["W1"], shuffle_dataset(x, t)[0], np.random.rand())
             print(net.numerical_gradient(x, t)["W1"], net.layers["BatchNorm1"].running_mean, np.random.rand())
             """
         )
-        assert run("--report", path).stdout == run(path).stdout
+        driver = script(
+            """
+            import sys
+            import numpy as np
+            import zerodl_c.reference
+            from zerodl_c import cli, functions
+            functions.sigmoid = lambda x: np.random.rand()
+            zerodl_c.reference.functions.sigmoid = lambda x: np.random.rand(2)[0]
+            sys.exit(cli.main(["run", *sys.argv[1:]]))
+            """,
+            "driver.py",
+        )
+        done = command(driver, "--report", path)
+        assert re.search(r"sigmoid 9 calls, [\d.]+ ms, [\d.]+x\b", done.stderr)
+        assert done.stdout == command(driver, path).stdout
 
 
 # ---- What it costs -------------------------------------------------------------------------------
