@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from test_dropin import CHAPTER, OWN, alike, command, run, write
 
-from zerodl_c import cli, dropin
-from zerodl_c._difference import Tolerance, described, difference, twin
+import zerodl_c
+from zerodl_c import cli, dropin, reference
+from zerodl_c._difference import TWINS, Tolerance, described, difference, twin
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 
@@ -403,6 +404,16 @@ class TestDifference:
         assert y is not x and (y == x).all() and y.strides == x.strides and not y.flags.writeable
         assert copied["list"][0] is y and copied["list"][1][0] is y
         assert copied["generator"] is generator and copied["f"] is len
+
+    def test_twin_of_layers_is_the_references(self, monkeypatch):
+        monkeypatch.setitem(TWINS, zerodl_c.Convolution, reference.Convolution)
+        layers = [zerodl_c.Convolution(np.ones((1, 1, 2, 2)), i) for i in range(9)]
+        for i, layer in enumerate(layers):
+            layer.forward(np.full((1, 1, 3, 3), float(i)))
+        for i, layer in enumerate(twin(layers)):
+            assert type(layer) is reference.Convolution and layer.b == i
+            assert (layer.x == i).all() and (layer.col == i).all()  # which C makes when it is read
+            assert layer.W is not layers[i].W
 
     def test_described(self):
         params = {f"W{i}": np.ones((2, i)) for i in range(9)}

@@ -81,8 +81,10 @@ def twin(value: Any, memo: dict[int, Any] | None = None) -> Any:
     theirs = next((TWINS[kind] for kind in type(value).__mro__ if kind in TWINS), None)
     if theirs:
         result: Any = object.__new__(theirs)
+        found = attributes(value)
         memo[id(value)] = result
-        for name, attribute in attributes(value).items():
+        memo.setdefault(id(memo), []).append(found)  # as deepcopy does: what was made just now keeps its id
+        for name, attribute in found.items():
             setattr(result, name, twin(attribute, memo))
         return result
     if isinstance(value, np.ndarray):
