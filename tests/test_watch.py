@@ -178,6 +178,34 @@ class TestBoth:
         )
         assert run(*options, path).stdout == run(path).stdout != ""
 
+    def test_threads_that_draw(self, script, options):
+        path = script(
+            """
+            import threading
+            import numpy as np
+            from common.functions import softmax
+            from common.layers import Affine
+
+            def work(i):
+                layer = Affine(np.ones((2, 3)), np.zeros(3))
+                for _ in range(100):
+                    drawn[i].append(np.random.rand())
+                    softmax(layer.forward(np.ones((4, 2))))
+
+            np.random.seed(0)
+            drawn = [[] for _ in range(4)]
+            threads = [threading.Thread(target=work, args=[i]) for i in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            print(len({x for of_thread in drawn for x in of_thread}), np.random.rand())
+            """
+        )
+        done = run(*options, path)
+        assert (done.returncode, done.stdout) == (0, f"400 {np.random.RandomState(0).rand(401)[-1]}\n"), done.stderr
+
+    @pytest.mark.skipif(os.name == "nt", reason="there is no fork")
     def test_a_forked_child(self, script, options):
         path = script(
             """

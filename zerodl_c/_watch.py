@@ -49,6 +49,7 @@ class Calls:
         self.of_net = "." in name and name.rpartition(".")[2] not in _STEPS
         self.by_differences = self.of_net and name.endswith(".numerical_gradient")
         self.shared = ours is theirs or self.takes_f  # one code for both engines
+        self.draws = self.by_differences or "random" in {*ours.__code__.co_names, *theirs.__code__.co_names}
         self.count, self.seconds = 0, 0.0
         self.compared, self.ours_seconds, self.theirs_seconds = 0, 0.0, 0.0  # those that the reference ran, too
         self.unusual: Counter[str] = Counter()
@@ -170,7 +171,7 @@ class Watcher:
 
     def _measure(self, calls: Calls, args: Any, kwargs: Any) -> None:
         """Time both engines on copies."""
-        start, random = perf_counter(), _random()
+        start, random = perf_counter(), _random_of(calls)
         try:
             given = twin((args, kwargs))
             if calls.by_differences:
@@ -180,21 +181,23 @@ class Watcher:
         except Exception:  # what cannot be copied, or raises, is not measured
             pass
         finally:
-            np.random.set_state(random)
+            if random:
+                np.random.set_state(random)
             self._spend(perf_counter() - start)
 
     def _verify(self, calls: Calls, args: Any, kwargs: Any) -> Any:
         """Call C, and the reference on copies: both draw the same of NumPy's random numbers."""
         self._go_on()
-        start, before, given = perf_counter(), _random(), twin((args, kwargs))
+        start, before, given = perf_counter(), _random_of(calls), twin((args, kwargs))
         tolerance = Tolerance(given)
         if calls.by_differences:  # a difference of losses is divided by the step
             tolerance.scale = max(tolerance.scale, largest(_loss(given).result) / _STEP)
         ours = _outcome(calls.ours, args, kwargs)
-        after = _random()
-        np.random.set_state(before)
+        after = before and _random()
+        if before:
+            np.random.set_state(before)
         theirs = _quietly(calls.theirs, *given)
-        drawn = _random()
+        drawn = before and _random()
         self._count(calls, args[calls.first :], ours.seconds)
         calls.compare(ours.seconds, theirs.seconds)
         found = _difference(calls, ours, theirs, (args, kwargs), given, tolerance)
@@ -331,6 +334,11 @@ def _loss(given: tuple[Any, Any]) -> _Outcome:
         return _quietly(net._training_loss, args, kwargs)
     finally:
         np.random.set_state(random)
+
+
+def _random_of(calls: Calls) -> Any:
+    """The state of NumPy's global generator; None beside other threads, which may draw, if the call itself does not."""
+    return _random() if calls.draws or threading.active_count() == 1 else None
 
 
 def _random() -> Any:
