@@ -56,7 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         The exit status: 0, or 1 where `bench --strict` finds a case that is slower than the reference or `check` a
         gradient that is not well, or 2 after an error and 130 after Ctrl-C, each of these two with one line on stderr.
-        What a script raises that `run` runs, SystemExit and KeyboardInterrupt included, is raised.
+        What a script raises that `run` runs, SystemExit and KeyboardInterrupt included, is raised; `run --verify`
+        raises SystemExit(1) at a difference.
     """
     args = None
     try:
@@ -210,13 +211,24 @@ def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
         help="run a script of the book on this engine, unmodified",
         description="Run a script as python does, with the book's package common resolved to this engine. "
         "The folder above the script's is added to sys.path, so that dataset is found from any current folder.",
-        usage="%(prog)s [-h] [--engine {c,numpy}] SCRIPT [ARGS ...]",
+        usage="%(prog)s [-h] [--engine {c,numpy}] [--verify] [--report] SCRIPT [ARGS ...]",
         allow_abbrev=False,
     )
     parser.set_defaults(command=run)
-    parser.add_argument("--engine", choices=ENGINES, default="c", help="default: %(default)s")
+    option = parser.add_argument
+    option("--engine", choices=ENGINES, default="c", help="default: %(default)s")
+    option(
+        "--verify",
+        action="store_true",
+        help="run every call on the reference, too; say where they first differ by more than rounding, and exit 1",
+    )
+    option(
+        "--report",
+        action="store_true",
+        help="print to stderr at the end what the calls took and saved, and what was not accelerated",
+    )
     # PARSER hands on what follows the script as it is; REMAINDER after SCRIPT would lose a "--".
-    parser.add_argument("script", metavar="SCRIPT", nargs=argparse.PARSER, help="and its own arguments")
+    option("script", metavar="SCRIPT", nargs=argparse.PARSER, help="and its own arguments")
 
 
 def _add_hook(commands: argparse._SubParsersAction[_Parser]) -> None:
@@ -579,12 +591,15 @@ def _current_folder_on_path() -> Iterator[None]:
 def run(args: argparse.Namespace) -> None:
     """Run a script on this engine; whatever it raises goes on to Python, as if it had been run by it."""
     script, *arguments = args.script
+    for name in ("verify", "report"):
+        if getattr(args, name) and args.engine != "c":
+            raise CommandError(f"argument --{name}: compares the C engine with numpy: leave out --engine {args.engine}")
     try:
         with open(script, "rb"):
             pass
     except OSError as error:
         raise CommandError(f"cannot open {script}: {error.strerror}") from None
-    dropin.run(script, arguments, args.engine)
+    dropin.run(script, arguments, args.engine, verify=args.verify, report=args.report)
 
 
 # ---- hook ----------------------------------------------------------------------------------------

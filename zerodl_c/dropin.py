@@ -126,7 +126,9 @@ def uninstall() -> None:
         _swap = None
 
 
-def run(script: str, arguments: Sequence[str] = (), engine: str = "c") -> None:
+def run(
+    script: str, arguments: Sequence[str] = (), engine: str = "c", *, verify: bool = False, report: bool = False
+) -> None:
     """Run a script as `python script arguments` does, on this engine; the process is the script's from then on.
 
     The folder above the script's is added to `sys.path`: the book's scripts add `..`, which is the same folder only
@@ -140,11 +142,17 @@ def run(script: str, arguments: Sequence[str] = (), engine: str = "c") -> None:
         The rest of its `sys.argv`.
     engine : {"c", "numpy"}
         As in `install`.
+    verify : bool
+        Whether to run every call on the reference, too, and to exit with status 1 at the first difference.
+    report : bool
+        Whether to print to stderr, as the process ends, what the calls took and what was not accelerated.
 
     Raises
     ------
     OSError
         If the script cannot be read; nothing was changed then. Whatever the script raises is raised, too.
+    ValueError
+        If engine is neither, or "numpy" with verify or report, which compare C with it.
 
     Examples
     --------
@@ -153,6 +161,12 @@ def run(script: str, arguments: Sequence[str] = (), engine: str = "c") -> None:
     path = os.path.abspath(script)
     loader = SourceFileLoader("__main__", path)
     source = loader.get_data(path)
+    if (verify or report) and engine != "c":
+        raise ValueError(f"engine must be 'c' with verify or report, which compare it with 'numpy', got {engine!r}")
+    if verify or report:
+        from ._watch import watch
+
+        watch(verify, report)
     install(engine)
     main = _main_module(path, loader)
     sys.argv = [script, *arguments]
