@@ -407,5 +407,6 @@ def test_a_net_that_was_changed_is_differentiated_as_it_is():
         grads = net.gradient(x, t)
         for key in got:
             np.testing.assert_array_equal(got[key], expected[key])
-            if kind is not Bounded:  # of which backpropagation knows nothing
-                np.testing.assert_allclose(grads[key], expected[key], rtol=0, atol=1e-5)
+            # Backpropagation knows nothing of a net's own tanh, and differences nothing of a W that `params` has not.
+            if kind is not Bounded and change is not replaced:
+                np.testing.assert_allclose(grads[key], expected[key], rtol=1e-4, atol=1e-5)  # of 1e-7 / y

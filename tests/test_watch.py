@@ -21,7 +21,7 @@ BREAK = """
     import functools
     import sys
     import numpy as np
-    from zerodl_c import cli, functions, gradient, layers, multi_layer_net, optimizer
+    from zerodl_c import cli, functions, gradient, layers, multi_layer_net, multi_layer_net_extend, optimizer
 
     def change(result, *arguments):
         {change}
@@ -303,12 +303,32 @@ class TestVerify:
             import numpy as np
             from common.multi_layer_net import MultiLayerNet
             net = MultiLayerNet(2, [3], 2)
+            net.loss(np.ones((4, 2)), np.ones(4, int))
+            """
+        )
+        done = broken(path, "layers.Affine", "forward", "result += 1e-9")
+        assert "common.layers.Affine.forward differs" in done.stderr
+        assert "script.py, line 5: net.loss(np.ones((4, 2)), np.ones(4, int))" in done.stderr
+
+    @pytest.mark.parametrize("net", ["MultiLayerNet(2, [3], 2)", "MultiLayerNetExtend(2, [3], 2, use_dropout=True)"])
+    @pytest.mark.parametrize(("line", "place"), [
+        ("result['W1'] += 1e-9", "the result['W1'][0, 0] is"),
+        ("arguments[0].layers['Affine2'].dW += 1e-9", "self.layers['Affine2'].dW[0, 0] is"),
+    ])  # fmt: skip
+    def test_the_gradient_of_a_net_is_one_call_and_what_it_leaves_in_the_layers(self, script, broken, net, line, place):
+        path = script(
+            f"""
+            import numpy as np
+            from common.multi_layer_net_extend import *
+            from common.multi_layer_net import MultiLayerNet
+            net = {net}
             net.gradient(np.ones((4, 2)), np.ones(4, int))
             """
         )
-        done = broken(path, "layers.Affine", "backward", "result += 1e-9")
-        assert "common.layers.Affine.backward differs" in done.stderr
-        assert "script.py, line 5: net.gradient(np.ones((4, 2)), np.ones(4, int))" in done.stderr
+        name = net.partition("(")[0]
+        module = "multi_layer_net" + "_extend" * name.endswith("Extend")
+        done = broken(path, f"{module}.{name}", "gradient", line)
+        assert f"common.{module}.{name}.gradient differs" in done.stderr and place in done.stderr, done.stderr
 
     def test_rounding_is_no_difference(self, script, broken):
         done = broken(script(SCRIPT), "functions", "softmax", "result *= 1 + 4e-16")
@@ -469,7 +489,7 @@ class TestReport:
         once = "softmax MultiLayerNet.numerical_gradient numerical_gradient"
         assert {name: counts[name] for name in once.split()} == dict.fromkeys(once.split(), "1")
         assert counts["Sigmoid.forward"] == "3" and "sigmoid" not in counts  # which the layer calls
-        assert counts["Adam.update"] == "3" and counts["Affine.forward"] == str(3 + 2)
+        assert counts["Adam.update"] == counts["Affine.forward"] == "3" and counts["MultiLayerNet.gradient"] == "1"
         assert counts["softmax_loss"] == str(2 * 36 * 3)  # by the script's own f
         assert f"in {sum(map(int, counts.values()))} calls of common" in report["first"]
 

@@ -49,7 +49,7 @@ class Calls:
         self.of_net = "." in name and name.rpartition(".")[2] not in _STEPS
         self.by_differences = self.of_net and name.endswith(".numerical_gradient")
         self.shared = ours is theirs or self.takes_f  # one code for both engines
-        self.draws = self.by_differences or "random" in {*ours.__code__.co_names, *theirs.__code__.co_names}
+        self.draws = self.of_net or "random" in {*ours.__code__.co_names, *theirs.__code__.co_names}
         self.count, self.seconds = 0, 0.0
         self.compared, self.ours_seconds, self.theirs_seconds = 0, 0.0, 0.0  # those that the reference ran, too
         self.unusual: Counter[str] = Counter()

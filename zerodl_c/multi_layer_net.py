@@ -23,6 +23,14 @@ class MultiLayerNet(reference.MultiLayerNet):
 
     _kinds: ClassVar = layers
 
+    def gradient(self, x: ArrayLike, t: ArrayLike) -> dict[str, Array]:
+        """Gradients of the loss by backpropagation, under the names of the parameters."""
+        if self._is_as_made():
+            self._backpropagate(x, t)
+        else:
+            self._backpropagate_by_layers(x, t)
+        return self._gradients()
+
     def numerical_gradient(self, x: ArrayLike, t: ArrayLike) -> dict[str, Array]:
         """Gradients of the loss by central differences, (loss(w + 1e-4) - loss(w - 1e-4)) / 2e-4.
 
@@ -36,10 +44,7 @@ class MultiLayerNet(reference.MultiLayerNet):
         )
 
     def _backpropagate(self, x: ArrayLike, t: ArrayLike) -> None:
-        """In one call of C, after which the layers hold what they would have kept; or layer by layer."""
-        if not self._is_as_made():
-            self._backpropagate_by_layers(x, t)
-            return
+        """In one call of C, after which the layers hold what they would have kept."""
         rows = self._rows(x)
         grads, outputs = _network.gradient(self._in_order(), rows, t, self._activation(), sums=False)
         self.last_layer.t, self.last_layer.y = t, outputs[-1]

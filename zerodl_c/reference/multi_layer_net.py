@@ -109,11 +109,11 @@ class MultiLayerNet:
 
     def gradient(self, x: ArrayLike, t: ArrayLike) -> dict[str, Array]:
         """Gradients of the loss by backpropagation, under the names of the parameters."""
-        self._backpropagate(x, t)
-        grads = {}
-        for key, name, layer in self._parameters():
-            grads[key] = self._decayed(layer.dW, layer.W) if name == "W" else getattr(layer, f"d{name}")
-        return grads
+        self._training_loss(x, t)
+        dout = self.last_layer.backward()
+        for layer in reversed(self.layers.values()):
+            dout = layer.backward(dout)
+        return self._gradients()
 
     def numerical_gradient(self, x: ArrayLike, t: ArrayLike) -> dict[str, Array]:
         """Gradients of the loss by central differences: slow, and a check of `gradient`."""
@@ -136,12 +136,12 @@ class MultiLayerNet:
     def _add_affine(self, i: int) -> None:
         self.layers[f"Affine{i}"] = self._kinds.Affine(self.params[f"W{i}"], self.params[f"b{i}"])
 
-    def _backpropagate(self, x: ArrayLike, t: ArrayLike) -> None:
-        """Let each layer find and keep the gradients of its parameters."""
-        self._training_loss(x, t)
-        dout = self.last_layer.backward()
-        for layer in reversed(self.layers.values()):
-            dout = layer.backward(dout)
+    def _gradients(self) -> dict[str, Array]:
+        """What the layers have kept of them, and the weight decay's."""
+        return {
+            key: self._decayed(layer.dW, layer.W) if name == "W" else getattr(layer, f"d{name}")
+            for key, name, layer in self._parameters()
+        }
 
     def _decayed(self, dW: Array, W: Array) -> Array:
         """The gradient of a weight with its decay: with lambda 0, too, for 0 * inf is nan, and should be seen."""
