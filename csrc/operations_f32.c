@@ -2,4 +2,6 @@
 #include "operations.h"
 
 #include "convolution.h"
+#include "pooling.h"
+#include "columns.h"
 #include "network.h"

@@ -55,6 +55,12 @@ ALWAYS_INLINE vec broadcast(real x) { return x; }
 ALWAYS_INLINE real first_lane(vec v) { return v; }
 #endif
 
+#if defined __GNUC__
+#define PREFETCH(p) __builtin_prefetch(p)
+#else
+#define PREFETCH(p) (void)(p)
+#endif
+
 /* Bits a + (b << shift), whatever overflows: the bits of a nan may be any. */
 ALWAYS_INLINE ivec add_shifted(ivec a, ivec b, int shift) { return (ivec)((uvec)a + ((uvec)b << shift)); }
 

@@ -45,6 +45,13 @@ def pooled(engine, shape, filters, stride, pad, dtype):
     return out, layer.arg_max, layer.backward(normal(out.shape, dtype, 3))
 
 
+def as_matrices(engine, shape, filters, stride, pad, dtype):
+    """Images as a matrix, and back from another one."""
+    window = *filters[2:], stride, pad
+    col = engine.im2col(normal(shape, dtype), *window)
+    return col, engine.col2im(normal(col.shape, dtype, 1), shape, *window)
+
+
 @every_case
 @every_dtype
 def test_convolution_is_the_references(shape, filters, stride, pad, dtype, isa):
@@ -108,24 +115,50 @@ def test_the_first_of_equals_and_the_first_nan_is_the_largest(dtype, isa):
         np.testing.assert_array_equal(got.arg_max, expected.arg_max)
 
 
-@every_case
+# Images, height and width of a window, stride, pad: besides, segments around vectors and chunks, and steps beyond them.
+WINDOWS = [
+    *((shape, (*filters[2:], stride, pad)) for shape, filters, stride, pad in CASES),
+    *(((3, 2, 3, 40), (2, width, 1, 0)) for width in (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 33, 40)),
+    ((2, 1, 1, 1), (1, 1, 1, 0)),
+    ((2, 2, 3, 2), (1, 2, 1, 0)),  # rows of the matrix that are shorter than a vector
+    ((2, 3, 6, 60), (2, 3, 21, 0)),
+    ((2, 2, 5, 9), (3, 20, 1, 11)),
+    ((2, 2, 4, 4), (2, 2, 50, 100)),
+]
+every_window = pytest.mark.parametrize(("shape", "window"), WINDOWS, ids=str)
+
+
+@every_window
 @every_dtype
-def test_images_as_matrices_are_the_references(shape, filters, stride, pad, dtype):
-    window, x = (*filters[2:], stride, pad), normal(shape, dtype)
+def test_images_as_matrices_are_the_references(shape, window, dtype, isa):
+    x = normal(shape, dtype)
     col = zerodl_c.im2col(x, *window)
     assert_identical(col, reference.im2col(x, *window))
-    got, expected = (engine.col2im(col, shape, *window) for engine in (zerodl_c, reference))
-    assert_close(got, np.ascontiguousarray(expected), terms=int(np.prod(filters[2:])), scale=3.0)
+    other = normal(col.shape, dtype, 1)
+    got, expected = (engine.col2im(other, shape, *window) for engine in (zerodl_c, reference))
+    assert_close(got, np.ascontiguousarray(expected), terms=int(np.prod(window[:2])), scale=3.0)
+
+
+@every_dtype
+def test_what_is_not_finite_stays_in_its_pixels(dtype, isa):
+    """Vectors reach beyond the segments, and what is there must not count."""
+    rng = np.random.default_rng(0)
+    for shape, window in WINDOWS:
+        col = reference.im2col(normal(shape, dtype), *window)
+        col[...] = rng.choice([np.nan, np.inf, 1, -0.0], col.shape, p=[0.02, 0.02, 0.48, 0.48])
+        got, expected = (engine.col2im(col, shape, *window) for engine in (zerodl_c, reference))
+        np.testing.assert_array_equal(got, expected, err_msg=f"{shape} {window}")
 
 
 @every_case
 def test_the_same_to_the_bit_whatever_the_threads(shape, filters, stride, pad, restore_threads):
     big = (40, *shape[1:])  # enough for threads to be started
     zerodl_c.set_num_threads(1)
-    expected = [f(zerodl_c, big, filters, stride, pad, np.float64) for f in (convolved, pooled)]
+    works = convolved, pooled, as_matrices
+    expected = [f(zerodl_c, big, filters, stride, pad, np.float64) for f in works]
     for threads in (2, 3, 7):
         zerodl_c.set_num_threads(threads)
-        for f, results in zip((convolved, pooled), expected, strict=True):
+        for f, results in zip(works, expected, strict=True):
             for got, result in zip(f(zerodl_c, big, filters, stride, pad, np.float64), results, strict=True):
                 np.testing.assert_array_equal(got, result)
 

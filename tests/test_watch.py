@@ -312,8 +312,8 @@ class TestVerify:
 
     @pytest.mark.parametrize("net", ["MultiLayerNet(2, [3], 2)", "MultiLayerNetExtend(2, [3], 2, use_dropout=True)"])
     @pytest.mark.parametrize(("line", "place"), [
-        ("result['W1'] += 1e-9", "the result['W1'][0, 0] is"),
-        ("arguments[0].layers['Affine2'].dW += 1e-9", "self.layers['Affine2'].dW[0, 0] is"),
+        ("result['W1'] += 1e-9", "the result['W1']"),
+        ("arguments[0].layers['Affine2'].dW += 1e-9", "self.layers['Affine2'].dW"),
     ])  # fmt: skip
     def test_the_gradient_of_a_net_is_one_call_and_what_it_leaves_in_the_layers(self, script, broken, net, line, place):
         path = script(

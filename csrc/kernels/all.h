@@ -7,6 +7,7 @@
 #include "exp.h"
 
 #include "activation.h"
+#include "columns.h"
 #if REAL_BITS == 64
 #include "difference.h"
 #endif
@@ -56,6 +57,8 @@ const struct ZDL(kernels) ISA_TABLE = {
     .copy_rows = copy_rows,
     .total = total_of,
     .largest_of = largest_of,
+    .im2col = im2col,
+    .col2im = col2im,
     .peak = peak,
 #if REAL_BITS == 64
     .activate_sum = activate_sum,

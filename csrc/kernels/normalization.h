@@ -4,12 +4,6 @@
 
 enum { WIDTH = 8, AHEAD = 8 };
 
-#if defined __GNUC__
-#define PREFETCH(p) __builtin_prefetch(p)
-#else
-#define PREFETCH(p) (void)(p)
-#endif
-
 /* Get the block's piece of a later row: rows are too far apart for the processor to foresee it. */
 ALWAYS_INLINE void prefetch_row(const real *piece, ptrdiff_t stride, int width)
 {

@@ -66,6 +66,13 @@ typedef struct {
     const ptrdiff_t *at;
 } convolution_sums;
 
+/* The matrix col[batch out_h out_w, channels filter_h filter_w] and the images that it is of; one of them is the result. */
+typedef struct {
+    const struct zdl_windows *w;
+    ptrdiff_t out_h, out_w;
+    real *col, *image;
+} columns;
+
 /* What an optimizer changes and reads: parameters, its state of each, gradients, and its rates besides lr. */
 typedef struct {
     real *param, *state[2];
@@ -110,6 +117,8 @@ struct ZDL(kernels) {
     void (*copy_rows)(real *out, ptrdiff_t out_row, const real *x, ptrdiff_t x_row, ptrdiff_t rows, ptrdiff_t cols);
     double (*total)(const real *x, ptrdiff_t n);
     void (*largest_of)(real *seen, real *which, ptrdiff_t k, ptrdiff_t n);
+    void (*im2col)(const columns *t, ptrdiff_t begin, ptrdiff_t end); /* of these images */
+    void (*col2im)(const columns *t, ptrdiff_t begin, ptrdiff_t end);
     double (*peak)(ptrdiff_t rounds);
 #if REAL_BITS == 64
     void (*activate_sum)(real *out, const real *a, real s, const real *v, enum zdl_activation f, ptrdiff_t n);
