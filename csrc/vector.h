@@ -399,6 +399,20 @@ ALWAYS_INLINE vec each_largest(vec *v)
     return v[0];
 }
 
+/* Lane i of v[j] goes to lane j of v[i], for LANES vectors. */
+ALWAYS_INLINE void transpose(vec *v)
+{
+#define EXCHANGE(h)                                                                                                    \
+    UNROLL for (int i = 0; i < LANES; i++)                                                                             \
+        if (!(i & (h))) {                                                                                              \
+            vec a = v[i], b = v[i + (h)];                                                                              \
+            v[i] = LOW(a, b, h);                                                                                       \
+            v[i + (h)] = HIGH(a, b, h);                                                                                \
+        }
+    HALVINGS(EXCHANGE)
+#undef EXCHANGE
+}
+
 /* sum + error; an infinite sum has nan for its error and stays infinite. */
 ALWAYS_INLINE real with_error(real sum, real error) { return isfinite(sum) ? sum + error : sum; }
 

@@ -109,9 +109,28 @@ static void tile(int rows, ptrdiff_t depth, matrix a, const real *b, ptrdiff_t b
 #undef TILE
 }
 
+/* pack_panel where the columns of b are contiguous: LANES x LANES at a time. */
+static void pack_columns(real *panel, matrix b, ptrdiff_t depth, ptrdiff_t cols)
+{
+    for (ptrdiff_t p = 0; p < depth; p += LANES)
+        for (int first = 0; first < TILE_COLS; first += LANES) {
+            vec v[LANES];
+            UNROLL for (int j = 0; j < LANES; j++)
+                v[j] = first + j < cols ? load_up_to(b.at + (first + j) * b.col + p, depth - p) : broadcast(0);
+            transpose(v);
+            UNROLL for (int i = 0; i < LANES; i++)
+                if (p + i < depth)
+                    store(panel + (p + i) * TILE_COLS + first, v[i]);
+        }
+}
+
 /* panel[p, j] = b[p, j] for the first TILE_COLS columns; those from `cols` on are 0. */
 static void pack_panel(real *panel, matrix b, ptrdiff_t depth, ptrdiff_t cols)
 {
+    if (b.row == 1 && b.col != 1) {
+        pack_columns(panel, b, depth, cols);
+        return;
+    }
     for (ptrdiff_t p = 0; p < depth; p++, panel += TILE_COLS, b.at += b.row)
         if (b.col == 1)
             for (int j = 0; j < TILE_VECS; j++)
