@@ -46,6 +46,15 @@ typedef struct {
     ptrdiff_t rows, cols;
 } batch_norm_backward;
 
+/* arg_max[batch, out_h, out_w, channels] is which pixel of its window an output is, row by row. */
+typedef struct {
+    const struct zdl_windows *w;
+    ptrdiff_t out_h, out_w;
+    real *out, *dx;
+    int64_t *arg_max;
+    const real *x, *dout;
+} pooling;
+
 /* The matrix col[batch out_h out_w, channels filter_h filter_w] and the images that it is of; one of them is the result. */
 typedef struct {
     const struct zdl_windows *w;
@@ -91,8 +100,9 @@ struct ZDL(kernels) {
     void (*batch_norm)(const batch_norm *t, ptrdiff_t begin, ptrdiff_t end);
     void (*batch_norm_backward)(const batch_norm_backward *t, ptrdiff_t begin, ptrdiff_t end);
     optimizer_kernel *sgd, *momentum, *nesterov, *adagrad, *rmsprop, *adam;
-    void (*largest_of)(real *seen, real *which, ptrdiff_t k, ptrdiff_t n);
-    void (*im2col)(const columns *t, ptrdiff_t begin, ptrdiff_t end); /* of these images */
+    void (*pool)(const pooling *t, ptrdiff_t begin, ptrdiff_t end); /* of these images, and so below */
+    void (*pool_backward)(const pooling *t, ptrdiff_t begin, ptrdiff_t end);
+    void (*im2col)(const columns *t, ptrdiff_t begin, ptrdiff_t end);
     void (*col2im)(const columns *t, ptrdiff_t begin, ptrdiff_t end);
     double (*peak)(ptrdiff_t rounds);
 #if REAL_BITS == 64
