@@ -106,6 +106,27 @@ def test_pooling_is_the_references(shape, filters, stride, pad, dtype, isa):
     assert_close(got[2], np.ascontiguousarray(expected[2]), terms=windows, scale=3.0)
 
 
+@every_dtype
+def test_pooling_of_rows_around_vectors(dtype, isa):
+    for width in (2, 3, 4, 5, 7, 8, 9, 16, 17, 24, 32, 33, 35, 66, 67):
+        for window in ((2, 2, 2, 0), (2, 2, 1, 0), (1, 3, 2, 1), (2, 2, 3, 0)):
+            case = (2, 3, 5, width), (1, 3, *window[:2]), *window[2:], dtype
+            if window[1] <= width + 2 * window[3]:
+                got, expected = (pooled(engine, *case) for engine in (zerodl_c, reference))
+                assert_identical(got[0], np.ascontiguousarray(expected[0]), f"{width} {window}")
+                np.testing.assert_array_equal(got[1], expected[1], f"{width} {window}")
+                assert_close(got[2], np.ascontiguousarray(expected[2]), terms=4, scale=3.0, label=f"{width} {window}")
+
+
+@every_dtype
+def test_pooling_backward_ignores_what_is_no_place_in_a_window(dtype, isa):
+    layer = zerodl_c.Pooling(2, 2)
+    layer.forward(normal((1, 1, 4, 4), dtype))
+    layer.arg_max = np.array([-1, 4, 2**62, 3])
+    dx = layer.backward(np.ones((1, 1, 2, 2), dtype))
+    assert dx.sum() == dx[0, 0, 3, 3] == 1
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_first_of_equals_and_the_first_nan_is_the_largest(dtype, isa):
     x = np.random.default_rng(0).choice([np.nan, np.inf, -np.inf, 1.0, 2.0, -0.0, 0.0], (40, 2, 9, 9)).astype(dtype)

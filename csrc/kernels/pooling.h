@@ -1,16 +1,103 @@
-/* The largest of k numbers that lie n apart, for each of n: the first of the largest, or the first nan. It replaces the
-   first of the k, and which it was goes to `which`. */
-static void largest_of(real *seen, real *which, ptrdiff_t k, ptrdiff_t n)
+/* The largest pixel of each window of images [batch, channels, height, width], as many places of a row of the output at
+   once as a vector has lanes. */
+
+/* Lane i is p[2 i]. */
+#if LANES > 1
+#define EVEN_LANE(i, h) (2 * (i))
+ALWAYS_INLINE vec every_second(const real *p) { return SHUFFLED(load(p), load(p + LANES), EVEN_LANE, 0); }
+#else
+ALWAYS_INLINE vec every_second(const real *p) { return load(p); }
+#endif
+
+/* Lane i < n is the pixel in this row and column `col` + i stride, or the 0 that is around the image. */
+static vec pixels_or_zeros(const struct zdl_windows *w, const real *plane, ptrdiff_t row, ptrdiff_t col, ptrdiff_t n)
 {
-    for (ptrdiff_t x = 0; x < n; x += LANES) {
-        vec most = load_up_to(seen + x, n - x), index = broadcast(0);
-        for (ptrdiff_t i = 1; i < k; i++) {
-            vec v = load_up_to(seen + i * n + x, n - x);
-            mask stays = less_equal(v, most), number = equal(most, most);
-            index = choose(stays, index, choose(number, broadcast((real)i), index));
-            most = choose(stays, most, choose(number, v, most));
+    real lane[LANES] = {0};
+    for (ptrdiff_t i = 0; 0 <= row && row < w->height && i < n; i++, col += w->stride)
+        if (0 <= col && col < w->width)
+            lane[i] = plane[row * w->width + col];
+    return load(lane);
+}
+
+/* The largest pixels of the n windows from row `top` and column `left` on, and which of its window each is: the first of
+   the largest, or the first nan. `stride` is 0, or that of windows inside the image, beyond which vectors may read. */
+ALWAYS_INLINE vec largest_of(vec *which, const struct zdl_windows *w, const real *plane, ptrdiff_t top, ptrdiff_t left,
+                             ptrdiff_t n, int stride)
+{
+    vec most = broadcast(0), index = broadcast(0), k = broadcast(0);
+    for (ptrdiff_t i = 0; i < w->filter_h; i++)
+        for (ptrdiff_t j = 0; j < w->filter_w; j++, k += 1) {
+            const real *pixel = plane + (top + i) * w->width + left + j;
+            vec v = stride == 1 ? load(pixel) : stride == 2 ? every_second(pixel)
+                                : pixels_or_zeros(w, plane, top + i, left + j, n);
+            if (i + j == 0)
+                most = v;
+            mask larger = (mask)(~less_equal(v, most) & equal(most, most));
+            index = choose(larger, k, index);
+            most = choose(larger, v, most);
         }
-        store_up_to(seen + x, most, n - x);
-        store_up_to(which + x, index, n - x);
+    *which = index;
+    return most;
+}
+
+/* Row y of a channel's output. */
+static void pool_row(const pooling *t, ptrdiff_t plane, ptrdiff_t y)
+{
+    const struct zdl_windows *w = t->w;
+    const real *x = t->x + plane * w->height * w->width, *end = t->x + w->batch * w->channels * w->height * w->width;
+    real *out = t->out + (plane * t->out_h + y) * t->out_w, index[LANES];
+    int64_t *arg_max = t->arg_max + (plane / w->channels * t->out_h + y) * t->out_w * w->channels + plane % w->channels;
+    ptrdiff_t top = y * w->stride - w->pad, bottom = top + w->filter_h - 1;
+    for (ptrdiff_t at = 0; at < t->out_w; at += LANES) {
+        ptrdiff_t n = t->out_w - at < LANES ? t->out_w - at : LANES;
+        ptrdiff_t left = at * w->stride - w->pad, right = left + (n - 1) * w->stride + w->filter_w - 1;
+        bool inside = 0 <= top && bottom < w->height && 0 <= left && right < w->width;
+        inside = inside && bottom * w->width + left + w->filter_w - 1 + LANES * w->stride <= end - x;
+        int stride = inside && w->stride <= 2 ? (int)w->stride : 0;
+        vec which, most = stride == 1   ? largest_of(&which, w, x, top, left, n, 1)
+                          : stride == 2 ? largest_of(&which, w, x, top, left, n, 2)
+                                        : largest_of(&which, w, x, top, left, n, 0);
+        store_up_to(out + at, most, n);
+        store(index, which);
+        for (ptrdiff_t i = 0; i < n; i++)
+            arg_max[(at + i) * w->channels] = (int64_t)index[i];
+    }
+}
+
+static void pool(const pooling *t, ptrdiff_t begin, ptrdiff_t end)
+{
+    for (ptrdiff_t plane = begin * t->w->channels; plane < end * t->w->channels; plane++)
+        for (ptrdiff_t y = 0; y < t->out_h; y++)
+            pool_row(t, plane, y);
+}
+
+/* What row y of a channel's output gives to the channel's dx. With padding, the largest may be a zero around the image. */
+ALWAYS_INLINE void pool_row_backward(const pooling *t, real *dx, ptrdiff_t plane, ptrdiff_t y, bool padded)
+{
+    const struct zdl_windows w = *t->w;
+    const int64_t *arg_max = t->arg_max + (plane / w.channels * t->out_h + y) * t->out_w * w.channels + plane % w.channels;
+    const real *dout = t->dout + (plane * t->out_h + y) * t->out_w;
+    double share = 1 / (double)w.filter_w; /* of a row of the window: a product with it is faster than a division */
+    ptrdiff_t top = y * w.stride - w.pad, left = -w.pad;
+    for (ptrdiff_t x = 0; x < t->out_w; x++, left += w.stride) {
+        ptrdiff_t at = (ptrdiff_t)arg_max[x * w.channels];
+        if (at < 0 || at >= w.filter_h * w.filter_w)
+            continue;
+        ptrdiff_t i = (ptrdiff_t)(((double)at + 0.5) * share), row = top + i, col = left + at - i * w.filter_w;
+        if (!padded || (0 <= row && row < w.height && 0 <= col && col < w.width))
+            dx[top * w.width + left + at + i * (w.width - w.filter_w)] += dout[x];
+    }
+}
+
+static void pool_backward(const pooling *t, ptrdiff_t begin, ptrdiff_t end)
+{
+    ptrdiff_t channels = t->w->channels, pixels = t->w->height * t->w->width;
+    for (ptrdiff_t plane = begin * channels; plane < end * channels; plane++) {
+        memset(t->dx + plane * pixels, 0, (size_t)pixels * sizeof(real));
+        for (ptrdiff_t y = 0; y < t->out_h; y++)
+            if (t->w->pad)
+                pool_row_backward(t, t->dx + plane * pixels, plane, y, true);
+            else
+                pool_row_backward(t, t->dx + plane * pixels, plane, y, false);
     }
 }

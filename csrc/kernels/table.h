@@ -66,6 +66,15 @@ typedef struct {
     const ptrdiff_t *at;
 } convolution_sums;
 
+/* arg_max[batch, out_h, out_w, channels] is which pixel of its window an output is, row by row. */
+typedef struct {
+    const struct zdl_windows *w;
+    ptrdiff_t out_h, out_w;
+    real *out, *dx;
+    int64_t *arg_max;
+    const real *x, *dout;
+} pooling;
+
 /* The matrix col[batch out_h out_w, channels filter_h filter_w] and the images that it is of; one of them is the result. */
 typedef struct {
     const struct zdl_windows *w;
@@ -116,8 +125,9 @@ struct ZDL(kernels) {
     void (*convolve_backward)(const convolution_sums *t);
     void (*copy_rows)(real *out, ptrdiff_t out_row, const real *x, ptrdiff_t x_row, ptrdiff_t rows, ptrdiff_t cols);
     double (*total)(const real *x, ptrdiff_t n);
-    void (*largest_of)(real *seen, real *which, ptrdiff_t k, ptrdiff_t n);
-    void (*im2col)(const columns *t, ptrdiff_t begin, ptrdiff_t end); /* of these images */
+    void (*pool)(const pooling *t, ptrdiff_t begin, ptrdiff_t end); /* of these images, and so below */
+    void (*pool_backward)(const pooling *t, ptrdiff_t begin, ptrdiff_t end);
+    void (*im2col)(const columns *t, ptrdiff_t begin, ptrdiff_t end);
     void (*col2im)(const columns *t, ptrdiff_t begin, ptrdiff_t end);
     double (*peak)(ptrdiff_t rounds);
 #if REAL_BITS == 64

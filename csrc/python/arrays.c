@@ -449,8 +449,11 @@ int np_pooling(uintptr_t out, uintptr_t arg_max, uintptr_t x, ptrdiff_t pool_h, 
     if (!read_reals(v, (uintptr_t[]){out, x}, 2) || !read_windows(&windows, v + 1, pool_h, pool_w, stride, pad) ||
         !is_output(v, &windows, windows.channels) || !is_indices(&indices, arg_max, v->size))
         return NP_NOT_PLAIN;
-    return is_double(v) ? zdl_pooling_f64(v[0].at, indices.at, v[1].at, &windows)
-                        : zdl_pooling_f32(v[0].at, indices.at, v[1].at, &windows);
+    if (is_double(v))
+        zdl_pooling_f64(v[0].at, indices.at, v[1].at, &windows);
+    else
+        zdl_pooling_f32(v[0].at, indices.at, v[1].at, &windows);
+    return NP_OK;
 }
 
 int np_pooling_backward(uintptr_t dx, uintptr_t dout, uintptr_t arg_max, ptrdiff_t pool_h, ptrdiff_t pool_w,
