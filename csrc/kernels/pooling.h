@@ -71,33 +71,43 @@ static void pool(const pooling *t, ptrdiff_t begin, ptrdiff_t end)
             pool_row(t, plane, y);
 }
 
+/* Where pixel `at` of a window lies, from its first pixel; those of small windows are looked up. */
+enum { SMALL_WINDOW = 64 };
+
+static ptrdiff_t offset_in_window(const struct zdl_windows *w, ptrdiff_t at)
+{
+    return at / w->filter_w * w->width + at % w->filter_w;
+}
+
 /* What row y of a channel's output gives to the channel's dx. With padding, the largest may be a zero around the image. */
-ALWAYS_INLINE void pool_row_backward(const pooling *t, real *dx, ptrdiff_t plane, ptrdiff_t y, bool padded)
+static void pool_row_backward(const pooling *t, real *dx, ptrdiff_t plane, ptrdiff_t y, const ptrdiff_t *offset)
 {
     const struct zdl_windows w = *t->w;
     const int64_t *arg_max = t->arg_max + (plane / w.channels * t->out_h + y) * t->out_w * w.channels + plane % w.channels;
     const real *dout = t->dout + (plane * t->out_h + y) * t->out_w;
-    double share = 1 / (double)w.filter_w; /* of a row of the window: a product with it is faster than a division */
-    ptrdiff_t top = y * w.stride - w.pad, left = -w.pad;
-    for (ptrdiff_t x = 0; x < t->out_w; x++, left += w.stride) {
+    ptrdiff_t top = y * w.stride - w.pad, size = w.filter_h * w.filter_w;
+    for (ptrdiff_t x = 0, left = -w.pad; x < t->out_w; x++, left += w.stride) {
         ptrdiff_t at = (ptrdiff_t)arg_max[x * w.channels];
-        if (at < 0 || at >= w.filter_h * w.filter_w)
+        if (at < 0 || at >= size)
             continue;
-        ptrdiff_t i = (ptrdiff_t)(((double)at + 0.5) * share), row = top + i, col = left + at - i * w.filter_w;
-        if (!padded || (0 <= row && row < w.height && 0 <= col && col < w.width))
-            dx[top * w.width + left + at + i * (w.width - w.filter_w)] += dout[x];
+        if (w.pad) {
+            ptrdiff_t row = top + at / w.filter_w, col = left + at % w.filter_w;
+            if (row < 0 || row >= w.height || col < 0 || col >= w.width)
+                continue;
+        }
+        dx[top * w.width + left + (offset ? offset[at] : offset_in_window(&w, at))] += dout[x];
     }
 }
 
 static void pool_backward(const pooling *t, ptrdiff_t begin, ptrdiff_t end)
 {
-    ptrdiff_t channels = t->w->channels, pixels = t->w->height * t->w->width;
+    ptrdiff_t channels = t->w->channels, pixels = t->w->height * t->w->width, offset[SMALL_WINDOW];
+    bool small = t->w->filter_h * t->w->filter_w <= SMALL_WINDOW;
+    for (ptrdiff_t at = 0; small && at < t->w->filter_h * t->w->filter_w; at++)
+        offset[at] = offset_in_window(t->w, at);
     for (ptrdiff_t plane = begin * channels; plane < end * channels; plane++) {
         memset(t->dx + plane * pixels, 0, (size_t)pixels * sizeof(real));
         for (ptrdiff_t y = 0; y < t->out_h; y++)
-            if (t->w->pad)
-                pool_row_backward(t, t->dx + plane * pixels, plane, y, true);
-            else
-                pool_row_backward(t, t->dx + plane * pixels, plane, y, false);
+            pool_row_backward(t, t->dx + plane * pixels, plane, y, small ? offset : NULL);
     }
 }
