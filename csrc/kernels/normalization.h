@@ -1,6 +1,6 @@
 /* Batch normalization of columns begin to end, each by itself. They are taken in blocks of WIDTH vectors, so that a row's
-   piece of one is a few cache lines, and later passes find the block in the cache. What is left makes blocks of one
-   vector, the last of which has only `left` columns. */
+   piece of one is a few cache lines, and later passes find the block in the cache. What is left makes blocks of half
+   as many, and of one vector, the last of which has only `left` columns. */
 
 enum { WIDTH = 8, AHEAD = 8 };
 
@@ -108,6 +108,8 @@ static void batch_norm_columns(const batch_norm *t, ptrdiff_t begin, ptrdiff_t e
     ptrdiff_t j = begin;
     for (; j + WIDTH * LANES <= end; j += WIDTH * LANES)
         batch_norm_block(t, j, WIDTH, LANES);
+    for (; j + WIDTH / 2 * LANES <= end; j += WIDTH / 2 * LANES)
+        batch_norm_block(t, j, WIDTH / 2, LANES);
     for (; j < end; j += LANES)
         batch_norm_block(t, j, 1, end - j);
 }
@@ -164,6 +166,8 @@ static void batch_norm_backward_columns(const batch_norm_backward *t, ptrdiff_t 
     ptrdiff_t j = begin;
     for (; j + WIDTH * LANES <= end; j += WIDTH * LANES)
         batch_norm_backward_block(t, j, WIDTH, LANES);
+    for (; j + WIDTH / 2 * LANES <= end; j += WIDTH / 2 * LANES)
+        batch_norm_backward_block(t, j, WIDTH / 2, LANES);
     for (; j < end; j += LANES)
         batch_norm_backward_block(t, j, 1, end - j);
 }
