@@ -2,7 +2,7 @@
    piece of one is a few cache lines, and later passes find the block in the cache. What is left makes blocks of half
    as many, and of one vector, the last of which has only `left` columns. */
 
-enum { WIDTH = 8, AHEAD = 8 };
+enum { WIDTH = 8, AHEAD = 8, TOGETHER = 8 };
 
 /* Get the block's piece of a later row: rows are too far apart for the processor to foresee it. */
 ALWAYS_INLINE void prefetch_row(const real *piece, ptrdiff_t stride, int width)
@@ -11,7 +11,8 @@ ALWAYS_INLINE void prefetch_row(const real *piece, ptrdiff_t stride, int width)
         PREFETCH(piece + AHEAD * stride + v * LANES);
 }
 
-/* The sums of a block's columns: a term of each is added in each row i. */
+/* The sums of a block's columns: a term of each is added in each row i. Terms of which few cancel, squares and products,
+   are summed plainly for TOGETHER rows first: then there is little that rounding drops. */
 typedef struct {
     vec_sum of[WIDTH];
 } block_sums;
@@ -26,6 +27,15 @@ ALWAYS_INLINE void renew_sums(block_sums *sums, int width)
 {
     UNROLL for (int v = 0; v < width; v++)
         renew(&sums->of[v]);
+}
+
+/* Add the plain sums of the rows from i on. */
+ALWAYS_INLINE void add_rows(block_sums *sums, const vec *part, ptrdiff_t i, int width)
+{
+    UNROLL for (int v = 0; v < width; v++)
+        add_to(&sums->of[v], part[v]);
+    if (i / TOGETHER % RENEWAL == RENEWAL - 1)
+        renew_sums(sums, width);
 }
 
 /* total / n per lane, rounded all but once. */
@@ -46,24 +56,43 @@ static real safe_scale(ptrdiff_t rows)
     return (real)scale;
 }
 
-/* mean[v] = the mean over the rows of x - centre[v], or of its square. */
-ALWAYS_INLINE void mean_of_block(vec *mean, const real *x, const vec *centre, bool squared, ptrdiff_t rows,
-                                 ptrdiff_t stride, int width, ptrdiff_t left)
+ALWAYS_INLINE void mean_of_block(vec *mean, const real *x, ptrdiff_t rows, ptrdiff_t stride, int width, ptrdiff_t left)
 {
     real scale = safe_scale(rows);
     block_sums sums;
     clear_sums(&sums, width);
     for (ptrdiff_t i = 0; i < rows; i++, x += stride) {
         prefetch_row(x, stride, width);
-        UNROLL for (int v = 0; v < width; v++) {
-            vec term = load_up_to(x + v * LANES, left) - centre[v];
-            add_to(&sums.of[v], (squared ? term * term : term) * scale);
-        }
+        UNROLL for (int v = 0; v < width; v++)
+            add_to(&sums.of[v], load_up_to(x + v * LANES, left) * scale);
         if (i % RENEWAL == RENEWAL - 1)
             renew_sums(&sums, width);
     }
     UNROLL for (int v = 0; v < width; v++)
         mean[v] = quotient(sums.of[v], (real)rows * scale);
+}
+
+ALWAYS_INLINE void variance_of_block(vec *variance, const real *x, const vec *mean, ptrdiff_t rows, ptrdiff_t stride,
+                                     int width, ptrdiff_t left)
+{
+    real scale = safe_scale(rows);
+    block_sums sums;
+    clear_sums(&sums, width);
+    for (ptrdiff_t i = 0; i < rows; i += TOGETHER) {
+        vec part[WIDTH];
+        UNROLL for (int v = 0; v < width; v++)
+            part[v] = broadcast(0);
+        for (ptrdiff_t row = i; row < least(i + TOGETHER, rows); row++, x += stride) {
+            prefetch_row(x, stride, width);
+            UNROLL for (int v = 0; v < width; v++) {
+                vec term = load_up_to(x + v * LANES, left) - mean[v];
+                part[v] += term * term * scale;
+            }
+        }
+        add_rows(&sums, part, i, width);
+    }
+    UNROLL for (int v = 0; v < width; v++)
+        variance[v] = quotient(sums.of[v], (real)rows * scale);
 }
 
 /* out = gamma xn + beta, xn = (x - mean) / std for the columns from j on. */
@@ -89,11 +118,9 @@ ALWAYS_INLINE void normalize_block(const batch_norm *t, const vec *mean, const v
 
 ALWAYS_INLINE void batch_norm_block(const batch_norm *t, ptrdiff_t j, int width, ptrdiff_t left)
 {
-    vec zero[WIDTH], mean[WIDTH], variance[WIDTH], std[WIDTH];
-    UNROLL for (int v = 0; v < width; v++)
-        zero[v] = broadcast(0);
-    mean_of_block(mean, t->x + j, zero, false, t->rows, t->cols, width, left);
-    mean_of_block(variance, t->x + j, mean, true, t->rows, t->cols, width, left);
+    vec mean[WIDTH], variance[WIDTH], std[WIDTH];
+    mean_of_block(mean, t->x + j, t->rows, t->cols, width, left);
+    variance_of_block(variance, t->x + j, mean, t->rows, t->cols, width, left);
     UNROLL for (int v = 0; v < width; v++) {
         std[v] = square_root(variance[v] + (real)1e-6);
         store_up_to(t->mean + j + v * LANES, mean[v], left);
@@ -120,19 +147,23 @@ ALWAYS_INLINE void sum_block_backward(block_sums *dgamma, block_sums *dbeta, con
 {
     clear_sums(dgamma, width);
     clear_sums(dbeta, width);
-    for (ptrdiff_t i = 0; i < t->rows; i++) {
-        ptrdiff_t at = i * t->cols + j;
-        prefetch_row(t->xn + at, t->cols, width);
-        prefetch_row(t->dout + at, t->cols, width);
-        UNROLL for (int v = 0; v < width; v++, at += LANES) {
-            vec dout = load_up_to(t->dout + at, left);
-            add_to(&dgamma->of[v], dout * load_up_to(t->xn + at, left));
-            add_to(&dbeta->of[v], dout);
+    for (ptrdiff_t i = 0; i < t->rows; i += TOGETHER) {
+        vec part[WIDTH];
+        UNROLL for (int v = 0; v < width; v++)
+            part[v] = broadcast(0);
+        for (ptrdiff_t row = i; row < least(i + TOGETHER, t->rows); row++) {
+            ptrdiff_t at = row * t->cols + j;
+            prefetch_row(t->xn + at, t->cols, width);
+            prefetch_row(t->dout + at, t->cols, width);
+            UNROLL for (int v = 0; v < width; v++, at += LANES) {
+                vec dout = load_up_to(t->dout + at, left);
+                part[v] += dout * load_up_to(t->xn + at, left);
+                add_to(&dbeta->of[v], dout);
+            }
         }
-        if (i % RENEWAL == RENEWAL - 1) {
-            renew_sums(dgamma, width);
+        add_rows(dgamma, part, i, width);
+        if (i % RENEWAL == 0)
             renew_sums(dbeta, width);
-        }
     }
     renew_sums(dgamma, width);
     renew_sums(dbeta, width);
