@@ -1,4 +1,4 @@
-/* Convolution and pooling of images [batch, channels, height, width]. A convolution is a product of matrices: the
+/* Convolution of images [batch, channels, height, width]. A convolution is a product of matrices: the
    weights [filters, K], K = channels filter_h filter_w, times what each of them sees at the places of the output, K rows
    of one image's [out_h, out_w]. With stride 1 these rows are read from the image itself, with zeros around it. Else they
    are made a piece at a time, small enough for the cache, and never kept. */
@@ -36,8 +36,6 @@ static inline void scatter(real *seen, real *pixel, ptrdiff_t stride, ptrdiff_t 
         for (ptrdiff_t x = begin; x < end; x++)
             pixel[x * stride] += seen[x];
 }
-
-static ptrdiff_t between(ptrdiff_t least, ptrdiff_t n, ptrdiff_t most) { return n < least ? least : n > most ? most : n; }
 
 /* f for each weight and row of the output, from row `top` on, of one image: seen is [K, rows, out_w]. */
 static inline void each_row(row_function *f, real *seen, real *image, const windows *w, ptrdiff_t top, ptrdiff_t rows)
@@ -120,7 +118,8 @@ static bool differentiate_weights(const struct convolution *t, real *gradients, 
 }
 
 /* The gradient of what the weights see is added to the image's. */
-static bool differentiate_pixels(const struct convolution *t, real *seen, ptrdiff_t image, ptrdiff_t top, ptrdiff_t rows)
+static bool differentiate_pixels(const struct convolution *t, real *seen, ptrdiff_t image, ptrdiff_t top,
+                                 ptrdiff_t rows)
 {
     const windows *w = t->w;
     ptrdiff_t k = weights_of(w), places = rows * out_width(w), out = places_of(w);
@@ -145,7 +144,8 @@ static bool convolve_gathered(const struct convolution *t, ptrdiff_t begin, ptrd
     return done;
 }
 
-/* Of images begin to end: those of the weights are added to `gradients`, if it is not NULL, those of x are set if `pixels`. */
+/* The gradients of images begin to end: those of the weights are added to `gradients`, unless it is NULL, those of x are
+   set if `pixels`. */
 static bool differentiate_gathered(const struct convolution *t, real *gradients, bool pixels, ptrdiff_t begin,
                                    ptrdiff_t end)
 {
@@ -168,8 +168,8 @@ static bool differentiate_gathered(const struct convolution *t, real *gradients,
 
 /* ---- Stride 1: a wide image needs no gathering ---- */
 
-/* A wide image has `left` zeros between two rows, and `top` rows of zeros between two channels, before the first and after
-   the last: so a window that leaves the image on one side finds the zeros of the next row or channel. */
+/* A wide image has `left` zeros between two rows, and `top` rows of zeros between two channels, before the first and
+   after the last: so a window that leaves the image on one side finds the zeros of the next row or channel. */
 struct wide {
     ptrdiff_t channels, height, width, top, left, row, plane;
 };
@@ -209,7 +209,7 @@ static void widen(real *to, const real *image, const struct wide *v)
 struct filters {
     struct wide image;
     ptrdiff_t filters, weights, out_h, out_w;
-    real *panels, *bias; /* [panels, weights, height of a panel], zeros where there is no filter, and [panels, height] */
+    real *panels, *bias; /* [panels, weights, height of a panel], 0 where there is no filter, and [panels, height] */
     ptrdiff_t at[];      /* where in an image a weight first looks: [weights] */
 };
 
@@ -218,6 +218,11 @@ struct weights {
     const real *at;
     ptrdiff_t filter, channel, pixel;
 };
+
+static real weight_at(const struct weights *w, ptrdiff_t filter, ptrdiff_t channel, ptrdiff_t pixel)
+{
+    return w->at[filter * w->filter + channel * w->channel + pixel * w->pixel];
+}
 
 /* Filters that make the channels of `out`, not wide, of a wide image. bias may be NULL; NULL if memory is lacking. */
 static struct filters *make_filters(const struct wide *image, const struct wide *out, const windows *w,
@@ -236,7 +241,7 @@ static struct filters *make_filters(const struct wide *image, const struct wide 
     for (ptrdiff_t top = 0; top < padded; top += height)
         for (ptrdiff_t k = 0; k < weights; k++)
             for (ptrdiff_t f = top; f < top + height; f++)
-                *panel++ = f < filters ? weight.at[f * weight.filter + k / area * weight.channel + k % area * weight.pixel] : 0;
+                *panel++ = f < filters ? weight_at(&weight, f, k / area, k % area) : 0;
     for (ptrdiff_t f = 0; f < padded; f++)
         bank->bias[f] = bias && f < filters ? bias[f] : 0;
     return bank;
@@ -280,8 +285,8 @@ static void convolve_wide(real *out, const real *image, const struct filters *ba
                                        bank->weights, bank->panels + first * bank->weights, bank->bias + first};
             kernels()->convolve(&panel);
             for (ptrdiff_t f = 0; f < height && first + f < bank->filters; f++)
-                kernels()->copy_rows(out + (first + f) * plane + top * bank->out_w, bank->out_w, block + f * block_row, row,
-                                     rows, bank->out_w);
+                kernels()->copy_rows(out + (first + f) * plane + top * bank->out_w, bank->out_w, block + f * block_row,
+                                     row, rows, bank->out_w);
         }
 }
 
@@ -299,8 +304,11 @@ static bool convolve_images_wide(const struct convolution *t, ptrdiff_t begin, p
     return done;
 }
 
-/* Images that are differentiated together: as many as the second cache holds. */
-static ptrdiff_t images_of_piece(ptrdiff_t numbers) { return between(1, (ptrdiff_t)(393216 / sizeof(real)) / numbers, 64); }
+/* Images of so many numbers that are differentiated together: as many as the second cache holds. */
+static ptrdiff_t images_of_piece(ptrdiff_t numbers)
+{
+    return between(1, (ptrdiff_t)(393216 / sizeof(real)) / (numbers + 1), 64);
+}
 
 /* The gradients that come from so many images, from `first` on; x and dout have room for them. */
 static void differentiate_wide(const struct convolution *t, real *gradients, real *x, real *dout, real *block,
@@ -315,7 +323,7 @@ static void differentiate_wide(const struct convolution *t, real *gradients, rea
         widen(dout + i * dout_size, change, &out);
         for (ptrdiff_t f = 0; f < t->filters; f++)
             gradients[t->filters * k + f] += (real)kernels()->total(change + f * places_of(w), places_of(w));
-        if (t->dx && t->bank_of_dx)
+        if (t->bank_of_dx)
             convolve_wide(t->dx + (first + i) * pixels_of(w), dout + i * dout_size, t->bank_of_dx, block);
     }
     convolution_sums sums = {gradients, dout + out.top * out.row + out.left, x, images, dout_size, x_size, out.plane,
@@ -326,7 +334,7 @@ static void differentiate_wide(const struct convolution *t, real *gradients, rea
 static bool differentiate_images_wide(const struct convolution *t, real *gradients, ptrdiff_t begin, ptrdiff_t end)
 {
     const struct wide in = wide_images(t->w), out = wide_outputs(t->w, t->filters);
-    ptrdiff_t step = images_of_piece(in.channels * in.plane + out.channels * out.plane);
+    ptrdiff_t step = between(0, images_of_piece(in.channels * in.plane + out.channels * out.plane), end - begin);
     real *x = allocate_wide(&in, step), *dout = allocate_wide(&out, step);
     real *block = allocate_block(t->bank_of_dx ? t->bank_of_dx : t->bank);
     bool done = x && dout && block;
@@ -355,8 +363,8 @@ static bool all_finite(const real *x, ptrdiff_t n)
     return sum == 0;
 }
 
-/* In wide images the zeros between rows are multiplied, too. Where that makes a nan, of an infinite number, the images are
-   differentiated once more, without. */
+/* In wide images the zeros between rows are multiplied, too. Where that makes a nan, of an infinite number, the weights
+   are differentiated once more, without. */
 static void differentiate_groups(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
     struct convolution *t = task;
@@ -364,12 +372,10 @@ static void differentiate_groups(void *task, ptrdiff_t begin, ptrdiff_t end)
     for (ptrdiff_t group = begin; group < end; group++) {
         ptrdiff_t first = t->w->batch * group / GROUPS, last = t->w->batch * (group + 1) / GROUPS;
         real *gradients = t->sums + group * size;
-        bool done = true;
-        if (t->bank)
-            done = differentiate_images_wide(t, gradients, first, last);
-        if (!t->bank || !all_finite(gradients, size)) {
+        bool done = first == last || !t->bank || differentiate_images_wide(t, gradients, first, last);
+        if (first < last && (!t->bank || !all_finite(gradients, size))) {
             memset(gradients, 0, (size_t)size * sizeof(real));
-            done &= differentiate_gathered(t, gradients, t->dx != NULL, first, last);
+            done &= differentiate_gathered(t, gradients, t->dx && !t->bank, first, last);
         }
         if (!done)
             t->failed = 1;
@@ -382,7 +388,8 @@ static int convolution_threads(const struct convolution *t)
     return zdl_threads_for(2 * places * (double)t->filters * (double)weights_of(t->w), GRAIN_FLOPS);
 }
 
-int ZDL(convolution)(real *out, const real *x, const real *weight, const real *bias, ptrdiff_t filters, const windows *w)
+int ZDL(convolution)(real *out, const real *x, const real *weight, const real *bias, ptrdiff_t filters,
+                     const windows *w)
 {
     struct convolution task = {.w = w, .filters = filters, .out = out, .x = x, .weight = weight, .bias = bias};
     bool wide = can_be_wide(w);
@@ -411,7 +418,8 @@ int ZDL(convolution_backward)(real *dx, real *dweight, real *dbias, const real *
 {
     ptrdiff_t weights = filters * weights_of(w);
     real *sums = calloc((size_t)(GROUPS * (weights + filters) + 1), sizeof(real));
-    struct convolution task = {.w = w, .filters = filters, .dx = dx, .x = x, .dout = dout, .weight = weight, .sums = sums};
+    struct convolution task = {
+        .w = w, .filters = filters, .dx = dx, .x = x, .dout = dout, .weight = weight, .sums = sums};
     /* A panel for few channels would compute zeros for the most part: they are gathered. */
     bool wide = can_be_wide(w) && all_finite(weight, weights), few = 2 * w->channels < kernels()->filters_of_panel;
     struct filters *bank = wide ? filters_of_images(&task) : NULL;

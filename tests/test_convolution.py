@@ -25,6 +25,7 @@ CASES = [
     ((2, 5, 45, 50), (4, 5, 3, 2), 1, 1),
     ((3, 6, 4, 9), (17, 6, 1, 5), 1, 0),
     ((2, 4, 6, 5), (3, 4, 3, 3), 1, 2),
+    ((2, 3, 5, 6), (4, 3, 3, 3), 2**62, 1),  # one place
 ]
 every_case = pytest.mark.parametrize(("shape", "filters", "stride", "pad"), CASES, ids=str)
 
@@ -86,6 +87,23 @@ def test_what_is_not_finite_reaches_what_it_reaches_in_the_reference(of, pad, va
     for name, got, expected in zip(("out", "dx", "dW", "db"), *results, strict=True):
         tolerance = 3 * 20 * 8 * 9 * float(np.finfo(dtype).eps)  # of sums over all places
         np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance, err_msg=name)
+
+
+def test_what_is_not_finite_in_one_image_changes_no_other(isa):
+    x, W, b = normal((40, 4, 6, 7), np.float64), normal((9, 4, 3, 3), np.float64, 1), normal((9,), np.float64, 2)
+    layer = zerodl_c.Convolution(W, b, 1, 1)
+    dout = normal(layer.forward(x).shape, np.float64, 3)
+    expected = layer.backward(dout)
+    x[3, 0, 0, 0] = np.inf
+    out = layer.forward(x)
+    np.testing.assert_array_equal(layer.backward(dout), expected)
+    assert np.isfinite(out[np.arange(40) != 3]).all()
+
+
+def test_no_channels_and_no_filters():
+    layer = zerodl_c.Convolution(np.ones((0, 0, 3, 3)), np.ones(0))
+    out = layer.forward(np.ones((2, 0, 5, 5)))
+    assert (out.shape, layer.backward(out).shape, layer.dW.shape) == ((2, 0, 3, 3), (2, 0, 5, 5), (0, 0, 3, 3))
 
 
 def test_groups_of_images_that_are_taken_in_pieces():

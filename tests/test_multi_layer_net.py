@@ -362,6 +362,22 @@ def test_after_a_gradient_the_layers_hold_what_they_would_have_kept(name, hidden
             np.testing.assert_allclose(np.asarray(got, float), np.asarray(value, float), rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.parametrize("dtypes", [("f4", "f8"), ("f4", "f4"), ("f8", "f4")], ids=str)
+def test_targets_that_are_wider_than_the_net(dtypes):
+    """The way there is in the net's dtype, the way back in that of y - t."""
+    nets = [net_of(engine, "MultiLayerNet") for engine in (zerodl_c, reference)]
+    x, t = batch()[0].astype(dtypes[0]), np.eye(3)[batch()[1]].astype(dtypes[1])
+    for net in nets:
+        for key, attribute, layer in net._parameters():
+            net.params[key] = net.params[key].astype("f4")
+            setattr(layer, attribute, net.params[key])
+    grads, expected = (net.gradient(x, t) for net in nets)
+    for key, grad in expected.items():
+        assert grads[key].dtype == grad.dtype
+        np.testing.assert_allclose(grads[key], grad, rtol=1e-5, atol=1e-6)
+    assert nets[0].last_layer.y.dtype == nets[1].last_layer.y.dtype
+
+
 def test_a_net_that_was_changed_is_differentiated_as_it_is():
     class Doubled(zerodl_c.Affine):
         def forward(self, x):
@@ -387,6 +403,19 @@ def test_a_net_that_was_changed_is_differentiated_as_it_is():
         keys = "Affine2", "Activation_function1", "Affine1", "Activation_function2", "Affine3"
         net.layers = {key: net.layers[key] for key in keys}
 
+    def own_method(net):
+        layer = net.layers["Affine2"]
+        layer.forward = lambda x: 2 * zerodl_c.Affine.forward(layer, x)
+        layer.backward = lambda dout: zerodl_c.Affine.backward(layer, 2 * dout)
+
+    def own_first_backward(net):
+        layer = net.layers["Affine1"]
+        layer.forward = lambda x: 2 * zerodl_c.Affine.forward(layer, x)
+        layer.backward = lambda dout: zerodl_c.Affine.backward(layer, 2 * dout)
+
+    def own_predict(net):
+        net.predict = lambda x: 1.0 * zerodl_c.MultiLayerNet.predict(net, x)
+
     def without(net):
         del net.layers["Activation_function2"]
 
@@ -397,6 +426,9 @@ def test_a_net_that_was_changed_is_differentiated_as_it_is():
         (zerodl_c.MultiLayerNet, other_activation),
         (zerodl_c.MultiLayerNet, other_affine),
         (zerodl_c.MultiLayerNet, other_order),
+        (zerodl_c.MultiLayerNet, own_method),
+        (zerodl_c.MultiLayerNet, own_first_backward),
+        (zerodl_c.MultiLayerNet, own_predict),
         (zerodl_c.MultiLayerNet, without),
     ):
         np.random.seed(4)

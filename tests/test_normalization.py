@@ -159,7 +159,8 @@ def test_running_statistics_have_the_references_dtype(dtype, start):
     eps = np.finfo(np.float64 if dtype == np.float64 else np.float32).eps
     for name in ("running_mean", "running_var"):
         assert getattr(got, name).dtype == getattr(expected, name).dtype, name
-        np.testing.assert_allclose(getattr(got, name), getattr(expected, name), rtol=6 * eps, atol=6 * eps, err_msg=name)
+        values = getattr(got, name), getattr(expected, name)
+        np.testing.assert_allclose(*values, rtol=6 * eps, atol=6 * eps, err_msg=name)
 
 
 # gamma, beta of 5 features: what works in NumPy works here, and what fails there fails alike

@@ -564,7 +564,6 @@ class TestReport:
         assert "sigmoid of" not in told and "float64" not in told
         own = report["the script's own in common"].split(", ")
         assert sorted(own) == ["extra.half", "functions.leaky_relu", "functions.twice_sigmoid", "layers.Scale"]
-        assert report["imported, but never called"] == "common.extra, common.util"
 
     def test_a_script_without_calls(self, script):
         report = self.report(script("print(1)"))

@@ -22,7 +22,7 @@ def lines(watcher: Watcher) -> Iterator[str]:
         yield "calls: " + "; ".join(map(_told, called))
         yield "saved: " + _saved([calls for calls in called if not calls.shared])
     yield "not accelerated: " + "; ".join(_not_accelerated(called, total - inside))
-    yield from _others({calls.module for calls in called})
+    yield from _of_the_script()
     if watcher.verify:
         yield _verified(watcher, count)
 
@@ -62,8 +62,8 @@ def _not_accelerated(called: list[Calls], outside: float) -> Iterator[str]:
             yield f"{calls.name} of {kind}, {_number(count)}, which C converts or leaves to NumPy"
 
 
-def _others(called: set[str]) -> Iterator[str]:
-    """The script's own part of `common`, and the modules that it imports in vain."""
+def _of_the_script() -> Iterator[str]:
+    """The script's own part of `common`."""
     modules = {name.partition(".")[2]: module for name, module in _modules_of_common().items() if "." in name}
     own = [
         f"{name}.{key}"
@@ -71,11 +71,8 @@ def _others(called: set[str]) -> Iterator[str]:
         for key, value in vars(module).items()
         if callable(value) and getattr(value, "__module__", None) == module.__name__
     ]
-    idle = sorted(name for name in modules if name not in called)
     if own:
         yield f"the script's own in common: {', '.join(own)}"
-    if idle:
-        yield f"imported, but never called: {', '.join(f'common.{name}' for name in idle)}"
 
 
 def _verified(watcher: Watcher, count: int) -> str:

@@ -2,8 +2,8 @@
 
 The engine's functions and methods are replaced, in their modules and classes and for the life of the process, by ones
 that watch; the classes stay the same objects, so that subclassing and pickling go on as ever. A call that the engine
-makes of itself is a part of the call that is watched. The nets of `common` only hand on from layer to layer, in the
-same code on both engines: there each layer's call is watched, and of a net itself only what C has its own way for.
+makes of itself is a part of the call that is watched. Where the nets of `common` only hand on from layer to layer, in
+the same code on both engines, each layer's call is watched, and of a net itself what C has its own way for.
 """
 
 import atexit

@@ -1,5 +1,6 @@
 """MultiLayerNet of the layers in C."""
 
+from math import prod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,7 +26,7 @@ class MultiLayerNet(reference.MultiLayerNet):
 
     def gradient(self, x: ArrayLike, t: ArrayLike) -> dict[str, Array]:
         """Gradients of the loss by backpropagation, under the names of the parameters."""
-        if self._is_as_made():
+        if self._is_as_made() and not self._widens(x, t):
             self._backpropagate(x, t)
         else:
             self._backpropagate_by_layers(x, t)
@@ -63,7 +64,7 @@ class MultiLayerNet(reference.MultiLayerNet):
         first, *others = self.layers.values()
         for layer in reversed(others):
             dout = layer.backward(dout)
-        if type(first) is layers.Affine:
+        if type(first) is layers.Affine and "backward" not in vars(first):
             first._backward_without_dx(dout)
         else:
             first.backward(dout)
@@ -79,17 +80,26 @@ class MultiLayerNet(reference.MultiLayerNet):
 
     def _rows(self, x: ArrayLike) -> Array:
         x = np.asarray(x)
-        return x.reshape(len(x), self.input_size)
+        return x.reshape(len(x), prod(x.shape[1:]))
+
+    def _widens(self, x: ArrayLike, t: ArrayLike) -> bool:
+        """Whether t, of wider floats than x and the parameters, makes the way back wider than the way there."""
+        t = np.asarray(t)
+        return t.dtype.kind == "f" and not np.can_cast(t.dtype, np.result_type(x, *self.params.values()))
 
     def _in_order(self) -> dict[str, Array]:
         """The parameters in the order of the layers, whatever the order of `params`."""
         return {f"{name}{i}": self.params[f"{name}{i}"] for i in range(1, self.hidden_layer_num + 2) for name in "Wb"}
 
     def _is_as_made(self) -> bool:
-        """Whether predict, loss and the layers are those of this class, and hold `params`."""
+        """Whether predict, loss and the layers are those of this class, with their own methods, and hold `params`."""
         if type(self).predict is not MultiLayerNet.predict or type(self).loss is not MultiLayerNet.loss:
             return False
         in_order = [*self.layers.values()]
+        if not {"predict", "loss"}.isdisjoint(vars(self)):
+            return False
+        if not all({"forward", "backward"}.isdisjoint(vars(layer)) for layer in (*in_order, self.last_layer)):
+            return False
         hidden = type(in_order[1]) if len(in_order) > 1 else layers.Relu
         kinds = [layers.Affine, hidden] * self.hidden_layer_num + [layers.Affine]
         if [*map(type, in_order)] != kinds or hidden not in _ACTIVATIONS:

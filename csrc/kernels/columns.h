@@ -3,8 +3,6 @@
 
 enum { CHUNK = 4 };
 
-static ptrdiff_t within(ptrdiff_t n, ptrdiff_t most) { return n < 0 ? 0 : n > most ? most : n; }
-
 /* n pixels, a chunk at a time: up to chunk - 1 more are read and written. */
 ALWAYS_INLINE void copy_pixels(real *col, const real *pixel, ptrdiff_t n, int chunk)
 {
@@ -33,7 +31,7 @@ ALWAYS_INLINE void copy_inner_window(real *col, const real *image, struct zdl_wi
 ALWAYS_INLINE void copy_window(real *col, const real *image, struct zdl_windows w, ptrdiff_t top, ptrdiff_t left,
                                int chunk)
 {
-    ptrdiff_t begin = within(-left, w.filter_w), end = within(w.width - left, w.filter_w);
+    ptrdiff_t begin = between(0, -left, w.filter_w), end = between(0, w.width - left, w.filter_w);
     for (ptrdiff_t channel = 0; channel < w.channels; channel++, image += w.height * w.width)
         for (ptrdiff_t row = top; row < top + w.filter_h; row++, col += w.filter_w) {
             bool inside = 0 <= row && row < w.height;
@@ -50,7 +48,7 @@ static void copy_windows(const columns *t, real *col, const real *image, ptrdiff
 {
     struct zdl_windows w = *t->w; /* a copy, for no store may change it */
     ptrdiff_t k = w.channels * w.filter_h * w.filter_w, plane = w.height * w.width;
-    const real *seen_end = image + (w.channels - 1) * plane + within(top + w.filter_h, w.height) * w.width;
+    const real *seen_end = image + (w.channels - 1) * plane + between(0, top + w.filter_h, w.height) * w.width;
     bool last = t->image + w.batch * w.channels * plane - seen_end < CHUNK;
     bool inside = 0 <= top && top + w.filter_h <= w.height;
     for (ptrdiff_t x = 0; x < t->out_w; x++, col += k) {
@@ -98,8 +96,8 @@ static segments segments_of_row(const columns *t, ptrdiff_t image, ptrdiff_t cha
     ptrdiff_t k = w->channels * w->filter_h * w->filter_w;
     /* row i of the windows at y, then row i + stride of those at y - 1, and so on; the windows begin at out_h - 1 */
     ptrdiff_t y = (row + w->pad) / w->stride, i = (row + w->pad) % w->stride;
-    ptrdiff_t count = within((w->filter_h - i + w->stride - 1) / w->stride, y + 1);
-    ptrdiff_t missing = within(y - t->out_h + 1, y);
+    ptrdiff_t count = between(0, (w->filter_h - i + w->stride - 1) / w->stride, y + 1);
+    ptrdiff_t missing = between(0, y - t->out_h + 1, y);
     y -= missing;
     i += missing * w->stride;
     ptrdiff_t first = (image * t->out_h + y) * t->out_w * k + (channel * w->filter_h + i) * w->filter_w;
@@ -121,7 +119,7 @@ ALWAYS_INLINE void add_segments(const columns *t, real *pixels, segments s, ptrd
                 seen += exact ? load_up_to(segment + i * s.step, left) : load(segment + i * s.step);
             sum += keep_up_to(seen, left);
         }
-        for (ptrdiff_t moved = 0; moved < w->stride; moved++, at++) {
+        for (ptrdiff_t moved = 0; moved < w->stride && at < w->width; moved++, at++) {
             if (0 <= at && at < w->width)
                 pixels[at] += first_lane(sum);
             sum = next_pixel(sum);

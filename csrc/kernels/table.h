@@ -7,6 +7,11 @@
 #include "../real.h"
 #include "../zerodl.h"
 
+static inline ptrdiff_t between(ptrdiff_t low, ptrdiff_t n, ptrdiff_t high)
+{
+    return n < low ? low : n > high ? high : n;
+}
+
 /* Element (i, j) is at[i * row + j * col]. */
 typedef struct {
     const real *at;

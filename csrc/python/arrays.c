@@ -393,6 +393,8 @@ static bool read_windows(struct zdl_windows *w, const array *x, ptrdiff_t filter
 {
     if (x->dims != 4 || !x->contiguous || filter_h < 1 || filter_w < 1 || stride < 1 || pad < 0)
         return false;
+    ptrdiff_t no_second = x->shape[2] + x->shape[3] + 2 * pad + 1; /* place is that far from the first */
+    stride = stride < no_second ? stride : no_second;
     *w = (struct zdl_windows){x->shape[0], x->shape[1], x->shape[2], x->shape[3], filter_h, filter_w, stride, pad};
     return w->height + 2 * pad >= filter_h && w->width + 2 * pad >= filter_w;
 }
