@@ -152,7 +152,6 @@ def test_a_wheel_alone_is_enough_for_a_c_program(sources, tmp_path):
     done = python("setup.py", "-q", "bdist_wheel", cwd=sources, CFLAGS="-O0")
     assert done.returncode == 0, done.stderr
     (wheel,) = (sources / "dist").iterdir()
-    assert wheel.stat().st_size < 1_000_000
     shutil.move(sources / "examples" / "train_a_net.c", tmp_path / "program.c")
     installed = tmp_path / "site packages"  # the commands bear the space
     zipfile.ZipFile(wheel).extractall(installed)
