@@ -120,7 +120,7 @@ ALWAYS_INLINE void add_segments(const columns *t, real *pixels, segments s, ptrd
             sum += keep_up_to(seen, left);
         }
         for (ptrdiff_t moved = 0; moved < w->stride && at < w->width; moved++, at++) {
-            if (0 <= at && at < w->width)
+            if (at >= 0)
                 pixels[at] += first_lane(sum);
             sum = next_pixel(sum);
         }

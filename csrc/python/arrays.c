@@ -399,12 +399,15 @@ static bool read_windows(struct zdl_windows *w, const array *x, ptrdiff_t filter
     return w->height + 2 * pad >= filter_h && w->width + 2 * pad >= filter_w;
 }
 
+/* out_h, out_w */
+static ptrdiff_t places_down(const struct zdl_windows *w) { return (w->height + 2 * w->pad - w->filter_h) / w->stride + 1; }
+static ptrdiff_t places_across(const struct zdl_windows *w) { return (w->width + 2 * w->pad - w->filter_w) / w->stride + 1; }
+
 /* Whether a is contiguous images (batch, channels, out_h, out_w) for these windows. */
 static bool is_output(const array *a, const struct zdl_windows *w, ptrdiff_t channels)
 {
     return a->dims == 4 && a->contiguous && a->shape[0] == w->batch && a->shape[1] == channels &&
-           a->shape[2] == (w->height + 2 * w->pad - w->filter_h) / w->stride + 1 &&
-           a->shape[3] == (w->width + 2 * w->pad - w->filter_w) / w->stride + 1;
+           a->shape[2] == places_down(w) && a->shape[3] == places_across(w);
 }
 
 static bool is_indices(array *a, uintptr_t object, ptrdiff_t n)
@@ -479,8 +482,8 @@ static bool are_columns(array *v, uintptr_t images, uintptr_t col, struct zdl_wi
 {
     if (!read_reals(v, (uintptr_t[]){images, col}, 2) || !read_windows(w, v, filter_h, filter_w, stride, pad))
         return false;
-    ptrdiff_t places = ((w->height + 2 * pad - filter_h) / stride + 1) * ((w->width + 2 * pad - filter_w) / stride + 1);
-    return v[1].contiguous && is_matrix(v + 1, w->batch * places, w->channels * filter_h * filter_w);
+    ptrdiff_t places = w->batch * places_down(w) * places_across(w);
+    return v[1].contiguous && is_matrix(v + 1, places, w->channels * filter_h * filter_w);
 }
 
 int np_im2col(uintptr_t col, uintptr_t x, ptrdiff_t filter_h, ptrdiff_t filter_w, ptrdiff_t stride, ptrdiff_t pad)
