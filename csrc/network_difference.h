@@ -65,6 +65,9 @@ static ptrdiff_t reach(struct workspace *w, const struct differences *t, int l, 
     return count;
 }
 
+/* What a step takes a weight by, after rounding; an infinite one stays where it is. */
+static real step_taken(real from, real to) { return from == to ? 0 : to - from; }
+
 /* How the steps of the weights from input i change units of layer l, from `first` on, in the samples. */
 static void change_units(struct workspace *w, const struct differences *t, int l, ptrdiff_t i, ptrdiff_t first,
                          ptrdiff_t units, ptrdiff_t count)
@@ -78,7 +81,8 @@ static void change_units(struct workspace *w, const struct differences *t, int l
         }
     }
     for (ptrdiff_t u = 0; u < units; u++) {
-        real weight = parameter(t, l, i, first + u), step[2] = {(weight + t->h) - weight, (weight - t->h) - weight};
+        real weight = parameter(t, l, i, first + u);
+        real step[2] = {step_taken(weight, weight + t->h), step_taken(weight, weight - t->h)};
         for (int side = 0; side < 2; side++)
             kernels()->activation_change(w->change[u][side], w->a[u], w->z[u], step[side], w->input,
                                          last ? ZDL_IDENTITY : t->net->hidden, count);

@@ -1,7 +1,13 @@
 /* The largest pixel of each window of images [batch, channels, height, width]. */
 
 static void pool_range(void *task, ptrdiff_t begin, ptrdiff_t end) { kernels()->pool(task, begin, end); }
-static void pool_backward_range(void *task, ptrdiff_t begin, ptrdiff_t end) { kernels()->pool_backward(task, begin, end); }
+
+static void pool_backward_range(void *task, ptrdiff_t begin, ptrdiff_t end)
+{
+    pooling *t = task;
+    if (!kernels()->pool_backward(t, begin, end))
+        t->outside = 1; /* all threads write the same value */
+}
 
 static void by_images(range_function *f, void *task, const windows *w)
 {
@@ -15,8 +21,9 @@ void ZDL(pooling)(real *out, int64_t *arg_max, const real *x, const windows *w)
     by_images(pool_range, &task, w);
 }
 
-void ZDL(pooling_backward)(real *dx, const real *dout, const int64_t *arg_max, const windows *w)
+int ZDL(pooling_backward)(real *dx, const real *dout, const int64_t *arg_max, const windows *w)
 {
     pooling task = {w, out_height(w), out_width(w), .arg_max = (int64_t *)arg_max, .dx = dx, .dout = dout};
     by_images(pool_backward_range, &task, w);
+    return task.outside ? ZDL_BAD_INDEX : ZDL_OK;
 }

@@ -4,7 +4,7 @@
  * inputs, then sizes. The output of an elementwise or row-wise function may be one of its inputs; other overlaps are
  * not allowed.
  * Every function may be called from many threads at once. Results do not depend on the number of threads.
- * Functions that return int return 0, or ZDL_NO_MEMORY with the outputs undefined.
+ * Functions that return int return ZDL_OK, which is 0, or another status with the outputs undefined.
  * This header is plain C: Python's cffi reads the same lines. */
 #ifndef ZERODL_H
 #define ZERODL_H
@@ -16,7 +16,7 @@
 extern "C" {
 #endif
 
-enum zdl_status { ZDL_OK, ZDL_NO_MEMORY };
+enum zdl_status { ZDL_OK, ZDL_NO_MEMORY, ZDL_BAD_INDEX };
 enum zdl_activation { ZDL_IDENTITY, ZDL_SIGMOID, ZDL_RELU, ZDL_TANH };
 
 /* ---- This machine ---- */
@@ -160,7 +160,8 @@ int zdl_convolution_backward_f32(float *dx, float *dweight, float *dbias, const 
                                  const float *weight, ptrdiff_t filters, const struct zdl_windows *w);
 /* out[batch, channels, out_h, out_w] = the largest pixels; arg_max[batch, out_h, out_w, channels] = which of its window */
 void zdl_pooling_f32(float *out, int64_t *arg_max, const float *x, const struct zdl_windows *w);
-void zdl_pooling_backward_f32(float *dx, const float *dout, const int64_t *arg_max, const struct zdl_windows *w);
+/* ZDL_BAD_INDEX if arg_max has an index outside its window. */
+int zdl_pooling_backward_f32(float *dx, const float *dout, const int64_t *arg_max, const struct zdl_windows *w);
 /* col[batch * out_h * out_w, channels * filter_h * filter_w] = the windows as rows, and back, where overlaps add up */
 void zdl_im2col_f32(float *col, const float *x, const struct zdl_windows *w);
 void zdl_col2im_f32(float *dx, const float *col, const struct zdl_windows *w);
@@ -172,7 +173,7 @@ int zdl_convolution_backward_f64(double *dx, double *dweight, double *dbias, con
                                  const double *weight, ptrdiff_t filters, const struct zdl_windows *w);
 /* out[batch, channels, out_h, out_w] = the largest pixels; arg_max[batch, out_h, out_w, channels] = which of its window */
 void zdl_pooling_f64(double *out, int64_t *arg_max, const double *x, const struct zdl_windows *w);
-void zdl_pooling_backward_f64(double *dx, const double *dout, const int64_t *arg_max, const struct zdl_windows *w);
+int zdl_pooling_backward_f64(double *dx, const double *dout, const int64_t *arg_max, const struct zdl_windows *w);
 /* col[batch * out_h * out_w, channels * filter_h * filter_w] = the windows as rows, and back, where overlaps add up */
 void zdl_im2col_f64(double *col, const double *x, const struct zdl_windows *w);
 void zdl_col2im_f64(double *dx, const double *col, const struct zdl_windows *w);

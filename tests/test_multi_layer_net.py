@@ -253,7 +253,7 @@ def test_float32_alone_stays_float32(engine, name):
         for key in ("W", "b", "gamma", "beta"):
             if hasattr(layer, key):
                 setattr(layer, key, getattr(layer, key).astype(np.float32))
-    net.params = {key: param.astype(np.float32) for key, param in net.params.items()}
+    net.params = {key: getattr(layer, name) for key, name, layer in net._parameters()}
     x = x.astype(np.float32)
     assert net.predict(x).dtype == net.loss(x, t).dtype == np.float32
     assert {grad.dtype for grad in net.gradient(x, t).values()} == {np.dtype(np.float32)}

@@ -2,6 +2,8 @@
 
 C takes an array by the address of its object, id(array), and reads dtype, shape and strides for
 itself (csrc/python/arrays.h), which costs nanoseconds where Python's part would cost microseconds.
+An address keeps nothing alive, and other threads run while C does: `id` takes local variables alone,
+which hold their arrays until the call is over (tests/test_addresses.py reads the sources for that).
 A function tries that first, on its arguments as they are; most often they are what C takes. Else it
 coerces them to real arrays (`reals`), finds room for the result (`check_out`, `room`), calls C again
 (`check`), and gives the result back as NumPy would (`finish`).
@@ -14,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy import empty, ndarray
 from numpy.typing import ArrayLike, NDArray
+
+from .reference._arrays import as_array
 
 # GNU OpenMP's threads spin for milliseconds while they wait. On a busy core that keeps the thread they wait for from
 # running at all: 8 ms for a call of 50 us. 2,000 rounds are about 0.1 ms. It reads this once, when it is loaded.
@@ -38,7 +42,7 @@ Kernel = Callable[..., int]  # of cffi: takes id(array) for each array, and give
 FLOAT16, FLOAT32, FLOAT64 = np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)
 OK = lib.NP_OK
 
-lib.np_set_array_type(id(np.ndarray))
+lib.np_set_array_type(id(ndarray))
 
 
 def reals(**operands: ArrayLike) -> tuple[Any, ...]:
@@ -57,8 +61,7 @@ def reals(**operands: ArrayLike) -> tuple[Any, ...]:
     else:
         return *operands.values(), dtype  # nothing to do, in most calls
 
-    arrays = [x if isinstance(x, (np.ndarray, bool, int, float)) else np.asarray(x)
-              for x in operands.values()]
+    arrays = [x if isinstance(x, (bool, int, float)) else as_array(name, x) for name, x in operands.items()]
     for name, x in zip(operands, arrays, strict=True):
         if isinstance(x, np.ndarray) and (x.dtype.kind not in "biuf" or x.dtype.itemsize > 8):
             raise TypeError(f"{name} must be real, of float64 at most, got dtype {x.dtype}")
@@ -122,9 +125,9 @@ def finish(y: Array, dtype: np.dtype[Any], out: Array | None = None) -> Any:
 def check(status: int) -> None:
     """Raise what the status of a C function says."""
     if status == lib.NP_NO_MEMORY:
-        raise MemoryError("no memory for the workspace of a matrix product")
-    if status != OK:
-        raise SystemError("C does not take the arrays that were prepared for it: please report this")
+        raise MemoryError("no memory for what the call computes in")
+    if status != OK:  # the arrays were prepared for C
+        raise RuntimeError("an array has got another shape or dtype during the call: another thread must not change it")
 
 
 def elementwise(c: Kernel, x: ArrayLike, out: Array | None = None) -> Any:

@@ -15,15 +15,16 @@ from numpy import empty, ndarray
 from numpy.typing import ArrayLike
 
 from ._bridge import FLOAT64, OK, Array, check, finish, lib, real, reals
+from .reference._arrays import as_array
 from .reference._evaluate import float_dtype
 from .reference._steps import check_step
 from .reference.functions import _rows
 
 __all__ = ["forward", "gradient", "numerical_gradient", "predict"]
 
+BOOK_STEP = 1e-4
 _TURN = 0.05  # seconds that C may keep Python waiting
 
-MOST_LAYERS = lib.NP_MOST_LAYERS
 _PREDICT, _FORWARD, _GRADIENT = lib.np_network_predict, lib.np_network_forward, lib.np_network_gradient
 _NUMERICAL_GRADIENT = lib.np_network_numerical_gradient
 
@@ -45,7 +46,7 @@ def forward(params: Mapping[str, ArrayLike], x: ArrayLike, hidden: int) -> list[
 
 def _forward(x: Array, arrays: Any, hidden: int) -> tuple[int, list[Array]]:
     kept = _room_for_outputs(x, arrays)
-    return _FORWARD([*map(id, kept)], id(x), [*map(id, arrays)], len(arrays) // 2, hidden), kept
+    return _FORWARD([*map(id, kept)], True, id(x), [*map(id, arrays)], len(arrays) // 2, hidden), kept
 
 
 def _outputs(
@@ -84,9 +85,9 @@ def gradient(
 
 def _gradient(x: Array, t: Any, arrays: Any, hidden: int, sums: bool) -> tuple[int, list[Array], list[Array]]:
     kept, grads = _room_for_outputs(x, arrays, sums), [empty(array.shape, array.dtype) for array in arrays]
-    ids_kept = [*map(id, kept)] if sums else [i for z in kept for i in (0, id(z))]
-    ids = [*map(id, grads)], ids_kept, id(x), id(t), [*map(id, arrays)]
-    return _GRADIENT(*ids, len(arrays) // 2, hidden), grads, kept
+    depth = len(arrays) // 2
+    status = _GRADIENT([*map(id, grads)], [*map(id, kept)], sums, id(x), id(t), [*map(id, arrays)], depth, hidden)
+    return status, grads, kept
 
 
 def numerical_gradient(
@@ -95,7 +96,7 @@ def numerical_gradient(
     t: ArrayLike,
     hidden: int,
     *,
-    h: float,
+    h: float | None = None,
     squared: bool = False,
     decay: float = 0.0,
 ) -> dict[str, Array]:
@@ -103,27 +104,28 @@ def numerical_gradient(
 
     The loss is the cross-entropy of the softmax or, if `squared`, half the sum of squares of the
     last layer's sums less t; and decay / 2 times the sum of squares of each W. It is computed in
-    float64, whatever x and the parameters are. C gets a few milliseconds' work at a time, so that
-    Ctrl-C is heard.
+    float64, whatever x and the parameters are. A step h that is given must not be lost in a
+    parameter; the book's, 1e-4, may be, and then the difference is 0. C gets a few milliseconds'
+    work at a time, so that Ctrl-C is heard.
     """
-    check_step(h)
-    given = [np.asarray(param) for param in params.values()]
+    if h is not None:
+        check_step(h)
+    given = [as_array(key, param) for key, param in params.items()]
     x, arrays, _, _ = _prepared(params, x)
     x, *arrays = (np.asarray(array, FLOAT64) for array in (_rows_of(x), *arrays))
     for key, param, array in zip(params, given, arrays, strict=True):
         if param.size != array.size:
             raise ValueError(f"{key} must have an entry for each unit, got shape {param.shape} for {array.size} units")
-        if (array + h == array).any() or (array - h == array).any():
+        if h is not None and ((array + h == array).any() or (array - h == array).any()):
             raise ValueError(f"h = {h} is lost in {key}: an entry plus or minus h is that entry again")
     t = _targets((len(x), arrays[-1].size), t, squared)
 
-    grads = [empty(array.shape) for array in arrays]
-    ids = [*map(id, grads)], id(x), id(t), [*map(id, arrays)], len(arrays) // 2, hidden, decay, h
+    grads, net = [empty(array.shape) for array in arrays], (len(arrays) // 2, hidden, decay, h or BOOK_STEP)
     threads = lib.zdl_get_num_threads()
     begin, end, count = 0, sum(len(W) + 1 for W in arrays[::2]), threads
     while begin < end:
-        start = perf_counter()
-        check(_NUMERICAL_GRADIENT(*ids, begin, min(begin + count, end)))
+        start, stop = perf_counter(), min(begin + count, end)
+        check(_NUMERICAL_GRADIENT([*map(id, grads)], id(x), id(t), [*map(id, arrays)], *net, begin, stop))
         begin += count
         count = max(int(count * min(_TURN / (perf_counter() - start), 64)), threads)
     return {
@@ -152,14 +154,12 @@ def _prepared(
     params: Mapping[str, ArrayLike], x: ArrayLike, t: ArrayLike = 0
 ) -> tuple[Any, list[Array], Any, np.dtype[Any]]:
     """x, the parameters as C takes them, t, and the dtype of the results."""
-    t = np.asarray(t)
+    t = as_array("t", t)
     if t.dtype.kind in "biu":
         x, *arrays, dtype = reals(x=x, **params)
     else:
         x, *arrays, t, dtype = reals(x=x, **params, t=t)
     names, inputs = [*params], x.shape[-1] if x.ndim else None
-    if len(arrays) > 2 * MOST_LAYERS:
-        raise ValueError(f"params must be of {MOST_LAYERS} layers at most, got {len(arrays) // 2}")
     for i in range(0, len(arrays), 2):
         W, b = arrays[i : i + 2]
         if W.ndim != 2 or W.shape[0] != inputs or b.shape not in ((), (1,), (1, 1), W.shape[1:], (1, *W.shape[1:])):

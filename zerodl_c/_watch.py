@@ -27,6 +27,7 @@ import numpy as np
 from ._difference import TWINS, Difference, Tolerance, described, difference, largest, twin
 from .dropin import _BOOK
 from .reference._cfunction import c_function
+from .reference._own import Own
 from .reference.layers import _OfFunctions
 
 _STEP = 1e-4  # of the nets' numerical gradients
@@ -106,6 +107,7 @@ def watch(verify: bool, report: bool) -> None:
                 watcher.watch_methods(module, mine, twin_of_mine)
             else:
                 setattr(ours, key, watcher.watched(Calls(module, key, mine, twin_of_mine)))
+    Own.renew()
     if verify:
         atexit.register(watcher.exit_if_stopped)
     if report:

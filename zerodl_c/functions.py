@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from . import _bridge as bridge
 from ._bridge import FLOAT64, OK, alike, check, finish, lib, real, reals, room
 from .reference import functions as reference
+from .reference._arrays import as_array
 from .reference.functions import _check_affine, _matmul_operands, _rows, _sum_to, identity_function
 
 Array = NDArray[Any]
@@ -158,7 +159,7 @@ def _along_axis(
 
     inputs = tuple(np.asarray(x, order="C") for x in inputs)
     y = out if out is inputs[0] else room(shape, inputs[0].dtype, out, *inputs)
-    rows = [x.reshape(-1) if axis is None else x for x in (y, *inputs)]  # alive while C reads them
+    rows = [x.reshape(-1) if axis is None else x for x in (y, *inputs)]
     check(c(*map(id, rows)))
     return finish(y, dtype, out)
 
@@ -228,7 +229,7 @@ def softmax_cross_entropy_backward(y: ArrayLike, t: ArrayLike) -> Array:
         dx = empty(y.shape, y.dtype)
         if _SOFTMAX_CROSS_ENTROPY_BACKWARD(id(dx), id(y), id(t)) == OK:
             return dx
-    t = np.asarray(t)
+    t = as_array("t", t)
     if t.dtype.kind in "biu":
         y, dtype = real("y", y)
     else:
@@ -250,8 +251,8 @@ def softmax_cross_entropy_gradient(x: ArrayLike, t: ArrayLike) -> tuple[Any, Arr
     x, dtype = real("x", x)
     rows, targets = _rows(x, t)
     if targets.ndim == 1:
-        loss, dx = empty((), x.dtype), empty(rows.shape, x.dtype)
-        check(_SOFTMAX_CROSS_ENTROPY_GRADIENT(id(loss), id(dx), id(rows), id(np.asarray(targets, np.int64))))
+        loss, dx, labels = empty((), x.dtype), empty(rows.shape, x.dtype), np.asarray(targets, np.int64)
+        check(_SOFTMAX_CROSS_ENTROPY_GRADIENT(id(loss), id(dx), id(rows), id(labels)))
         return finish(loss, dtype), finish(dx.reshape(x.shape), dtype)
     loss, y = softmax_cross_entropy(rows, targets)
     dx = softmax_cross_entropy_backward(y, targets).reshape(x.shape)
@@ -368,23 +369,20 @@ def affine(x: ArrayLike, W: ArrayLike, b: ArrayLike) -> Array:
 @_documented
 def affine_backward(dout: ArrayLike, x: ArrayLike, W: ArrayLike) -> tuple[Array, Array, Array]:
     dout, x, W, dtype = _affine_operands(dout, x, W)
-    dx = empty(x.shape, x.dtype)
-    dW, db = _affine_gradients(id(dx), dout, x, W, dtype)
-    return finish(dx, dtype), dW, db
+    dx, dW, db = empty(x.shape, x.dtype), empty(W.shape, x.dtype), empty(W.shape[1], x.dtype)
+    check(_AFFINE_BACKWARD(id(dx), id(dW), id(db), id(dout), id(x), id(W)))
+    return finish(dx, dtype), finish(dW, dtype), finish(db, dtype)
 
 
 def _affine_parameters_backward(dout: ArrayLike, x: ArrayLike, W: ArrayLike) -> tuple[Array, Array]:
     """dW and db of `affine_backward`: all that the first layer of a net needs."""
-    return _affine_gradients(0, *_affine_operands(dout, x, W))
+    dout, x, W, dtype = _affine_operands(dout, x, W)
+    dW, db = empty(W.shape, x.dtype), empty(W.shape[1], x.dtype)
+    check(_AFFINE_BACKWARD(0, id(dW), id(db), id(dout), id(x), id(W)))
+    return finish(dW, dtype), finish(db, dtype)
 
 
 def _affine_operands(dout: ArrayLike, x: ArrayLike, W: ArrayLike) -> tuple[Any, ...]:
     dout, x, W, dtype = reals(dout=dout, x=x, W=W)
     _check_affine(dout, x, W)
     return np.asarray(dout, order="C"), x, W, dtype
-
-
-def _affine_gradients(dx: int, dout: Array, x: Array, W: Array, dtype: np.dtype[Any]) -> tuple[Array, Array]:
-    dW, db = empty(W.shape, x.dtype), empty(W.shape[1], x.dtype)
-    check(_AFFINE_BACKWARD(dx, id(dW), id(db), id(dout), id(x), id(W)))
-    return finish(dW, dtype), finish(db, dtype)

@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from . import functions
 from ._bridge import OK, check, finish, lib, real, reals
 from .reference import layers as reference
-from .reference.layers import _checked
-from .reference.util import _output_shape
+from .reference._arrays import as_array
+from .reference.layers import _checked, _pixels
 from .util import im2col
 
 Array = NDArray[Any]
@@ -50,7 +50,8 @@ class Relu(reference.Relu):
             if _RELU_MASK(id(out), id(mask), id(x)) == OK:
                 self.mask = mask
                 return out
-        self.mask = np.asarray(x) <= 0
+        x = as_array("x", x)
+        self.mask = x <= 0
         return functions.relu(x)
 
     def _keep(self, out: Array) -> None:
@@ -59,7 +60,8 @@ class Relu(reference.Relu):
 
     def backward(self, dout: Array) -> Array:
         """`dout` itself, of x's shape: set to 0 in place where x <= 0."""
-        return dout if _RELU_MASK_BACKWARD(id(dout), id(self.mask)) == OK else super().backward(dout)
+        mask = self.mask
+        return dout if _RELU_MASK_BACKWARD(id(dout), id(mask)) == OK else super().backward(dout)
 
 
 class Sigmoid(_InC, reference.Sigmoid):
@@ -104,14 +106,12 @@ class BatchNormalization(reference.BatchNormalization):
         if out is not None:
             return out
         batch, gamma, beta, dtype = reals(x=x, gamma=self.gamma, beta=self.beta)
-        out = self._learn(np.asarray(batch, order="C"), _of_each(gamma, batch), _of_each(beta, batch))
-        if out is None:
-            return super().forward(x)
-        self.xn = finish(self.xn, dtype)
-        return finish(out, dtype)
+        batch = np.asarray(batch, order="C")
+        out = self._learn(batch, _of_each(gamma, batch), _of_each(beta, batch), dtype)
+        return super().forward(x) if out is None else finish(out, dtype)
 
-    def _learn(self, x: Any, gamma: Any, beta: Any) -> Any:
-        """The output for train_flg, or None, with nothing done, if C does not take these."""
+    def _learn(self, x: Any, gamma: Any, beta: Any, result: Any = None) -> Any:
+        """The output for train_flg, or None, with nothing done, if C does not take these. xn is kept as `result`."""
         if type(x) is not ndarray or not x.ndim:
             return None
         dtype, features = x.dtype, math.prod(x.shape[1:])
@@ -124,31 +124,30 @@ class BatchNormalization(reference.BatchNormalization):
             self.running_mean, self.running_var = np.zeros((2, features))
         self.running_mean = self._moved(self.running_mean, mean)
         self.running_var = self._moved(self.running_var, variance)
-        self.std, self.xn = std, xn
+        self.std, self.xn = std, xn if result is None else finish(xn, result)
         return out
 
     def backward(self, dout: ArrayLike) -> Array:
         """dx, of x's shape as dout is; keeps dgamma and dbeta. x is that of the last pass with train_flg."""
         dout = _checked(dout, self.input_shape)
-        dx = self._gradients(dout, self.xn, self.gamma, self.std)
-        if dx is not None:
-            return dx
-        batch, xn, gamma, dtype = reals(dout=dout, xn=self.xn, gamma=self.gamma)
-        std = np.asarray(self.std, batch.dtype)
-        dx = self._gradients(np.asarray(batch, order="C"), np.asarray(xn, order="C"), _of_each(gamma, batch), std)
-        if dx is None:
-            return super().backward(dout)
-        self.dgamma, self.dbeta = finish(self.dgamma, dtype), finish(self.dbeta, dtype)
-        return finish(dx, dtype)
-
-    def _gradients(self, dout: Array, xn: Any, gamma: Any, std: Any) -> Any:
-        """dx, or None, with nothing done, if C does not take these."""
-        features = math.prod(dout.shape[1:])
-        dx, dgamma, dbeta = empty(dout.shape, dout.dtype), empty(features, dout.dtype), empty(features, dout.dtype)
-        if _BATCH_NORM_BACKWARD(*map(id, (dx, dgamma, dbeta, dout, xn, gamma, std))) != OK:
-            return None
-        self.dgamma, self.dbeta = dgamma, dbeta
+        grads = _batch_norm_gradients(dout, self.xn, self.gamma, self.std)
+        if grads is None:
+            batch, xn, gamma, dtype = reals(dout=dout, xn=self.xn, gamma=self.gamma)
+            batch, xn, std = np.asarray(batch, order="C"), np.asarray(xn, order="C"), np.asarray(self.std, batch.dtype)
+            grads = _batch_norm_gradients(batch, xn, _of_each(gamma, batch), std)
+            if grads is None:
+                return super().backward(dout)
+            grads = [finish(grad, dtype) for grad in grads]
+        dx, self.dgamma, self.dbeta = grads
         return dx
+
+
+def _batch_norm_gradients(dout: Array, xn: Any, gamma: Any, std: Any) -> Any:
+    """dx, dgamma and dbeta, or None if C does not take these."""
+    features = math.prod(dout.shape[1:])
+    dx, dgamma, dbeta = empty(dout.shape, dout.dtype), empty(features, dout.dtype), empty(features, dout.dtype)
+    status = _BATCH_NORM_BACKWARD(*map(id, (dx, dgamma, dbeta, dout, xn, gamma, std)))
+    return (dx, dgamma, dbeta) if status == OK else None
 
 
 def _of_each(value: Array, batch: Array) -> Array:
@@ -171,21 +170,23 @@ class Convolution(reference.Convolution):
         The sizes are those of `im2col`, and so are the errors; besides, W must be 4-D with x's
         channels, else it is a ValueError.
         """
-        self.x, W = np.asarray(x), np.asarray(self.W)
-        self._out_shape = self._shape_of_output(self.x, W)
-        x, W, b, dtype = reals(x=self.x, W=W, b=self.b)
-        b = np.broadcast_to(b, len(W))
-        out = empty(self._out_shape, x.dtype)
+        given, W = as_array("x", x), as_array("W", self.W)
+        shape, window = self._shape_of_output(given, W), self._window(W)
+        x, W, b, dtype = reals(x=given, W=W, b=self.b)
+        out, b = empty(shape, x.dtype), np.broadcast_to(b, len(W))
         arrays = [np.asarray(array, order="C") for array in (x, W, b)]
-        check(lib.np_convolution(id(out), *map(id, arrays), self.stride, self.pad))
+        check(lib.np_convolution(id(out), *map(id, arrays), *window[2:]))
+        self.x = given
         return finish(out, dtype)
 
     def backward(self, dout: ArrayLike) -> Array:
         """dx, of x's shape, for dout of the output's shape; keeps dW and db."""
-        dout, x, W, dtype = reals(dout=_checked(dout, self._out_shape), x=self.x, W=self.W)
+        x, W = self.x, as_array("W", self.W)
+        dout, window = _checked(dout, self._shape_of_output(x, W)), self._window(W)
+        dout, x, W, dtype = reals(dout=dout, x=x, W=W)
         arrays = [np.asarray(array, order="C") for array in (dout, x, W)]
         grads = [empty(shape, x.dtype) for shape in (x.shape, W.shape, len(W))]
-        check(lib.np_convolution_backward(*map(id, grads), *map(id, arrays), self.stride, self.pad))
+        check(lib.np_convolution_backward(*map(id, grads), *map(id, arrays), *window[2:]))
         dx, self.dW, self.db = (finish(grad, dtype) for grad in grads)
         return dx
 
@@ -198,18 +199,21 @@ class Pooling(reference.Pooling):
 
         The sizes are those of `im2col`, and so are the errors.
         """
-        self.x, window = np.asarray(x), (self.pool_h, self.pool_w, self.stride, self.pad)
-        sizes = _output_shape(self.x.shape, *window)
-        x, dtype = real("x", self.x)
-        self._out_shape = (*x.shape[:2], *sizes)
-        out = empty(self._out_shape, x.dtype)
-        self.arg_max = empty(out.size, np.int64)
-        check(lib.np_pooling(id(out), id(self.arg_max), id(x), *window))
+        given, window = as_array("x", x), self._window()
+        shape = self._shape_of_output(given, window)
+        x, dtype = real("x", given)
+        out = empty(shape, x.dtype)
+        arg_max = empty(out.size, np.int64)
+        check(lib.np_pooling(id(out), id(arg_max), id(x), *window))
+        self.x, self.arg_max = given, arg_max
         return finish(out, dtype)
 
     def backward(self, dout: ArrayLike) -> Array:
         """dx, of x's shape: dout, of the output's shape, where the largest pixels are, else 0."""
-        dout, dtype = real("dout", _checked(dout, self._out_shape))
-        dx, window = empty(self.x.shape, dout.dtype), (self.pool_h, self.pool_w, self.stride, self.pad)
-        check(lib.np_pooling_backward(id(dx), id(dout), id(self.arg_max), *window))
+        x, arg_max, window = self.x, self.arg_max, self._window()
+        dout, dtype = real("dout", _checked(dout, self._shape_of_output(x, window)))
+        dx = empty(x.shape, dout.dtype)
+        if lib.np_pooling_backward(id(dx), id(dout), id(arg_max), *window) != OK:
+            arg_max = _pixels(arg_max, dout.size, window[0] * window[1])
+            check(lib.np_pooling_backward(id(dx), id(dout), id(arg_max), *window))
         return finish(dx, dtype)

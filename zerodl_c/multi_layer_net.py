@@ -6,17 +6,29 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _network, layers
+from . import _network, functions, layers
 from ._bridge import OK, lib
 from .functions import cross_entropy_error
 from .reference import multi_layer_net as reference
+from .reference._arrays import as_array
+from .reference._own import Own
 
 __all__ = ["MultiLayerNet"]
 
 Array = NDArray[Any]
 
+_KINDS = layers.Affine, layers.Relu, layers.Sigmoid, layers.SoftmaxWithLoss
+_LAYERS = {kind: Own(kind, "forward", "backward") for kind in _KINDS}
+_FUNCTIONS = Own(  # of which these layers are made
+    functions,
+    "affine",
+    "affine_backward",
+    "sigmoid",
+    "sigmoid_backward",
+    "softmax_cross_entropy",
+    "softmax_cross_entropy_backward",
+)
 _ACTIVATIONS = {layers.Relu: lib.ZDL_RELU, layers.Sigmoid: lib.ZDL_SIGMOID}
-_STEP = 1e-4
 
 
 class MultiLayerNet(reference.MultiLayerNet):
@@ -25,12 +37,14 @@ class MultiLayerNet(reference.MultiLayerNet):
     _kinds: ClassVar = layers
 
     def gradient(self, x: ArrayLike, t: ArrayLike) -> dict[str, Array]:
-        """Gradients of the loss by backpropagation, under the names of the parameters."""
-        if self._is_as_made() and not self._widens(x, t):
-            self._backpropagate(x, t)
-        else:
-            self._backpropagate_by_layers(x, t)
-        return self._gradients()
+        """Gradients of the loss by backpropagation, under the names of the parameters.
+
+        A layer that stands in several places has the sum of what it has in each.
+        """
+        if not self._is_as_made() or self._widens(x, t):
+            return super().gradient(x, t)
+        self._notice_params()
+        return self._gradient_in_c(x, t)
 
     def numerical_gradient(self, x: ArrayLike, t: ArrayLike) -> dict[str, Array]:
         """Gradients of the loss by central differences, (loss(w + 1e-4) - loss(w - 1e-4)) / 2e-4.
@@ -40,14 +54,16 @@ class MultiLayerNet(reference.MultiLayerNet):
         """
         if not self._is_as_made():
             return super().numerical_gradient(x, t)
+        if not np.isfinite(self._weight_decay()):  # nor is any loss, nor any difference of two
+            return {key: np.full(np.shape(param), np.nan) for key, param in self._in_order().items()}
         return _network.numerical_gradient(
-            self._in_order(), self._rows(x), t, self._activation(), h=_STEP, decay=self.weight_decay_lambda
+            self._in_order(), self._rows(x), t, self._activation(), decay=self.weight_decay_lambda
         )
 
-    def _backpropagate(self, x: ArrayLike, t: ArrayLike) -> None:
-        """In one call of C, after which the layers hold what they would have kept."""
-        rows = self._rows(x)
-        grads, outputs = _network.gradient(self._in_order(), rows, t, self._activation(), sums=False)
+    def _gradient_in_c(self, x: ArrayLike, t: ArrayLike) -> dict[str, Array]:
+        """In one call, after which the layers hold what they would have kept."""
+        rows, params = self._rows(x), self._in_order()
+        grads, outputs = _network.gradient(params, rows, t, self._activation(), sums=False)
         self.last_layer.t, self.last_layer.y = t, outputs[-1]
         self.last_layer.loss = cross_entropy_error(outputs[-1], t)
         for i, (x_i, out) in enumerate(zip([rows, *outputs], outputs, strict=False), 1):
@@ -56,15 +72,16 @@ class MultiLayerNet(reference.MultiLayerNet):
             affine.original_x_shape = x_i.shape if i > 1 else np.shape(x)
             if i <= self.hidden_layer_num:
                 self.layers[f"Activation_function{i}"]._keep(out)
+        return {key: self._decayed(grad, params[key]) if key[0] == "W" else grad for key, grad in grads.items()}
 
-    def _backpropagate_by_layers(self, x: ArrayLike, t: ArrayLike) -> None:
+    def _backpropagate(self, x: ArrayLike, t: ArrayLike) -> None:
         """As the reference, but for the gradient of x, which nothing needs."""
         self._training_loss(x, t)
         dout = self.last_layer.backward()
         first, *others = self.layers.values()
         for layer in reversed(others):
             dout = layer.backward(dout)
-        if type(first) is layers.Affine and "backward" not in vars(first):
+        if type(first) is layers.Affine and _LAYERS[layers.Affine].are_methods_of(first):
             first._backward_without_dx(dout)
         else:
             first.backward(dout)
@@ -79,12 +96,12 @@ class MultiLayerNet(reference.MultiLayerNet):
         return super()._decayed(dW, W)
 
     def _rows(self, x: ArrayLike) -> Array:
-        x = np.asarray(x)
+        x = as_array("x", x)
         return x.reshape(len(x), prod(x.shape[1:]))
 
     def _widens(self, x: ArrayLike, t: ArrayLike) -> bool:
         """Whether t, of wider floats than x and the parameters, makes the way back wider than the way there."""
-        t = np.asarray(t)
+        t = as_array("t", t)
         return t.dtype.kind == "f" and not np.can_cast(t.dtype, np.result_type(x, *self.params.values()))
 
     def _in_order(self) -> dict[str, Array]:
@@ -93,21 +110,21 @@ class MultiLayerNet(reference.MultiLayerNet):
 
     def _is_as_made(self) -> bool:
         """Whether predict, loss and the layers are those of this class, with their own methods, and hold `params`."""
-        if type(self).predict is not MultiLayerNet.predict or type(self).loss is not MultiLayerNet.loss:
-            return False
-        in_order = [*self.layers.values()]
-        if not {"predict", "loss"}.isdisjoint(vars(self)):
-            return False
-        if not all({"forward", "backward"}.isdisjoint(vars(layer)) for layer in (*in_order, self.last_layer)):
-            return False
-        hidden = type(in_order[1]) if len(in_order) > 1 else layers.Relu
-        kinds = [layers.Affine, hidden] * self.hidden_layer_num + [layers.Affine]
-        if [*map(type, in_order)] != kinds or hidden not in _ACTIVATIONS:
-            return False
-        if type(self.last_layer) is not layers.SoftmaxWithLoss:
-            return False
-        held = [(layer, getattr(layer, name) is self.params[key]) for key, name, layer in self._parameters()]
-        return held == [(layer, True) for layer in in_order[::2] for _ in "Wb"]
+        in_order, hidden = [*self.layers.values()], self.hidden_layer_num
+        activation = type(in_order[1]) if hidden and len(in_order) > 1 else layers.Relu
+        return (
+            activation in _ACTIVATIONS
+            and [*map(type, in_order)] == [layers.Affine, activation] * hidden + [layers.Affine]
+            and type(self.last_layer) is layers.SoftmaxWithLoss
+            and _PASSES.are_methods_of(self)
+            and all(_LAYERS[type(layer)].are_methods_of(layer) for layer in (*in_order, self.last_layer))
+            and _FUNCTIONS.are_in_place()
+            and not self._shares_layers()
+            and all(getattr(layer, name) is self.params[key] for key, name, layer in self._parameters())
+        )
 
     def _activation(self) -> int:
         return _ACTIVATIONS[type(self.layers["Activation_function1"])] if self.hidden_layer_num else lib.ZDL_IDENTITY
+
+
+_PASSES = Own(MultiLayerNet, "predict", "loss")

@@ -34,6 +34,9 @@ class _InC(reference._Optimizer):
             arrays = params[key], *[of[key] for of in state], grads[key]
             if self._kernel(*map(id, arrays), lr, *rates) != OK:
                 self._step(params, key, arrays[-1], lr)
+                continue
+            for of, array in zip((params, *state), arrays, strict=False):
+                of[key] = array  # a mapping may have handed out a copy
 
 
 class SGD(_InC, reference.SGD):

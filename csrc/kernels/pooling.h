@@ -79,17 +79,21 @@ static ptrdiff_t offset_in_window(const struct zdl_windows *w, ptrdiff_t at)
     return at / w->filter_w * w->width + at % w->filter_w;
 }
 
-/* What row y of a channel's output gives to the channel's dx. With padding, the largest may be a zero around the image. */
-static void pool_row_backward(const pooling *t, real *dx, ptrdiff_t plane, ptrdiff_t y, const ptrdiff_t *offset)
+/* What row y of a channel's output gives to the channel's dx. With padding, the largest may be a zero around the image.
+   False if an index is outside its window. */
+static bool pool_row_backward(const pooling *t, real *dx, ptrdiff_t plane, ptrdiff_t y, const ptrdiff_t *offset)
 {
     const struct zdl_windows w = *t->w;
     const int64_t *arg_max = t->arg_max + (plane / w.channels * t->out_h + y) * t->out_w * w.channels + plane % w.channels;
     const real *dout = t->dout + (plane * t->out_h + y) * t->out_w;
     ptrdiff_t top = y * w.stride - w.pad, size = w.filter_h * w.filter_w;
+    bool inside = true;
     for (ptrdiff_t x = 0, left = -w.pad; x < t->out_w; x++, left += w.stride) {
         ptrdiff_t at = (ptrdiff_t)arg_max[x * w.channels];
-        if (at < 0 || at >= size)
+        if (at < 0 || at >= size) {
+            inside = false;
             continue;
+        }
         if (w.pad) {
             ptrdiff_t row = top + at / w.filter_w, col = left + at % w.filter_w;
             if (row < 0 || row >= w.height || col < 0 || col >= w.width)
@@ -97,17 +101,19 @@ static void pool_row_backward(const pooling *t, real *dx, ptrdiff_t plane, ptrdi
         }
         dx[top * w.width + left + (offset ? offset[at] : offset_in_window(&w, at))] += dout[x];
     }
+    return inside;
 }
 
-static void pool_backward(const pooling *t, ptrdiff_t begin, ptrdiff_t end)
+static bool pool_backward(const pooling *t, ptrdiff_t begin, ptrdiff_t end)
 {
     ptrdiff_t channels = t->w->channels, pixels = t->w->height * t->w->width, offset[SMALL_WINDOW];
-    bool small = t->w->filter_h * t->w->filter_w <= SMALL_WINDOW;
+    bool small = t->w->filter_h * t->w->filter_w <= SMALL_WINDOW, inside = true;
     for (ptrdiff_t at = 0; small && at < t->w->filter_h * t->w->filter_w; at++)
         offset[at] = offset_in_window(t->w, at);
     for (ptrdiff_t plane = begin * channels; plane < end * channels; plane++) {
         memset(t->dx + plane * pixels, 0, (size_t)pixels * sizeof(real));
         for (ptrdiff_t y = 0; y < t->out_h; y++)
-            pool_row_backward(t, t->dx + plane * pixels, plane, y, small ? offset : NULL);
+            inside &= pool_row_backward(t, t->dx + plane * pixels, plane, y, small ? offset : NULL);
     }
+    return inside;
 }

@@ -78,6 +78,7 @@ typedef struct {
     real *out, *dx;
     int64_t *arg_max;
     const real *x, *dout;
+    int outside; /* whether an index in arg_max is outside its window */
 } pooling;
 
 /* The matrix col[batch out_h out_w, channels filter_h filter_w] and the images that it is of; one of them is the result. */
@@ -131,7 +132,7 @@ struct ZDL(kernels) {
     void (*copy_rows)(real *out, ptrdiff_t out_row, const real *x, ptrdiff_t x_row, ptrdiff_t rows, ptrdiff_t cols);
     double (*total)(const real *x, ptrdiff_t n);
     void (*pool)(const pooling *t, ptrdiff_t begin, ptrdiff_t end); /* of these images, and so below */
-    void (*pool_backward)(const pooling *t, ptrdiff_t begin, ptrdiff_t end);
+    bool (*pool_backward)(const pooling *t, ptrdiff_t begin, ptrdiff_t end); /* false if an index is outside its window */
     void (*im2col)(const columns *t, ptrdiff_t begin, ptrdiff_t end);
     void (*col2im)(const columns *t, ptrdiff_t begin, ptrdiff_t end);
     double (*peak)(ptrdiff_t rounds);

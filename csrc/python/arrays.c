@@ -10,15 +10,19 @@
 
 #include <numpy/ndarraytypes.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
-/* What an array's object says; row and col are the strides of its last two dimensions, in elements. */
+enum { MOST_DIMS = 64 }; /* NumPy's limit; 32 before NumPy 2 */
+
+/* What an array's object says, read once: the GIL is not held here, and another thread may change the array meanwhile.
+   row and col are the strides of the last two dimensions, in elements. */
 typedef struct {
     void *at;
     int type, dims; /* NPY_FLOAT, NPY_DOUBLE, NPY_INT64 or NPY_BOOL */
-    const npy_intp *shape;
     ptrdiff_t size, rows, cols, row, col;
     bool contiguous, writable;
+    npy_intp shape[MOST_DIMS];
 } array;
 
 static PyTypeObject *array_type;
@@ -48,17 +52,21 @@ static bool read_array(array *a, uintptr_t object)
     PyArrayObject *source = (PyArrayObject *)object;
     if (Py_TYPE((PyObject *)object) != array_type)
         return false;
-    int flags = PyArray_FLAGS(source), type = PyArray_DESCR(source)->type_num;
+    const PyArray_Descr *dtype = PyArray_DESCR(source);
+    const npy_intp *shape = PyArray_DIMS(source);
+    int flags = PyArray_FLAGS(source), type = dtype->type_num, dims = PyArray_NDIM(source);
     if ((type != NPY_FLOAT && type != NPY_DOUBLE && type != NPY_INT64 && type != NPY_BOOL) ||
-        !(flags & NPY_ARRAY_ALIGNED) ||
-        !PyArray_ISNBO(PyArray_DESCR(source)->byteorder))
+        !(flags & NPY_ARRAY_ALIGNED) || !PyArray_ISNBO(dtype->byteorder) || dims > MOST_DIMS)
         return false;
-    *a = (array){.at = PyArray_DATA(source), .type = type, .dims = PyArray_NDIM(source), .shape = PyArray_DIMS(source),
-                 .size = 1, .contiguous = (flags & NPY_ARRAY_C_CONTIGUOUS) != 0,
-                 .writable = (flags & NPY_ARRAY_WRITEABLE) != 0};
-    for (int i = 0; i < a->dims; i++)
-        a->size *= a->shape[i];
-    return a->dims < 2 || read_strides(a, PyArray_STRIDES(source));
+    a->at = PyArray_DATA(source);
+    a->type = type;
+    a->dims = dims;
+    a->contiguous = (flags & NPY_ARRAY_C_CONTIGUOUS) != 0;
+    a->writable = (flags & NPY_ARRAY_WRITEABLE) != 0;
+    a->size = 1;
+    for (int i = 0; i < dims; i++)
+        a->size *= a->shape[i] = shape[i];
+    return dims < 2 || read_strides(a, PyArray_STRIDES(source));
 }
 
 /* Arrays of one type, float32 or float64. */
@@ -72,7 +80,7 @@ static bool read_reals(array *arrays, const uintptr_t *objects, int count)
 
 static bool same_shape(const array *a, const array *b)
 {
-    return a->dims == b->dims && (a->dims == 0 || memcmp(a->shape, b->shape, (size_t)a->dims * sizeof(npy_intp)) == 0);
+    return a->dims == b->dims && memcmp(a->shape, b->shape, (size_t)a->dims * sizeof(npy_intp)) == 0;
 }
 
 /* Contiguous arrays of one type and shape. */
@@ -236,16 +244,36 @@ int np_softmax_backward(uintptr_t dx, uintptr_t dout, uintptr_t y)
 
 /* ---- Losses ---- */
 
-/* label[rows] int64, each in [0, cols). */
-static bool read_labels(array *label, uintptr_t object, ptrdiff_t rows, ptrdiff_t cols)
+enum { FEW_LABELS = 256 }; /* more of them are worth an allocation */
+
+/* A copy of an array of labels: another thread may change the array after its labels are checked. */
+typedef struct {
+    int64_t *at, few[FEW_LABELS];
+} labels;
+
+static void free_labels(labels *label)
 {
-    if (!read_array(label, object) || label->type != NPY_INT64 || !is_vector(label, rows))
-        return false;
-    const int64_t *values = label->at;
+    if (label->at != label->few)
+        free(label->at);
+}
+
+/* label[rows] int64, each in [0, cols). Unless it is NP_OK, there is nothing to be freed. */
+static int read_labels(labels *label, uintptr_t object, ptrdiff_t rows, ptrdiff_t cols)
+{
+    array source;
+    if (!read_array(&source, object) || source.type != NPY_INT64 || !is_vector(&source, rows))
+        return NP_NOT_PLAIN;
+    size_t bytes = (size_t)rows * sizeof *label->at;
+    label->at = rows > FEW_LABELS ? malloc(bytes) : label->few;
+    if (!label->at)
+        return NP_NO_MEMORY;
+    memcpy(label->at, source.at, bytes);
     for (ptrdiff_t i = 0; i < rows; i++)
-        if (values[i] < 0 || values[i] >= cols)
-            return false;
-    return true;
+        if (label->at[i] < 0 || label->at[i] >= cols) {
+            free_labels(label);
+            return NP_NOT_PLAIN;
+        }
+    return NP_OK;
 }
 
 static bool read_scalar(array *a, uintptr_t object) { return read_reals(a, &object, 1) && a->size == 1; }
@@ -258,63 +286,80 @@ static void store_scalar(const array *scalar, double value)
         *(float *)scalar->at = (float)value;
 }
 
-int np_cross_entropy(uintptr_t loss, uintptr_t y, uintptr_t label)
+int np_cross_entropy(uintptr_t loss, uintptr_t y, uintptr_t t)
 {
-    array scalar, p, labels;
-    if (!read_scalar(&scalar, loss) || !read_alike(&p, &y, 1) || p.dims != 2 || !p.size ||
-        !read_labels(&labels, label, p.rows, p.cols))
+    array scalar, p;
+    labels label;
+    if (!read_scalar(&scalar, loss) || !read_alike(&p, &y, 1) || p.dims != 2 || !p.size)
         return NP_NOT_PLAIN;
-    store_scalar(&scalar, is_double(&p) ? zdl_cross_entropy_f64(p.at, labels.at, p.rows, p.cols)
-                                        : zdl_cross_entropy_f32(p.at, labels.at, p.rows, p.cols));
+    int status = read_labels(&label, t, p.rows, p.cols);
+    if (status != NP_OK)
+        return status;
+    store_scalar(&scalar, is_double(&p) ? zdl_cross_entropy_f64(p.at, label.at, p.rows, p.cols)
+                                        : zdl_cross_entropy_f32(p.at, label.at, p.rows, p.cols));
+    free_labels(&label);
     return NP_OK;
 }
 
-int np_softmax_cross_entropy(uintptr_t loss, uintptr_t y, uintptr_t x, uintptr_t label)
+int np_softmax_cross_entropy(uintptr_t loss, uintptr_t y, uintptr_t x, uintptr_t t)
 {
-    array scalar, labels, v[2];
-    if (!read_scalar(&scalar, loss) || !read_alike(v, (uintptr_t[]){y, x}, 2) ||
-        v->dims != 2 || !v->size || !read_labels(&labels, label, v->rows, v->cols))
+    array scalar, v[2];
+    labels label;
+    if (!read_scalar(&scalar, loss) || !read_alike(v, (uintptr_t[]){y, x}, 2) || v->dims != 2 || !v->size)
         return NP_NOT_PLAIN;
-    store_scalar(&scalar,
-                 is_double(v) ? zdl_softmax_cross_entropy_f64(v[0].at, v[1].at, labels.at, v->rows, v->cols)
-                              : zdl_softmax_cross_entropy_f32(v[0].at, v[1].at, labels.at, v->rows, v->cols));
+    int status = read_labels(&label, t, v->rows, v->cols);
+    if (status != NP_OK)
+        return status;
+    store_scalar(&scalar, is_double(v)
+                              ? zdl_softmax_cross_entropy_f64(v[0].at, v[1].at, label.at, v->rows, v->cols)
+                              : zdl_softmax_cross_entropy_f32(v[0].at, v[1].at, label.at, v->rows, v->cols));
+    free_labels(&label);
     return NP_OK;
 }
 
-int np_softmax_cross_entropy_gradient(uintptr_t loss, uintptr_t dx, uintptr_t x, uintptr_t label)
+int np_softmax_cross_entropy_gradient(uintptr_t loss, uintptr_t dx, uintptr_t x, uintptr_t t)
 {
-    array scalar, labels, v[2];
+    array scalar, v[2];
+    labels label;
     double value;
-    if (!read_scalar(&scalar, loss) || !read_alike(v, (uintptr_t[]){dx, x}, 2) ||
-        v->dims != 2 || v->cols < 2 || !v->size || !read_labels(&labels, label, v->rows, v->cols))
+    if (!read_scalar(&scalar, loss) || !read_alike(v, (uintptr_t[]){dx, x}, 2) || v->dims != 2 || v->cols < 2 ||
+        !v->size)
         return NP_NOT_PLAIN;
-    int status =
-        is_double(v) ? zdl_softmax_cross_entropy_gradient_f64(&value, v[0].at, v[1].at, labels.at, v->rows, v->cols)
-                     : zdl_softmax_cross_entropy_gradient_f32(&value, v[0].at, v[1].at, labels.at, v->rows, v->cols);
+    int status = read_labels(&label, t, v->rows, v->cols);
+    if (status != NP_OK)
+        return status;
+    status =
+        is_double(v) ? zdl_softmax_cross_entropy_gradient_f64(&value, v[0].at, v[1].at, label.at, v->rows, v->cols)
+                     : zdl_softmax_cross_entropy_gradient_f32(&value, v[0].at, v[1].at, label.at, v->rows, v->cols);
     if (status == ZDL_OK)
         store_scalar(&scalar, value);
+    free_labels(&label);
     return status;
 }
 
 int np_softmax_cross_entropy_backward(uintptr_t dx, uintptr_t y, uintptr_t t)
 {
-    array v[3], labels;
+    array v[3];
+    labels label;
     if (!read_alike(v, (uintptr_t[]){dx, y}, 2) || v->dims != 2 || !v->size)
         return NP_NOT_PLAIN;
     ptrdiff_t rows = v->rows, cols = v->cols;
-    if (cols > 1 && read_labels(&labels, t, rows, cols)) { /* of one class t may mean probabilities */
+    int status = cols > 1 ? read_labels(&label, t, rows, cols) : NP_NOT_PLAIN; /* of one class t may mean probabilities */
+    if (status == NP_OK) {
         if (is_double(v))
-            zdl_softmax_cross_entropy_backward_f64(v[0].at, v[1].at, labels.at, rows, cols);
+            zdl_softmax_cross_entropy_backward_f64(v[0].at, v[1].at, label.at, rows, cols);
         else
-            zdl_softmax_cross_entropy_backward_f32(v[0].at, v[1].at, labels.at, rows, cols);
-    } else if (read_alike(v, (uintptr_t[]){dx, y, t}, 3)) {
+            zdl_softmax_cross_entropy_backward_f32(v[0].at, v[1].at, label.at, rows, cols);
+        free_labels(&label);
+    } else if (status == NP_NOT_PLAIN && read_array(v + 2, t) && v[2].type == v->type && v[2].contiguous &&
+               same_shape(v + 2, v)) {
+        status = NP_OK;
         if (is_double(v))
             zdl_softmax_cross_entropy_backward_dense_f64(v[0].at, v[1].at, v[2].at, rows, cols);
         else
             zdl_softmax_cross_entropy_backward_dense_f32(v[0].at, v[1].at, v[2].at, rows, cols);
-    } else
-        return NP_NOT_PLAIN;
-    return NP_OK;
+    }
+    return status;
 }
 
 int np_sum_of_squares(uintptr_t total, uintptr_t y, uintptr_t t)
@@ -391,7 +436,7 @@ int np_affine_backward(uintptr_t dx, uintptr_t dw, uintptr_t db, uintptr_t dout,
 static bool read_windows(struct zdl_windows *w, const array *x, ptrdiff_t filter_h, ptrdiff_t filter_w,
                          ptrdiff_t stride, ptrdiff_t pad)
 {
-    if (x->dims != 4 || !x->contiguous || filter_h < 1 || filter_w < 1 || stride < 1 || pad < 0)
+    if (x->dims != 4 || !x->contiguous || filter_h < 1 || filter_w < 1 || stride < 1 || pad < 0 || pad > PTRDIFF_MAX / 8)
         return false;
     ptrdiff_t no_second = x->shape[2] + x->shape[3] + 2 * pad + 1; /* place is that far from the first */
     stride = stride < no_second ? stride : no_second;
@@ -469,11 +514,8 @@ int np_pooling_backward(uintptr_t dx, uintptr_t dout, uintptr_t arg_max, ptrdiff
     if (!read_reals(v, (uintptr_t[]){dx, dout}, 2) || !read_windows(&windows, v, pool_h, pool_w, stride, pad) ||
         !is_output(v + 1, &windows, windows.channels) || !is_indices(&indices, arg_max, v[1].size))
         return NP_NOT_PLAIN;
-    if (is_double(v))
-        zdl_pooling_backward_f64(v[0].at, v[1].at, indices.at, &windows);
-    else
-        zdl_pooling_backward_f32(v[0].at, v[1].at, indices.at, &windows);
-    return NP_OK;
+    return is_double(v) ? zdl_pooling_backward_f64(v[0].at, v[1].at, indices.at, &windows)
+                        : zdl_pooling_backward_f32(v[0].at, v[1].at, indices.at, &windows);
 }
 
 /* Whether col, contiguous, has a row for each window of the images. */
@@ -569,14 +611,37 @@ static pointer pointer_to(const array *a)
     return is_double(a) ? (pointer){.f64 = a->at} : (pointer){.f32 = a->at};
 }
 
-/* A net, its input, and where the arrays of each layer lie. */
+enum { FEW_LAYERS = 8 }; /* more of them are worth an allocation */
+
+/* A net, its input, and where the arrays of each layer lie: [depth]; the widths are [depth + 1]. */
 typedef struct {
     int depth;
-    array x;
-    ptrdiff_t width[NP_MOST_LAYERS + 1];
-    pointer w[NP_MOST_LAYERS], b[NP_MOST_LAYERS], a[NP_MOST_LAYERS], z[NP_MOST_LAYERS], dw[NP_MOST_LAYERS], db[NP_MOST_LAYERS];
     bool keeps_a;
+    array x;
+    pointer *w, *b, *a, *z, *dw, *db;
+    ptrdiff_t *width;
+    void *block; /* of all these, or NULL where they are few */
+    pointer few[6 * FEW_LAYERS];
+    ptrdiff_t few_widths[FEW_LAYERS + 1];
 } net_arrays;
+
+static bool allocate_layers(net_arrays *net, int depth)
+{
+    size_t most = (size_t)depth;
+    net->depth = depth;
+    net->w = net->few;
+    net->width = net->few_widths;
+    if (depth > FEW_LAYERS) {
+        net->w = net->block = malloc(6 * most * sizeof(pointer) + (most + 1) * sizeof(ptrdiff_t));
+        net->width = (ptrdiff_t *)(net->w + 6 * most);
+    }
+    net->b = net->w + most;
+    net->a = net->b + most;
+    net->z = net->a + most;
+    net->dw = net->z + most;
+    net->db = net->dw + most;
+    return net->w != NULL;
+}
 
 /* For each layer a (width[l], width[l + 1]) and a (width[l + 1],) array: the parameters, or their gradients. */
 static bool read_layers(const net_arrays *net, pointer *w, pointer *b, const uintptr_t *objects)
@@ -592,33 +657,36 @@ static bool read_layers(const net_arrays *net, pointer *w, pointer *b, const uin
     return true;
 }
 
-static bool read_net(net_arrays *net, uintptr_t x, const uintptr_t *params, int depth)
+/* Whatever it returns, net->block is to be freed. */
+static int read_net(net_arrays *net, uintptr_t x, const uintptr_t *params, int depth)
 {
-    if (depth < 1 || depth > NP_MOST_LAYERS || !read_reals(&net->x, &x, 1) || net->x.dims != 2)
-        return false;
-    net->depth = depth;
+    net->block = NULL;
+    if (depth < 1 || !read_reals(&net->x, &x, 1) || net->x.dims != 2)
+        return NP_NOT_PLAIN;
+    if (!allocate_layers(net, depth))
+        return NP_NO_MEMORY;
     net->width[0] = net->x.cols;
     for (int l = 0; l < depth; l++) {
         array b;
         if (!read_array(&b, params[2 * l + 1]))
-            return false;
+            return NP_NOT_PLAIN;
         net->width[l + 1] = b.size;
     }
-    return read_layers(net, net->w, net->b, params);
+    return read_layers(net, net->w, net->b, params) ? NP_OK : NP_NOT_PLAIN;
 }
 
-/* For each layer its a and z, (batch, width[l + 1]); a is 0 in all or in none. */
-static bool read_kept(net_arrays *net, const uintptr_t *kept)
+/* For each layer its a, if the sums are kept, and its z, (batch, width[l + 1]). */
+static bool read_kept(net_arrays *net, const uintptr_t *kept, bool sums)
 {
-    net->keeps_a = kept[0];
-    for (int l = 0; l < net->depth; l++) {
+    int of_layer = sums ? 2 : 1;
+    net->keeps_a = sums;
+    for (int l = 0; l < net->depth; l++, kept += of_layer) {
         array v[2];
-        uintptr_t z = kept[2 * l + 1], a = net->keeps_a ? kept[2 * l] : z;
-        if (!read_alike(v, (uintptr_t[]){a, z}, 2) || v->type != net->x.type ||
+        if (!read_alike(v, kept, of_layer) || v->type != net->x.type ||
             !is_matrix(v, net->x.rows, net->width[l + 1]))
             return false;
         net->a[l] = pointer_to(v);
-        net->z[l] = pointer_to(v + 1);
+        net->z[l] = pointer_to(v + of_layer - 1);
     }
     return true;
 }
@@ -635,77 +703,137 @@ static struct zdl_network_f64 network_f64(const net_arrays *net, enum zdl_activa
                                     (const double *const *)&net->b->f64};
 }
 
-int np_network_predict(uintptr_t y, uintptr_t x, const uintptr_t *params, int depth, enum zdl_activation hidden)
+static int predict(const net_arrays *net, uintptr_t y, enum zdl_activation hidden)
 {
-    net_arrays net;
+    const array *in = &net->x;
     array out;
-    if (!read_net(&net, x, params, depth) || !read_array(&out, y) || out.type != net.x.type ||
-        !is_matrix(&out, net.x.rows, net.width[depth]) || !out.contiguous)
+    if (!read_array(&out, y) || out.type != in->type || !is_matrix(&out, in->rows, net->width[net->depth]) ||
+        !out.contiguous)
         return NP_NOT_PLAIN;
-    const array *in = &net.x;
     if (is_double(in)) {
-        struct zdl_network_f64 f64 = network_f64(&net, hidden);
+        struct zdl_network_f64 f64 = network_f64(net, hidden);
         return zdl_network_predict_f64(out.at, in->at, in->row, in->col, in->rows, &f64);
     }
-    struct zdl_network_f32 f32 = network_f32(&net, hidden);
+    struct zdl_network_f32 f32 = network_f32(net, hidden);
     return zdl_network_predict_f32(out.at, in->at, in->row, in->col, in->rows, &f32);
 }
 
-int np_network_forward(const uintptr_t *kept, uintptr_t x, const uintptr_t *params, int depth,
+int np_network_predict(uintptr_t y, uintptr_t x, const uintptr_t *params, int depth, enum zdl_activation hidden)
+{
+    net_arrays net;
+    int status = read_net(&net, x, params, depth);
+    if (status == NP_OK)
+        status = predict(&net, y, hidden);
+    free(net.block);
+    return status;
+}
+
+static int forward(net_arrays *net, const uintptr_t *kept, bool sums, enum zdl_activation hidden)
+{
+    const array *in = &net->x;
+    if (!read_kept(net, kept, sums))
+        return NP_NOT_PLAIN;
+    if (is_double(in)) {
+        struct zdl_network_f64 f64 = network_f64(net, hidden);
+        return zdl_network_forward_f64(net->keeps_a ? &net->a->f64 : NULL, &net->z->f64, in->at, in->row, in->col,
+                                       in->rows, &f64);
+    }
+    struct zdl_network_f32 f32 = network_f32(net, hidden);
+    return zdl_network_forward_f32(net->keeps_a ? &net->a->f32 : NULL, &net->z->f32, in->at, in->row, in->col, in->rows,
+                                   &f32);
+}
+
+int np_network_forward(const uintptr_t *kept, int sums, uintptr_t x, const uintptr_t *params, int depth,
                        enum zdl_activation hidden)
 {
     net_arrays net;
-    if (!read_net(&net, x, params, depth) || !read_kept(&net, kept))
-        return NP_NOT_PLAIN;
-    const array *in = &net.x;
-    if (is_double(in)) {
-        struct zdl_network_f64 f64 = network_f64(&net, hidden);
-        return zdl_network_forward_f64(net.keeps_a ? &net.a->f64 : NULL, &net.z->f64, in->at, in->row, in->col, in->rows, &f64);
-    }
-    struct zdl_network_f32 f32 = network_f32(&net, hidden);
-    return zdl_network_forward_f32(net.keeps_a ? &net.a->f32 : NULL, &net.z->f32, in->at, in->row, in->col, in->rows, &f32);
+    int status = read_net(&net, x, params, depth);
+    if (status == NP_OK)
+        status = forward(&net, kept, sums, hidden);
+    free(net.block);
+    return status;
 }
 
-int np_network_gradient(const uintptr_t *grads, const uintptr_t *kept, uintptr_t x, uintptr_t t,
+/* What a net is to give: labels, or numbers for each output. */
+typedef struct {
+    array dense;
+    labels label;
+    bool labelled;
+} net_targets;
+
+/* Unless it is NP_OK, there is nothing to be freed. */
+static int read_targets(net_targets *targets, uintptr_t t, const net_arrays *net, bool may_be_labels)
+{
+    ptrdiff_t rows = net->x.rows, outputs = net->width[net->depth];
+    int status = may_be_labels ? read_labels(&targets->label, t, rows, outputs) : NP_NOT_PLAIN;
+    targets->labelled = status == NP_OK;
+    targets->dense.at = NULL;
+    if (status != NP_NOT_PLAIN)
+        return status;
+    bool dense = read_array(&targets->dense, t) && targets->dense.type == net->x.type && targets->dense.contiguous &&
+                 is_matrix(&targets->dense, rows, outputs);
+    return dense ? NP_OK : NP_NOT_PLAIN;
+}
+
+static int gradient(net_arrays *net, const uintptr_t *grads, const uintptr_t *kept, bool sums, uintptr_t t,
+                    enum zdl_activation hidden)
+{
+    const array *in = &net->x;
+    net_targets targets;
+    if (!read_kept(net, kept, sums) || !read_layers(net, net->dw, net->db, grads) || !in->rows)
+        return NP_NOT_PLAIN;
+    int status = read_targets(&targets, t, net, net->width[net->depth] > 1); /* of one output t may mean probabilities */
+    if (status != NP_OK)
+        return status;
+    const int64_t *label = targets.labelled ? targets.label.at : NULL;
+    if (is_double(in)) {
+        struct zdl_network_f64 f64 = network_f64(net, hidden);
+        status = zdl_network_gradient_f64(&net->dw->f64, &net->db->f64, net->keeps_a ? &net->a->f64 : NULL,
+                                          &net->z->f64, in->at, in->row, in->col, label, targets.dense.at, in->rows,
+                                          &f64);
+    } else {
+        struct zdl_network_f32 f32 = network_f32(net, hidden);
+        status = zdl_network_gradient_f32(&net->dw->f32, &net->db->f32, net->keeps_a ? &net->a->f32 : NULL,
+                                          &net->z->f32, in->at, in->row, in->col, label, targets.dense.at, in->rows,
+                                          &f32);
+    }
+    if (label)
+        free_labels(&targets.label);
+    return status;
+}
+
+int np_network_gradient(const uintptr_t *grads, const uintptr_t *kept, int sums, uintptr_t x, uintptr_t t,
                         const uintptr_t *params, int depth, enum zdl_activation hidden)
 {
     net_arrays net;
-    array labels, dense = {0};
-    if (!read_net(&net, x, params, depth) || !read_kept(&net, kept) || !read_layers(&net, net.dw, net.db, grads) ||
-        !net.x.rows)
-        return NP_NOT_PLAIN;
-    const array *in = &net.x;
-    bool labelled = net.width[depth] > 1 && read_labels(&labels, t, in->rows, net.width[depth]);
-    if (!labelled && (!read_array(&dense, t) || dense.type != in->type || !dense.contiguous ||
-                      !is_matrix(&dense, in->rows, net.width[depth])))
-        return NP_NOT_PLAIN;
-    const int64_t *label = labelled ? labels.at : NULL;
-    if (is_double(in)) {
-        struct zdl_network_f64 f64 = network_f64(&net, hidden);
-        return zdl_network_gradient_f64(&net.dw->f64, &net.db->f64, net.keeps_a ? &net.a->f64 : NULL, &net.z->f64, in->at,
-                                        in->row, in->col, label, dense.at, in->rows, &f64);
-    }
-    struct zdl_network_f32 f32 = network_f32(&net, hidden);
-    return zdl_network_gradient_f32(&net.dw->f32, &net.db->f32, net.keeps_a ? &net.a->f32 : NULL, &net.z->f32, in->at,
-                                    in->row, in->col, label, dense.at, in->rows, &f32);
+    int status = read_net(&net, x, params, depth);
+    if (status == NP_OK)
+        status = gradient(&net, grads, kept, sums, t, hidden);
+    free(net.block);
+    return status;
 }
 
 int np_network_numerical_gradient(const uintptr_t *grads, uintptr_t x, uintptr_t t, const uintptr_t *params, int depth,
                                   enum zdl_activation hidden, double decay, double h, ptrdiff_t begin, ptrdiff_t end)
 {
     net_arrays net;
-    array labels, targets = {0};
-    if (!read_net(&net, x, params, depth) || !read_layers(&net, net.dw, net.db, grads) || !is_double(&net.x) ||
-        !net.x.rows)
-        return NP_NOT_PLAIN;
+    net_targets targets;
     const array *in = &net.x;
-    bool labelled = read_labels(&labels, t, in->rows, net.width[depth]);
-    if (!labelled && (!read_reals(&targets, &t, 1) || !is_double(&targets) || !targets.contiguous ||
-                      !is_matrix(&targets, in->rows, net.width[depth])))
-        return NP_NOT_PLAIN;
-    struct zdl_network_f64 f64 = network_f64(&net, hidden);
-    return zdl_network_numerical_gradient(&net.dw->f64, &net.db->f64, in->at, in->row, in->col,
-                                          labelled ? labels.at : NULL, targets.at, in->rows, decay, h, begin, end, &f64);
+    int status = read_net(&net, x, params, depth);
+    if (status == NP_OK && (!read_layers(&net, net.dw, net.db, grads) || !is_double(in) || !in->rows))
+        status = NP_NOT_PLAIN;
+    if (status == NP_OK)
+        status = read_targets(&targets, t, &net, true);
+    if (status == NP_OK) {
+        struct zdl_network_f64 f64 = network_f64(&net, hidden);
+        const int64_t *label = targets.labelled ? targets.label.at : NULL;
+        status = zdl_network_numerical_gradient(&net.dw->f64, &net.db->f64, in->at, in->row, in->col, label,
+                                                targets.dense.at, in->rows, decay, h, begin, end, &f64);
+        if (label)
+            free_labels(&targets.label);
+    }
+    free(net.block);
+    return status;
 }
 
 /* ---- Optimizers ---- */

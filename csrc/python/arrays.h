@@ -1,15 +1,16 @@
 /* The functions that Python calls. Each takes NumPy arrays by the addresses of their objects, id(array), reads dtype,
    shape and strides itself, and hands them to the function of zerodl.h that it is named after: outputs first, then
-   inputs. It returns NP_OK or NP_NO_MEMORY, or NP_NOT_PLAIN, having done nothing, where the arrays are not what it
-   takes: arrays of one dtype, float32 or float64, aligned, of native byte order, of shapes that fit, and C-contiguous
-   save where it says `strided`. Python then makes them so, or raises the error that says what is wrong.
-   The caller holds a reference to each array. */
+   inputs. It returns NP_OK, NP_NO_MEMORY or NP_BAD_INDEX, or NP_NOT_PLAIN, having done nothing, where the arrays are not
+   what it takes: arrays of one dtype, float32 or float64, aligned, of native byte order, of shapes that fit, and
+   C-contiguous save where it says `strided`. Python then makes them so, or raises the error that says what is wrong.
+   The caller holds a reference to each array, in a local variable. cffi has released the GIL: what an array's object says
+   is read once, and so are labels and other indices, for another thread may change them. */
 #ifndef ZERODL_ARRAYS_H
 #define ZERODL_ARRAYS_H
 
 #include "../zerodl.h"
 
-enum np_status { NP_OK = ZDL_OK, NP_NO_MEMORY = ZDL_NO_MEMORY, NP_NOT_PLAIN };
+enum np_status { NP_OK = ZDL_OK, NP_NO_MEMORY = ZDL_NO_MEMORY, NP_BAD_INDEX = ZDL_BAD_INDEX, NP_NOT_PLAIN };
 
 /* Once, before all others: the address of the type numpy.ndarray. */
 void np_set_array_type(uintptr_t type);
@@ -36,11 +37,11 @@ int np_softmax_backward(uintptr_t dx, uintptr_t dout, uintptr_t y);
 
 /* ---- Losses: the loss is a 0-d output, y and x are (rows, cols), not empty ---- */
 
-/* label is (rows,) int64, each in [0, cols) */
-int np_cross_entropy(uintptr_t loss, uintptr_t y, uintptr_t label);
-int np_softmax_cross_entropy(uintptr_t loss, uintptr_t y, uintptr_t x, uintptr_t label);
-int np_softmax_cross_entropy_gradient(uintptr_t loss, uintptr_t dx, uintptr_t x, uintptr_t label);
-/* t is such a label, or (rows, cols) of y's dtype */
+/* t is (rows,) int64 labels, each in [0, cols) */
+int np_cross_entropy(uintptr_t loss, uintptr_t y, uintptr_t t);
+int np_softmax_cross_entropy(uintptr_t loss, uintptr_t y, uintptr_t x, uintptr_t t);
+int np_softmax_cross_entropy_gradient(uintptr_t loss, uintptr_t dx, uintptr_t x, uintptr_t t);
+/* t is such labels, or (rows, cols) of y's dtype */
 int np_softmax_cross_entropy_backward(uintptr_t dx, uintptr_t y, uintptr_t t);
 /* total is 0-d float64; y and t are of one shape */
 int np_sum_of_squares(uintptr_t total, uintptr_t y, uintptr_t t);
@@ -62,7 +63,7 @@ int np_convolution_backward(uintptr_t dx, uintptr_t dw, uintptr_t db, uintptr_t 
 int np_pooling(uintptr_t out, uintptr_t arg_max, uintptr_t x, ptrdiff_t pool_h, ptrdiff_t pool_w, ptrdiff_t stride,
                ptrdiff_t pad);
 int np_pooling_backward(uintptr_t dx, uintptr_t dout, uintptr_t arg_max, ptrdiff_t pool_h, ptrdiff_t pool_w,
-                        ptrdiff_t stride, ptrdiff_t pad);
+                        ptrdiff_t stride, ptrdiff_t pad); /* NP_BAD_INDEX if arg_max has an index outside its window */
 int np_im2col(uintptr_t col, uintptr_t x, ptrdiff_t filter_h, ptrdiff_t filter_w, ptrdiff_t stride, ptrdiff_t pad);
 int np_col2im(uintptr_t dx, uintptr_t col, ptrdiff_t filter_h, ptrdiff_t filter_w, ptrdiff_t stride, ptrdiff_t pad);
 /* ---- Batch normalization: batches are (rows, ...), each row of cols numbers, not empty; the rest is (cols,) ---- */
@@ -74,14 +75,12 @@ int np_batch_norm_backward(uintptr_t dx, uintptr_t dgamma, uintptr_t dbeta, uint
 
 /* ---- Networks: params are w, b of the first layer, w, b of the second, ... ---- */
 
-enum { NP_MOST_LAYERS = 256 };
-
 int np_network_predict(uintptr_t y, uintptr_t x, const uintptr_t *params, int depth, enum zdl_activation hidden);
-/* kept are a, z of the first layer, a, z of the second, ...; every a may be 0 */
-int np_network_forward(const uintptr_t *kept, uintptr_t x, const uintptr_t *params, int depth,
+/* kept are, of each layer, a and z, or without `sums` z alone */
+int np_network_forward(const uintptr_t *kept, int sums, uintptr_t x, const uintptr_t *params, int depth,
                        enum zdl_activation hidden);
 /* grads are dw, db of the first layer, ...; t as in np_softmax_cross_entropy_backward */
-int np_network_gradient(const uintptr_t *grads, const uintptr_t *kept, uintptr_t x, uintptr_t t,
+int np_network_gradient(const uintptr_t *grads, const uintptr_t *kept, int sums, uintptr_t x, uintptr_t t,
                         const uintptr_t *params, int depth, enum zdl_activation hidden);
 
 /* All are float64. t is (rows,) int64 labels, or (rows, cols) for half the sum of squares; inputs begin to end are those

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._arrays import as_array
+
 Array = NDArray[Any]
 
 
@@ -36,7 +38,7 @@ def step_function(x: ArrayLike) -> Array:
     >>> step_function([-1.0, 0.0, 2.0])
     array([0, 0, 1])
     """
-    return (np.asarray(x) > 0).astype(int)
+    return (as_array("x", x) > 0).astype(int)
 
 
 def sigmoid(x: ArrayLike, out: Array | None = None) -> Array:
@@ -47,7 +49,7 @@ def sigmoid(x: ArrayLike, out: Array | None = None) -> Array:
     >>> sigmoid([-1000.0, 0.0, 1.0])
     array([0.        , 0.5       , 0.73105858])
     """
-    x, dtype = _floats(x)
+    x, dtype = _floats(x=x)
     with np.errstate(over="ignore"):  # exp(1000) is inf, and 1 / inf the right answer
         return _result(1 / (1 + np.exp(-x)), dtype, out)
 
@@ -62,7 +64,7 @@ def sigmoid_grad(x: ArrayLike) -> Array:
     >>> sigmoid_grad([0.0, 1.0])
     array([0.25      , 0.19661193])
     """
-    x, dtype = _floats(x)
+    x, dtype = _floats(x=x)
     s = sigmoid(x)
     return _result((1 - s) * s, dtype)
 
@@ -75,7 +77,7 @@ def sigmoid_backward(dout: ArrayLike, y: ArrayLike) -> Array:
     >>> sigmoid_backward([1.0, 2.0], [0.5, 0.9])
     array([0.25, 0.18])
     """
-    dout, y, dtype = _floats(dout, y)
+    dout, y, dtype = _floats(dout=dout, y=y)
     return _result(dout * y * (1 - y), dtype)
 
 
@@ -87,7 +89,7 @@ def relu(x: ArrayLike, out: Array | None = None) -> Array:
     >>> relu([-1.0, 0.0, 2.0])
     array([0., 0., 2.])
     """
-    x, dtype = _floats(x)
+    x, dtype = _floats(x=x)
     return _result(np.maximum(x, 0) + 0.0, dtype, out)  # maximum may keep -0.0; adding 0.0 does not
 
 
@@ -99,7 +101,7 @@ def relu_grad(x: ArrayLike) -> Array:
     >>> relu_grad([-1.0, 0.0, 2.0])
     array([0., 1., 1.])
     """
-    x, dtype = _floats(x)
+    x, dtype = _floats(x=x)
     return _result(x >= 0, dtype)
 
 
@@ -111,7 +113,7 @@ def relu_backward(dout: ArrayLike, y: ArrayLike) -> Array:
     >>> relu_backward([5.0, 6.0, 7.0], [-1.0, 0.0, 2.0])
     array([0., 0., 7.])
     """
-    dout, y, dtype = _floats(dout, y)
+    dout, y, dtype = _floats(dout=dout, y=y)
     return _result(np.where(y <= 0, 0, dout)[()], dtype)
 
 
@@ -123,7 +125,7 @@ def tanh(x: ArrayLike, out: Array | None = None) -> Array:
     >>> tanh([0.0, 1.0])
     array([0.        , 0.76159416])
     """
-    x, dtype = _floats(x)
+    x, dtype = _floats(x=x)
     return _result(np.tanh(x), dtype, out)
 
 
@@ -135,7 +137,7 @@ def tanh_backward(dout: ArrayLike, y: ArrayLike) -> Array:
     >>> tanh_backward([1.0, 2.0], [0.0, 0.5])
     array([1. , 1.5])
     """
-    dout, y, dtype = _floats(dout, y)
+    dout, y, dtype = _floats(dout=dout, y=y)
     return _result(dout * (1 - y * y), dtype)
 
 
@@ -150,7 +152,7 @@ def softmax(x: ArrayLike, axis: int | None = -1, out: Array | None = None) -> Ar
     array([[0.01821127, 0.24519181, 0.73659691],
            [0.5       , 0.5       , 0.        ]])
     """
-    x, dtype = _floats(x)
+    x, dtype = _floats(x=x)
     with np.errstate(all="ignore"):
         e = np.exp(x - x.max(axis=axis, keepdims=True, initial=-np.inf))  # initial: for empty axes
         return _result(e / e.sum(axis=axis, keepdims=True), dtype, out)
@@ -164,7 +166,7 @@ def softmax_backward(dout: ArrayLike, y: ArrayLike, axis: int | None = -1) -> Ar
     >>> softmax_backward([1.0, 0.0], [0.25, 0.75])
     array([ 0.1875, -0.1875])
     """
-    dout, y, dtype = _floats(dout, y)
+    dout, y, dtype = _floats(dout=dout, y=y)
     return _result(y * (dout - (dout * y).sum(axis=axis, keepdims=True)), dtype)
 
 
@@ -176,7 +178,7 @@ def log_softmax(x: ArrayLike, axis: int | None = -1) -> Array:
     >>> log_softmax([0.0, 0.0, -1000.0])
     array([-6.93147181e-01, -6.93147181e-01, -1.00069315e+03])
     """
-    x, dtype = _floats(x)
+    x, dtype = _floats(x=x)
     with np.errstate(all="ignore"):
         shifted = x - x.max(axis=axis, keepdims=True, initial=-np.inf)
         return _result(shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True)), dtype)
@@ -190,7 +192,7 @@ def sum_squared_error(y: ArrayLike, t: ArrayLike) -> Any:
     >>> print(sum_squared_error([0.1, 0.6, 0.3], [0, 1, 0]))
     0.13
     """
-    y, t, dtype = _floats(y, t)
+    y, t, dtype = _floats(y=y, t=t)
     with np.errstate(all="ignore"):
         return _result(0.5 * np.sum((y - t) ** 2, dtype=np.float64), dtype)
 
@@ -203,7 +205,7 @@ def mean_squared_error(y: ArrayLike, t: ArrayLike) -> Any:
     >>> print(mean_squared_error([1.0, 2.0], [0.0, 4.0]))
     2.5
     """
-    y, t, dtype = _floats(y, t)
+    y, t, dtype = _floats(y=y, t=t)
     with np.errstate(all="ignore"):
         squares = (y - t) ** 2
         return _result(np.sum(squares, dtype=np.float64) / squares.size, dtype)
@@ -240,7 +242,7 @@ def cross_entropy_error(y: ArrayLike, t: ArrayLike) -> Any:
     >>> print(round(cross_entropy_error(y, [1, 2]), 6))
     0.458145
     """
-    y, dtype = _floats(y)
+    y, dtype = _floats(y=y)
     y, t = _rows(y, t)
     labels = t if t.ndim == 1 else t.argmax(axis=1)
     picked = y[np.arange(len(y)), labels].astype(np.float64)
@@ -268,7 +270,7 @@ def softmax_cross_entropy(x: ArrayLike, t: ArrayLike) -> tuple[Any, Array]:
     >>> print(round(loss, 6), y)
     0.693147 [[0.5 0.5]]
     """
-    x, dtype = _floats(x)
+    x, dtype = _floats(x=x)
     y = softmax(x)
     return _result(cross_entropy_error(y, t), dtype), _result(y, dtype)
 
@@ -285,8 +287,8 @@ def softmax_cross_entropy_backward(y: ArrayLike, t: ArrayLike) -> Array:
     array([[ 0.1 , -0.1 ],
            [-0.25,  0.25]])
     """
-    t = np.asarray(t)
-    y, dtype = _floats(y) if t.dtype.kind in "biu" else _floats(y, t)[::2]
+    t = as_array("t", t)
+    y, dtype = _floats(y=y) if t.dtype.kind in "biu" else _floats(y=y, t=t)[::2]
     rows, t = _rows(y, t)
     if t.ndim == 1:
         dx = rows.copy()
@@ -321,7 +323,7 @@ def matmul(a: ArrayLike, b: ArrayLike, out: Array | None = None) -> Array:
     array([[19., 22.],
            [43., 50.]])
     """
-    a, b, dtype = _floats(a, b)
+    a, b, dtype = _floats(a=a, b=b)
     return _result(np.matmul(a, b), dtype, out)
 
 
@@ -333,7 +335,7 @@ def dot(a: ArrayLike, b: ArrayLike) -> Array:
     >>> print(dot([1, 2, 3], [4, 5, 6]))
     32.0
     """
-    a, b, dtype = _floats(a, b)
+    a, b, dtype = _floats(a=a, b=b)
     return _result(np.dot(a, b), dtype)
 
 
@@ -351,7 +353,7 @@ def matmul_backward(dout: ArrayLike, a: ArrayLike, b: ArrayLike) -> tuple[Array,
            [5., 6.]]), array([[4.],
            [6.]]))
     """
-    dout, a, b, dtype = _floats(dout, a, b)
+    dout, a, b, dtype = _floats(dout=dout, a=a, b=b)
     dout, left, right = _matmul_operands(dout, a, b)
     da = _sum_to(dout @ right.swapaxes(-1, -2), left.shape).reshape(a.shape)
     db = _sum_to(left.swapaxes(-1, -2) @ dout, right.shape).reshape(b.shape)
@@ -368,7 +370,7 @@ def affine(x: ArrayLike, W: ArrayLike, b: ArrayLike) -> Array:
     >>> affine([[1.0, 2.0]], [[1.0, 0.0], [0.0, 1.0]], [0.5, -0.5])
     array([[1.5, 1.5]])
     """
-    x, W, b, dtype = _floats(x, W, b)
+    x, W, b, dtype = _floats(x=x, W=W, b=b)
     return _result(x @ W + b, dtype)
 
 
@@ -381,20 +383,20 @@ def affine_backward(dout: ArrayLike, x: ArrayLike, W: ArrayLike) -> tuple[Array,
     (array([[4., 5.]]), array([[2.],
            [3.]]), array([1.]))
     """
-    dout, x, W, dtype = _floats(dout, x, W)
+    dout, x, W, dtype = _floats(dout=dout, x=x, W=W)
     _check_affine(dout, x, W)
     dx, dW, db = dout @ W.T, x.T @ dout, dout.sum(axis=0)
     return _result(dx, dtype), _result(dW, dtype), _result(db, dtype)
 
 
-def _floats(*operands: Any) -> Any:
+def _floats(**operands: Any) -> Any:
     """The operands as arrays of the float dtype to compute in, then the dtype of the result."""
-    operands = tuple(x if isinstance(x, (int, float)) else np.asarray(x) for x in operands)
-    dtype = np.result_type(*operands)
+    values = [x if isinstance(x, (int, float)) else as_array(name, x) for name, x in operands.items()]
+    dtype = np.result_type(*values)
     if dtype.kind in "biu":
         dtype = np.dtype(np.float64)
     compute = np.float32 if dtype == np.float16 else dtype
-    return *(np.asarray(x, compute) for x in operands), dtype
+    return *(np.asarray(x, compute) for x in values), dtype
 
 
 def _result(value: Any, dtype: np.dtype[Any], out: Array | None = None) -> Array:
@@ -416,7 +418,7 @@ def _rows(y: Array, t: ArrayLike) -> tuple[Array, Array]:
     """y as (batch, classes), and t as rows of that shape or as (batch,) labels."""
     if y.ndim not in (1, 2) or not y.size:
         raise ValueError(f"y must be 1-D or 2-D and not empty, got shape {y.shape}")
-    y, t = np.atleast_2d(y), np.asarray(t)
+    y, t = np.atleast_2d(y), as_array("t", t)
     if t.dtype.kind not in "biuf":
         raise TypeError(f"t must hold labels or be one-hot, got dtype {t.dtype}")
     batch, classes = y.shape
@@ -428,9 +430,10 @@ def _rows(y: Array, t: ArrayLike) -> tuple[Array, Array]:
         )
     if t.dtype.kind not in "biu":
         raise TypeError(f"t must hold integer labels, got dtype {t.dtype}")
-    if t.min() < 0 or t.max() >= classes:
-        raise IndexError(f"t must hold labels from 0 to {classes - 1}, got {t.min()} to {t.max()}")
-    return y, t.reshape(batch).astype(np.intp)
+    labels = t.reshape(batch).copy()  # which no other thread changes once they are checked
+    if labels.min() < 0 or labels.max() >= classes:
+        raise IndexError(f"t must hold labels from 0 to {classes - 1}, got {labels.min()} to {labels.max()}")
+    return y, labels.astype(np.intp)
 
 
 def _check_affine(dout: Array, x: Array, W: Array) -> None:

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import functions
+from ._arrays import as_array
 from .functions import _floats, _result, affine, affine_backward, relu
-from .util import _output_shape, col2im, im2col
+from .util import _output_shape, _window, col2im, im2col
 
 Array = NDArray[Any]
 
@@ -51,7 +52,8 @@ class Relu:
 
     def forward(self, x: ArrayLike) -> Array:
         """max(x, 0) for x of any shape."""
-        self.mask = np.asarray(x) <= 0
+        x = as_array("x", x)
+        self.mask = x <= 0
         return relu(x)
 
     def backward(self, dout: Array) -> Array:
@@ -82,8 +84,8 @@ class Sigmoid(_OfFunctions):
 
     def forward(self, x: ArrayLike) -> Array:
         """1 / (1 + exp(-x)) for x of any shape."""
-        self.out = self._functions.sigmoid(x)
-        return self.out
+        self.out = out = self._functions.sigmoid(x)
+        return out
 
     def backward(self, dout: ArrayLike) -> Array:
         """dout * out * (1 - out); dout has x's shape."""
@@ -112,8 +114,8 @@ class Tanh(_OfFunctions):
 
     def forward(self, x: ArrayLike) -> Array:
         """tanh(x) for x of any shape."""
-        self.out = self._functions.tanh(x)
-        return self.out
+        self.out = out = self._functions.tanh(x)
+        return out
 
     def backward(self, dout: ArrayLike) -> Array:
         """dout * (1 - out^2); dout has x's shape."""
@@ -159,10 +161,10 @@ class Affine(_OfFunctions):
 
     def forward(self, x: ArrayLike) -> Array:
         """(batch, outputs) for x of shape (batch, ...), `inputs` numbers for each sample."""
-        x = np.asarray(x)
-        self.original_x_shape = x.shape
-        self.x = x.reshape(len(x), math.prod(x.shape[1:]))
-        return self._functions.affine(self.x, self.W, self.b)
+        x = as_array("x", x)
+        rows = x.reshape(len(x), math.prod(x.shape[1:]))
+        self.x, self.original_x_shape = rows, x.shape
+        return self._functions.affine(rows, self.W, self.b)
 
     def backward(self, dout: ArrayLike) -> Array:
         """dx, of the shape in which x came, for dout of shape (batch, outputs); keeps dW and db."""
@@ -199,9 +201,9 @@ class SoftmaxWithLoss(_OfFunctions):
 
         Errors are those of `cross_entropy_error`.
         """
-        self.t = t
-        self.loss, self.y = self._functions.softmax_cross_entropy(x, t)
-        return self.loss
+        loss, y = self._functions.softmax_cross_entropy(x, t)
+        self.loss, self.y, self.t = loss, y, t
+        return loss
 
     def backward(self, dout: Any = 1) -> Array:
         """(y - t) / batch, of x's shape.
@@ -247,15 +249,15 @@ class Dropout:
 
     def forward(self, x: ArrayLike, train_flg: bool = True) -> Array:
         """x of any shape, with zeros at random (from NumPy's global generator), or scaled."""
-        x, dtype = _floats(x)
+        x, dtype = _floats(x=x)
         if not train_flg:
             return _result(x * (1.0 - self.dropout_ratio), dtype)
-        self.mask = np.random.rand(*x.shape) > self.dropout_ratio
-        return _result(x * self.mask, dtype)
+        self.mask = mask = np.random.rand(*x.shape) > self.dropout_ratio
+        return _result(x * mask, dtype)
 
     def backward(self, dout: ArrayLike) -> Array:
         """`dout` where the neuron was on, else 0; dout has x's shape."""
-        dout, dtype = _floats(dout)
+        dout, dtype = _floats(dout=dout)
         return _result(dout * self.mask, dtype)
 
 
@@ -321,7 +323,7 @@ class BatchNormalization:
 
         With train_flg by the statistics of x, which move the running ones; else by those.
         """
-        x, gamma, beta, dtype = _floats(x, self.gamma, self.beta)
+        x, gamma, beta, dtype = _floats(x=x, gamma=self.gamma, beta=self.beta)
         self.input_shape = x.shape
         rows = x.reshape(len(x), math.prod(x.shape[1:]))
         if self.running_mean is None:
@@ -345,12 +347,13 @@ class BatchNormalization:
         The mean and the variance depend on x, too: their part of the gradient is what is
         subtracted from dout (Ioffe and Szegedy, section 3).
         """
-        dout, gamma, xn, dtype = _floats(_checked(dout, self.input_shape), self.gamma, self.xn)
+        dout = _checked(dout, self.input_shape)
+        dout, gamma, xn, dtype = _floats(dout=dout, gamma=self.gamma, xn=self.xn)
         rows = dout.reshape(xn.shape)
         dbeta, dgamma = rows.sum(axis=0), (rows * xn).sum(axis=0)
         dx = gamma / self.std * (rows - (dbeta + xn * dgamma) / len(rows))
         self.dgamma, self.dbeta = _result(dgamma, dtype), _result(dbeta, dtype)
-        return _result(dx.reshape(self.input_shape), dtype)
+        return _result(dx.reshape(dout.shape), dtype)
 
     def _moved(self, running: ArrayLike, statistic: Array) -> Array:
         return self.momentum * np.asarray(running) + (1 - self.momentum) * statistic
@@ -408,28 +411,33 @@ class Convolution:
         The sizes are those of `im2col`, and so are the errors; besides, W must be 4-D with x's
         channels, else it is a ValueError.
         """
-        x, W = np.asarray(x), np.asarray(self.W)
-        self._out_shape = self._shape_of_output(x, W)
-        batch, filters, out_h, out_w = self._out_shape
-        self.x, self.col = x, im2col(x, W.shape[2], W.shape[3], self.stride, self.pad)
-        pixels = affine(self.col, W.reshape(filters, -1).T, self.b)
+        x, W = as_array("x", x), as_array("W", self.W)
+        batch, filters, out_h, out_w = self._shape_of_output(x, W)
+        col = im2col(x, W.shape[2], W.shape[3], self.stride, self.pad)
+        pixels = affine(col, W.reshape(filters, math.prod(W.shape[1:])).T, self.b)
+        self.x, self.col = x, col
         return pixels.reshape(batch, out_h, out_w, filters).transpose(0, 3, 1, 2)
 
     def backward(self, dout: ArrayLike) -> Array:
         """dx, of x's shape, for dout of the output's shape; keeps dW and db."""
-        W, dout = np.asarray(self.W), _checked(dout, self._out_shape)
+        x, col, W = self.x, self.col, as_array("W", self.W)
+        dout = _checked(dout, self._shape_of_output(x, W))
         filters, _, filter_h, filter_w = W.shape
-        pixels = dout.transpose(0, 2, 3, 1).reshape(-1, filters)
-        dcol, dW, self.db = affine_backward(pixels, self.col, W.reshape(filters, -1).T)
-        self.dW = dW.T.reshape(W.shape)
-        return col2im(dcol, self.x.shape, filter_h, filter_w, self.stride, self.pad)
+        pixels = dout.transpose(0, 2, 3, 1).reshape(math.prod(dout.shape) // max(filters, 1), filters)
+        dcol, dW, db = affine_backward(pixels, col, W.reshape(filters, math.prod(W.shape[1:])).T)
+        self.dW, self.db = dW.T.reshape(W.shape), db
+        return col2im(dcol, x.shape, filter_h, filter_w, self.stride, self.pad)
 
     def _shape_of_output(self, x: Array, W: Array) -> tuple[int, ...]:
         """(batch, filters, out_h, out_w), once x and W are known to fit."""
-        if W.ndim != 4 or x.ndim != 4 or W.shape[1] != x.shape[1]:
-            shapes = f"got shapes {x.shape} and {W.shape}"
+        if W.ndim != 4 or np.ndim(x) != 4 or W.shape[1] != x.shape[1]:
+            shapes = f"got shapes {np.shape(x)} and {W.shape}"
             raise ValueError(f"x and W must be (batch, channels, height, width) with equal channels, {shapes}")
-        return (len(x), len(W), *_output_shape(x.shape, W.shape[2], W.shape[3], self.stride, self.pad))
+        return (len(x), len(W), *_output_shape(x.shape, self._window(W)))
+
+    def _window(self, W: Array) -> tuple[int, int, int, int]:
+        _, _, filter_h, filter_w = W.shape
+        return _window(filter_h, filter_w, self.stride, self.pad)
 
 
 class Pooling:
@@ -472,20 +480,26 @@ class Pooling:
 
         The sizes are those of `im2col`, and so are the errors.
         """
-        x, window = np.asarray(x), (self.pool_h, self.pool_w)
-        out_h, out_w = _output_shape(x.shape, *window, self.stride, self.pad)
-        windows = im2col(x, *window, self.stride, self.pad).reshape(-1, math.prod(window))
-        batch, channels = x.shape[:2]
-        self.x, self._out_shape = x, (batch, channels, out_h, out_w)
-        self.arg_max = windows.argmax(axis=1)
+        x, window = as_array("x", x), self._window()
+        batch, channels, out_h, out_w = self._shape_of_output(x, window)
+        windows = im2col(x, *window).reshape(batch * channels * out_h * out_w, window[0] * window[1])
+        self.x, self.arg_max = x, windows.argmax(axis=1)
         return windows.max(axis=1).reshape(batch, out_h, out_w, channels).transpose(0, 3, 1, 2)
 
     def backward(self, dout: ArrayLike) -> Array:
         """dx, of x's shape: dout, of the output's shape, where the largest pixels are, else 0."""
-        dout, dtype = _floats(_checked(dout, self._out_shape))
-        dcol = np.zeros((dout.size, self.pool_h * self.pool_w), dtype)
-        dcol[np.arange(dout.size), self.arg_max] = dout.transpose(0, 2, 3, 1).ravel()
-        return col2im(dcol, self.x.shape, self.pool_h, self.pool_w, self.stride, self.pad)
+        x, window = self.x, self._window()
+        dout, dtype = _floats(dout=_checked(dout, self._shape_of_output(x, window)))
+        dcol = np.zeros((dout.size, window[0] * window[1]), dtype)
+        arg_max = _pixels(self.arg_max, *dcol.shape)
+        dcol[np.arange(dout.size), arg_max] = dout.transpose(0, 2, 3, 1).ravel()
+        return col2im(dcol, x.shape, *window)
+
+    def _window(self) -> tuple[int, int, int, int]:
+        return _window(self.pool_h, self.pool_w, self.stride, self.pad)
+
+    def _shape_of_output(self, x: Array, window: tuple[int, int, int, int]) -> tuple[int, ...]:
+        return (*x.shape[:2], *_output_shape(x.shape, window))
 
 
 def _mean(rows: Array) -> Array:
@@ -493,9 +507,21 @@ def _mean(rows: Array) -> Array:
     return rows.mean(axis=0, dtype=np.float64).astype(rows.dtype)
 
 
+def _pixels(arg_max: ArrayLike, windows: int, size: int) -> Array:
+    """A copy of `arg_max` as an index from 0 to size - 1 for each window; a negative one counts from the end."""
+    pixels = np.array(arg_max)
+    if pixels.dtype.kind not in "iu":
+        raise TypeError(f"arg_max must hold integers, got dtype {pixels.dtype}")
+    if pixels.shape != (windows,):
+        raise ValueError(f"arg_max must have an index for each entry of dout, shape ({windows},), got {pixels.shape}")
+    if windows and not -size <= pixels.min() <= pixels.max() < size:
+        raise IndexError(f"arg_max must hold indices below {size}, got {pixels.min()} to {pixels.max()}")
+    return np.where(pixels < 0, pixels + size, pixels).astype(np.int64)
+
+
 def _checked(dout: ArrayLike, shape: tuple[int, ...]) -> Array:
     """dout as an array; ValueError unless it has the shape of the output."""
-    dout = np.asarray(dout)
+    dout = as_array("dout", dout)
     if dout.shape != shape:
         raise ValueError(f"dout must have the shape of the output, {shape}, got {dout.shape}")
     return dout

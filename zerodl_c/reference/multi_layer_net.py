@@ -1,7 +1,10 @@
 """A fully connected net of any depth, made of layers."""
 
-from collections.abc import Iterator, Sequence
-from types import ModuleType
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
+from operator import is_
+from types import MappingProxyType, ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -42,7 +45,9 @@ class MultiLayerNet:
     input_size, hidden_size_list, output_size, weight_decay_lambda : as given
     hidden_layer_num : int
     params : dict
-        Arrays "W1" (input, hidden), "b1" (hidden,), "W2", ...: those of the layers.
+        Arrays "W1" (input, hidden), "b1" (hidden,), "W2", ...: those of the layers. They are changed in place,
+        ``net.params["W1"][...] = W``: another array put here does not reach the layers, as in the book, and a
+        UserWarning says so once.
     layers : dict
         "Affine1", "Activation_function1", "Affine2", ..., from the first to the last.
     last_layer : SoftmaxWithLoss
@@ -64,6 +69,8 @@ class MultiLayerNet:
     """
 
     _kinds: ClassVar[ModuleType] = layers  # those of the engine
+    _given: Mapping[str, Any] = MappingProxyType({})  # the arrays in `params` when they were last looked at
+    _warned = False
 
     def __init__(
         self,
@@ -88,9 +95,11 @@ class MultiLayerNet:
             self._add_hidden_layer(i, getattr(self._kinds, _ACTIVATIONS[activation])())
         self._add_affine(self.hidden_layer_num + 1)
         self.last_layer = self._kinds.SoftmaxWithLoss()
+        self._given = dict(self.params)
 
     def predict(self, x: ArrayLike) -> Array:
         """Scores (batch, output) for x of shape (batch, input): not yet softmax, which keeps their order."""
+        self._notice_params()
         out: Any = x
         for layer in self.layers.values():
             out = layer.forward(out)
@@ -108,11 +117,13 @@ class MultiLayerNet:
         return float(np.mean(y.argmax(axis=1) == labels))
 
     def gradient(self, x: ArrayLike, t: ArrayLike) -> dict[str, Array]:
-        """Gradients of the loss by backpropagation, under the names of the parameters."""
-        self._training_loss(x, t)
-        dout = self.last_layer.backward()
-        for layer in reversed(self.layers.values()):
-            dout = layer.backward(dout)
+        """Gradients of the loss by backpropagation, under the names of the parameters.
+
+        A layer that stands in several places has the sum of what it has in each.
+        """
+        if self._shares_layers():
+            return self._gradient_of_shared_layers(x, t)
+        self._backpropagate(x, t)
         return self._gradients()
 
     def numerical_gradient(self, x: ArrayLike, t: ArrayLike) -> dict[str, Array]:
@@ -135,6 +146,51 @@ class MultiLayerNet:
 
     def _add_affine(self, i: int) -> None:
         self.layers[f"Affine{i}"] = self._kinds.Affine(self.params[f"W{i}"], self.params[f"b{i}"])
+
+    def _backpropagate(self, x: ArrayLike, t: ArrayLike) -> None:
+        """Through all layers, which keep the gradients of their parameters."""
+        self._training_loss(x, t)
+        dout = self.last_layer.backward()
+        for layer in reversed(self.layers.values()):
+            dout = layer.backward(dout)
+
+    def _shares_layers(self) -> bool:
+        return len({*map(id, self.layers.values())}) < len(self.layers)
+
+    def _gradient_of_shared_layers(self, x: ArrayLike, t: ArrayLike) -> dict[str, Array]:
+        self._notice_params()
+        net = copy(self)
+        net.layers = {key: _Place(layer) for key, layer in self.layers.items()}
+        net._backpropagate(x, t)
+        parameters = [*zip(self._parameters(), net._parameters(), strict=True)]
+        for (_, name, layer), _ in parameters:
+            setattr(layer, f"d{name}", 0)
+        for (_, name, layer), (_, _, place) in parameters:
+            setattr(layer, f"d{name}", getattr(layer, f"d{name}") + getattr(place.then, f"d{name}"))
+        grads, held = self._gradients(), [layer.W for (_, name, layer), _ in parameters if name == "W"]
+        for (key, name, layer), _ in parameters:  # the loss has the decay of a weight as often as the net has its name
+            for _ in range(sum(W is layer.W for W in held) - 1 if name == "W" else 0):
+                grads[key] = self._decayed(grads[key], layer.W)
+        return grads
+
+    def _notice_params(self) -> None:
+        """Warn once of arrays in `params` that no layer uses."""
+        if all(map(is_, self.params.values(), self._given.values())):
+            return
+        params, given = self.params, self._given
+        self._given = {key: params[key] for key in params}
+        strange = [
+            key
+            for key, name, layer in self._parameters()
+            if key in given and params.get(key) is not given[key] and params.get(key) is not getattr(layer, name)
+        ]
+        if strange and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"params hold other arrays than the layers: {', '.join(strange)}. The layers go on with theirs, as in "
+                f'the book. To change a parameter, write into its array: net.params["{strange[0]}"][...] = values',
+                stacklevel=3,
+            )
 
     def _gradients(self) -> dict[str, Array]:
         """What the layers have kept of them, and the weight decay's."""
@@ -162,6 +218,22 @@ class MultiLayerNet:
                 layer = self.layers.get(f"{kind}{i}")
                 if layer is not None:
                     yield f"{name}{i}", name, layer
+
+
+class _Place:
+    """One of the places of a layer that stands in several, with the layer as it was after its pass there."""
+
+    def __init__(self, layer: Any) -> None:
+        self.layer = layer
+        self.then: Any = None
+
+    def forward(self, *args: Any) -> Array:
+        out: Array = self.layer.forward(*args)
+        self.then = copy(self.layer)
+        return out
+
+    def backward(self, dout: Array) -> Any:
+        return self.then.backward(dout)
 
 
 def _standard_deviation(weight_init_std: float | str, inputs: int) -> Any:

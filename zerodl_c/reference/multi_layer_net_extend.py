@@ -61,6 +61,7 @@ class MultiLayerNetExtend(MultiLayerNet):
 
     def predict(self, x: ArrayLike, train_flg: bool = False) -> Array:
         """Scores (batch, output) for x of shape (batch, input), as while learning or as after it."""
+        self._notice_params()
         out: Any = x
         for key, layer in self.layers.items():
             learns = key.startswith(("BatchNorm", "Dropout"))

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ._evaluate import float_dtype
+from ._own import Own
 from .functions import (
     _rows,
     affine,
@@ -105,8 +106,11 @@ class TwoLayerNet:
 
     def loss(self, x: ArrayLike, t: ArrayLike) -> Any:
         """Cross-entropy of predict(x) against t, (batch,) labels or (batch, output) one-hot."""
-        self.a1, self.z1, self.a2, self.y = self._forward(x)
-        return cross_entropy_error(self.y, t)
+        if not _PREDICT.are_methods_of(self):
+            return cross_entropy_error(self.predict(x), t)
+        self.a1, self.z1, self.a2, y = self._forward(x)
+        self.y = y
+        return cross_entropy_error(y, t)
 
     def accuracy(self, x: ArrayLike, t: ArrayLike) -> float:
         """Fraction of the rows of x whose most probable class is that of t, labels or one-hot."""
@@ -120,13 +124,14 @@ class TwoLayerNet:
 
         t holds labels or rows of output_size probabilities. The dict is kept as `grads`, too.
         """
-        self.a1, self.z1, self.a2, self.y = self._forward(x)
-        dy = softmax_cross_entropy_backward(self.y, t)
-        dz1, dW2, db2 = affine_backward(dy, self.z1, self.params["W2"])
-        da1 = sigmoid_backward(dz1, self.z1)
+        a1, z1, a2, y = self._forward(x)
+        dy = softmax_cross_entropy_backward(y, t)
+        dz1, dW2, db2 = affine_backward(dy, z1, self.params["W2"])
+        da1 = sigmoid_backward(dz1, z1)
         dW1, db1 = matmul(np.transpose(x), da1), da1.sum(axis=0)  # x itself needs no gradient
-        self.grads = {"W1": dW1, "b1": db1, "W2": dW2, "b2": db2}
-        return self.grads
+        self.a1, self.z1, self.a2, self.y = a1, z1, a2, y
+        self.grads = grads = {"W1": dW1, "b1": db1, "W2": dW2, "b2": db2}
+        return grads
 
     def backward(self, x: ArrayLike, t: ArrayLike) -> dict[str, Array]:
         """Fill `grads`, and return it: `gradient` by its other name.
@@ -136,10 +141,12 @@ class TwoLayerNet:
         """
         return self.gradient(x, t)
 
-    def numerical_gradient(self, x: ArrayLike, t: ArrayLike, h: float = 1e-4) -> dict[str, Array]:
+    def numerical_gradient(self, x: ArrayLike, t: ArrayLike, h: float | None = None) -> dict[str, Array]:
         """Gradients of the loss by central differences: slow, and a check of `gradient`.
 
-        Of narrower parameters too, the losses are float64: in float32 they would hardly differ.
+        The step h is the book's 1e-4, which is lost where a parameter is above 1e12: there the difference is 0. An h
+        that is given and lost is a ValueError. Of narrower parameters too, the losses are float64: in float32 they
+        would hardly differ.
         """
         net = copy(self)
         net.params = {key: np.asarray(param, np.float64) for key, param in self.params.items()}
@@ -153,3 +160,6 @@ class TwoLayerNet:
         z1 = sigmoid(a1)
         a2 = affine(z1, self.params["W2"], self.params["b2"])
         return a1, z1, a2, softmax(a2)
+
+
+_PREDICT = Own(TwoLayerNet, "predict")

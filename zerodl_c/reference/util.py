@@ -11,9 +11,12 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
+from ._arrays import as_array
 from .functions import _floats, _result
 
 Array = NDArray[Any]
+
+_MOST_PIXELS = 2**60  # of a padded image: of float64, as many as an address can tell apart
 
 
 def smooth_curve(x: ArrayLike) -> Array:
@@ -41,7 +44,7 @@ def smooth_curve(x: ArrayLike) -> Array:
     >>> smooth_curve(noisy)[8:12].round(1)
     array([ 8.,  9., 10., 11.])
     """
-    x = np.asarray(x)
+    x = as_array("x", x)
     if x.ndim != 1 or not x.size:
         raise ValueError(f"x must be 1-D and not empty, got shape {x.shape}")
     window = np.kaiser(11, 2)
@@ -76,7 +79,7 @@ def shuffle_dataset(x: ArrayLike, t: ArrayLike) -> tuple[Array, Array]:
            [2.],
            [1.]]), array([3, 2, 1]))
     """
-    x, t = np.asarray(x), np.asarray(t)
+    x, t = as_array("x", x), as_array("t", t)
     if not x.ndim or not t.ndim or len(t) < len(x):
         raise ValueError(f"t must have a sample for each of x, got shapes {t.shape} and {x.shape}")
     order = np.random.permutation(len(x))
@@ -93,6 +96,9 @@ def conv_output_size(input_size: float, filter_size: float, stride: float = 1, p
     >>> conv_output_size(28, 5), conv_output_size(28, 2, stride=2), conv_output_size(7, 2, stride=2)
     (24.0, 14.0, 3.5)
     """
+    sizes = input_size, filter_size, stride, pad
+    # 8-bit integers of NumPy would wrap around
+    input_size, filter_size, stride, pad = (int(n) if isinstance(n, np.integer) else n for n in sizes)
     return (input_size + 2 * pad - filter_size) / stride + 1
 
 
@@ -132,8 +138,9 @@ def im2col(input_data: ArrayLike, filter_h: int, filter_w: int, stride: int = 1,
            [3., 4., 6., 7.],
            [4., 5., 7., 8.]])
     """
-    x, dtype = _floats(input_data)
-    _output_shape(x.shape, filter_h, filter_w, stride, pad)
+    x, dtype = _floats(input_data=input_data)
+    filter_h, filter_w, stride, pad = window = _window(filter_h, filter_w, stride, pad)
+    _output_shape(x.shape, window)
     x = np.pad(x, [(0, 0), (0, 0), (pad, pad), (pad, pad)])
     windows = sliding_window_view(x, (filter_h, filter_w), axis=(2, 3))[:, :, ::stride, ::stride]
     rows = windows.transpose(0, 2, 3, 1, 4, 5).copy()  # batch, out_h, out_w, channels, filter_h, filter_w
@@ -167,9 +174,10 @@ def col2im(
              [2., 4., 2.],
              [1., 2., 1.]]]])
     """
-    col, dtype = _floats(col)
-    rows = _columns_of(col, input_shape, filter_h, filter_w, stride, pad)
-    out_h, out_w = _output_shape(input_shape, filter_h, filter_w, stride, pad)
+    col, dtype = _floats(col=col)
+    filter_h, filter_w, stride, pad = window = _window(filter_h, filter_w, stride, pad)
+    rows = _columns_of(col, input_shape, window)
+    out_h, out_w = _output_shape(input_shape, window)
     N, C, H, W = input_shape
     windows = rows.reshape(N, out_h, out_w, C, filter_h, filter_w).transpose(0, 3, 4, 5, 1, 2)
     images = np.zeros((N, C, H + 2 * pad, W + 2 * pad), col.dtype)
@@ -178,30 +186,35 @@ def col2im(
     return _result(images[:, :, pad : pad + H, pad : pad + W], dtype)
 
 
-def _columns_of(
-    col: Array, input_shape: tuple[int, ...], filter_h: int, filter_w: int, stride: int, pad: int
-) -> Array:
+def _columns_of(col: Array, input_shape: tuple[int, ...], window: tuple[int, int, int, int]) -> Array:
     """col as im2col gives it for images of input_shape: ValueError if it has not as many entries."""
-    out_h, out_w = _output_shape(input_shape, filter_h, filter_w, stride, pad)
-    shape = input_shape[0] * out_h * out_w, input_shape[1] * filter_h * filter_w
+    out_h, out_w = _output_shape(input_shape, window)
+    shape = input_shape[0] * out_h * out_w, input_shape[1] * window[0] * window[1]
     if col.size != math.prod(shape):
         raise ValueError(f"col must have {math.prod(shape)} entries for such images, got shape {col.shape}")
     return col.reshape(shape)
 
 
-def _output_shape(
-    input_shape: tuple[int, ...], filter_h: int, filter_w: int, stride: int, pad: int
-) -> tuple[int, int]:
-    """How many windows lie below each other and side by side, once they are known to fit."""
-    if len(input_shape) != 4:
-        raise ValueError(f"images must be (batch, channels, height, width), got shape {tuple(input_shape)}")
+def _window(filter_h: int, filter_w: int, stride: int, pad: int) -> tuple[int, int, int, int]:
+    """The sizes of a window as Python's integers, which do not wrap around, once they are what they must be."""
     sizes = {"filter_h": filter_h, "filter_w": filter_w, "stride": stride, "pad": pad}
     for name, size in sizes.items():
         least = 0 if name == "pad" else 1
         if index(size) < least:
             raise ValueError(f"{name} must be {least} or more, got {size}")
-    height, width = (size + 2 * pad for size in input_shape[2:])
+    # A stride beyond every image is as good as any longer one, which C could not hold.
+    return index(filter_h), index(filter_w), min(index(stride), _MOST_PIXELS), index(pad)
+
+
+def _output_shape(input_shape: tuple[int, ...], window: tuple[int, int, int, int]) -> tuple[int, int]:
+    """How many windows lie below each other and side by side, once they are known to fit."""
+    filter_h, filter_w, stride, pad = window
+    if len(input_shape) != 4:
+        raise ValueError(f"images must be (batch, channels, height, width), got shape {tuple(input_shape)}")
+    height, width = (index(size) + 2 * pad for size in input_shape[2:])
+    if height * width > _MOST_PIXELS:
+        raise ValueError(f"padded images must have {_MOST_PIXELS} pixels at most, got {height} x {width}")
     if height < filter_h or width < filter_w:
-        window = f"{filter_h} x {filter_w}"
-        raise ValueError(f"padded images must hold a window of {window}, got {height} x {width}")
+        size = f"{filter_h} x {filter_w}"
+        raise ValueError(f"padded images must hold a window of {size}, got {height} x {width}")
     return (height - filter_h) // stride + 1, (width - filter_w) // stride + 1

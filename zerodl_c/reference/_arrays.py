@@ -1,0 +1,32 @@
+"""What an argument must be to be taken as an array."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def as_array(name: str, x: ArrayLike) -> NDArray[Any]:
+    """x as an array, as `np.asarray` makes it of anything array_like.
+
+    Parameters
+    ----------
+    name : str
+        What errors call x.
+    x : array_like
+
+    Raises
+    ------
+    ValueError, TypeError
+        What NumPy raises, with the name: x is ragged, contains itself, or has an `__array__` that gives no array.
+    TypeError
+        If x is a masked array with masked entries: an array could not say which they are.
+    """
+    try:
+        array = np.asarray(x)
+    except (ValueError, TypeError, RecursionError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{name} must be array_like, got {type(x).__name__}: {error}") from error
+    if array is not x and isinstance(x, np.ndarray) and np.ma.is_masked(x):
+        raise TypeError(f"{name} must have no masked entries, which would count as numbers: use {name}.filled(...)")
+    return array
