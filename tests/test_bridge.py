@@ -11,6 +11,7 @@ from arrays import DTYPES, LAYOUTS, normal, specials
 from tolerances import assert_close, assert_identical
 
 import zerodl_c
+from zerodl_c import _bridge as bridge
 from zerodl_c import _config, reference
 from zerodl_c._bridge import ffi, lib
 
@@ -216,16 +217,57 @@ def test_a_wrong_dtype_is_a_typeerror_that_names_the_argument_and_the_dtype(name
 
 
 @every_operand
-@pytest.mark.parametrize("value", [None, {}, {1, 2}, object(), "abc", 1j, [None], [[1, "a"]]], ids=str)
+@pytest.mark.parametrize("value", [None, {}, {1, 2}, slice(1), "abc", 1j, [None], [[1, "a"]]], ids=str)
 def test_what_is_no_number_is_a_typeerror_that_names_the_argument(name, key, value):
     with pytest.raises(TypeError, match=f"^{key} must"):
         call(zerodl_c, name, **{key: value})
 
 
+class GivesText:
+    def __array__(self, *args, **kwargs):
+        return "abc"
+
+
+ENDLESS = []
+ENDLESS.append(ENDLESS)
+
+
 @every_operand
-def test_ragged_lists(name, key):
-    with pytest.raises(ValueError, match="inhomogeneous"):
-        call(zerodl_c, name, **{key: [[1.0], [2.0, 3.0]]})
+@pytest.mark.parametrize("value", [[[1.0], [2.0, 3.0]], GivesText(), ENDLESS], ids=["ragged", "__array__", "endless"])
+def test_what_numpy_refuses_is_reported_with_the_name(engine, name, key, value):
+    with pytest.raises(ValueError, match=f"^{key} must be array_like, got {type(value).__name__}: ") as caught:
+        call(engine, name, **{key: value})
+    assert caught.value.__cause__ is not None
+
+
+@every_operand
+def test_masked_entries_are_refused(engine, name, key):
+    value = np.asarray(ARGUMENTS[name][key])
+    with pytest.raises(TypeError, match=f"^{key} must have no masked entries"):
+        call(engine, name, **{key: np.ma.masked_array(value, np.arange(value.size).reshape(value.shape) == 0)})
+    np.testing.assert_equal(call(engine, name, **{key: np.ma.masked_array(value)}), call(engine, name))
+
+
+def test_what_changes_during_a_call_is_named():
+    """No more than C can tell: that arrays which were prepared for it are so no longer."""
+    with pytest.raises(RuntimeError, match="an array has got another shape or dtype during the call"):
+        bridge.check(bridge.lib.NP_NOT_PLAIN)
+
+
+@pytest.mark.parametrize("dims", [32, 33, 40, 64])
+def test_as_many_dimensions_as_numpy_has(dims):
+    x, y = np.arange(6.0).reshape((1,) * (dims - 2) + (2, 3)), np.arange(3.0)
+    both = {name: [getattr(engine, name) for engine in (zerodl_c, reference)] for name in zerodl_c.functions.__all__}
+    for name in ("sigmoid", "relu", "tanh", "step_function", "softmax", "log_softmax"):
+        np.testing.assert_allclose(*(f(x) for f in both[name]))
+    for name in ("sigmoid_backward", "relu_backward", "tanh_backward", "softmax_backward", "mean_squared_error"):
+        np.testing.assert_allclose(*(f(x, x) for f in both[name]))
+        np.testing.assert_allclose(*(f(x, y) for f in both[name]))
+    np.testing.assert_allclose(*(f(x, x.swapaxes(-1, -2)) for f in both["matmul"]))
+    np.testing.assert_allclose(*(f(x[..., 0], np.ones((3, 2, 4))) for f in both["matmul"]))
+    np.testing.assert_allclose(zerodl_c.dot(x, np.ones((3, 2))), x @ np.ones((3, 2)))
+    for a, b in zip(*(f(x @ np.ones((3, 2)), x, np.ones((3, 2))) for f in both["matmul_backward"]), strict=True):
+        np.testing.assert_allclose(a, b)
 
 
 # --- Memory ---------------------------------------------------------------------------------------
@@ -292,7 +334,7 @@ for x, y in ((a, out), (stack, stacked)):
 resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 print(zerodl_c.matmul(a, b, out=out)[0, 0])
 """)
-    assert done.stdout.splitlines() == ["no memory for the workspace of a matrix product"] * 2 + ["512.0"], done.stderr
+    assert done.stdout.splitlines() == ["no memory for the workspace of the call"] * 2 + ["512.0"], done.stderr
 
 
 def test_sizes_that_no_memory_holds():

@@ -137,12 +137,70 @@ def test_pooling_of_rows_around_vectors(dtype, isa):
 
 
 @every_dtype
-def test_pooling_backward_ignores_what_is_no_place_in_a_window(dtype, isa):
-    layer = zerodl_c.Pooling(2, 2)
+@pytest.mark.parametrize("bad", [4, -5, 2**62, -(2**62)])
+def test_pooling_backward_refuses_what_is_no_place_in_a_window(engine, dtype, isa, bad):
+    layer = engine.Pooling(2, 2)
     layer.forward(normal((1, 1, 4, 4), dtype))
-    layer.arg_max = np.array([-1, 4, 2**62, 3])
-    dx = layer.backward(np.ones((1, 1, 2, 2), dtype))
-    assert dx.sum() == dx[0, 0, 3, 3] == 1
+    layer.arg_max = np.array([-1, 0, bad, 3])
+    with pytest.raises(IndexError, match="arg_max must hold indices below 4"):
+        layer.backward(np.ones((1, 1, 2, 2), dtype))
+
+
+@every_dtype
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int32, np.uint64, list])
+def test_arg_max_may_be_integers_of_any_kind(engine, dtype, kind):
+    layer = engine.Pooling(2, 2)
+    dout = layer.forward(normal((2, 3, 4, 4), dtype))
+    expected, arg_max = layer.backward(dout), layer.arg_max
+    layer.arg_max = arg_max.tolist() if kind is list else arg_max.astype(kind)
+    np.testing.assert_array_equal(layer.backward(dout), expected)
+    layer.arg_max = arg_max - 4  # from the end, as NumPy's indices
+    np.testing.assert_array_equal(layer.backward(dout), expected)
+
+
+@pytest.mark.parametrize(
+    ("arg_max", "error"),
+    [([0.0] * 4, TypeError), ([True] * 4, TypeError), ([0] * 3, ValueError), (0, ValueError), ([[0]] * 4, ValueError)],
+)
+def test_arg_max_that_is_no_index_for_each_window_is_refused(engine, arg_max, error):
+    layer = engine.Pooling(2, 2)
+    dout = layer.forward(normal((1, 1, 4, 4), np.float64))
+    layer.arg_max = arg_max
+    with pytest.raises(error, match="arg_max must"):
+        layer.backward(dout)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("W", np.ones((4, 1, 2, 2))),
+        ("W", np.ones((3, 2, 2, 2))),
+        ("W", np.ones((3, 1, 3, 3))),
+        ("W", np.ones((3, 4))),
+        ("stride", 2),
+        ("pad", 2),
+        ("pad", np.uint8(250)),
+        ("x", np.ones((2, 1, 9, 9))),
+        ("x", np.ones((2, 2, 6, 6))),
+        ("x", None),
+    ],
+)
+def test_what_is_replaced_between_forward_and_backward_must_fit(engine, name, value):
+    layer = engine.Convolution(np.ones((3, 1, 2, 2)), np.zeros(3))
+    dout = layer.forward(np.ones((2, 1, 6, 6)))
+    setattr(layer, name, value)
+    with pytest.raises(ValueError, match="must"):
+        layer.backward(dout)
+    assert layer.dW is None
+
+
+@pytest.mark.parametrize(("name", "value"), [("pool_h", 3), ("stride", 3), ("pad", 1), ("x", np.ones((2, 1, 4, 4)))])
+def test_windows_that_are_replaced_between_forward_and_backward_must_fit(engine, name, value):
+    layer = engine.Pooling(2, 2)
+    dout = layer.forward(np.ones((2, 1, 6, 6)))
+    setattr(layer, name, value)
+    with pytest.raises(ValueError, match="dout must have the shape of the output"):
+        layer.backward(dout)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

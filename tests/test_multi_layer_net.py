@@ -1,5 +1,8 @@
 """MultiLayerNet and MultiLayerNetExtend: their draws, their gradients, and what scripts rely on."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from arrays import normal
@@ -378,6 +381,7 @@ def test_targets_that_are_wider_than_the_net(dtypes):
     assert nets[0].last_layer.y.dtype == nets[1].last_layer.y.dtype
 
 
+@pytest.mark.filterwarnings("ignore:params hold other arrays")
 def test_a_net_that_was_changed_is_differentiated_as_it_is():
     class Doubled(zerodl_c.Affine):
         def forward(self, x):
@@ -442,3 +446,131 @@ def test_a_net_that_was_changed_is_differentiated_as_it_is():
             # Backpropagation knows nothing of a net's own tanh, and differences nothing of a W that `params` has not.
             if kind is not Bounded and change is not replaced:
                 np.testing.assert_allclose(grads[key], expected[key], rtol=1e-4, atol=1e-5)  # of 1e-7 / y
+
+
+# --- What a program puts in the place of a method, a layer, or a parameter ---------------------------
+
+
+def leaky(self, x):
+    self.mask = np.asarray(x) <= 0
+    return np.where(self.mask, 0.1 * np.asarray(x), x)
+
+
+def leaky_backward(self, dout):
+    return np.where(self.mask, 0.1 * dout, dout)
+
+
+def test_a_layers_methods_may_be_replaced_in_its_class(engine, monkeypatch):
+    x, t = batch()
+    plain, net = net_of(engine, "MultiLayerNet"), net_of(engine, "MultiLayerNet")
+    monkeypatch.setattr(engine.layers.Relu, "forward", leaky)
+    monkeypatch.setattr(engine.layers.Relu, "backward", leaky_backward)
+    loss, grads, differences = net.loss(x, t), net.gradient(x, t), net.numerical_gradient(x, t)
+    monkeypatch.undo()
+    assert loss != plain.loss(x, t)
+    for key, grad in grads.items():
+        np.testing.assert_allclose(grad, differences[key], rtol=1e-4, atol=1e-6)
+        assert not np.allclose(grad, plain.gradient(x, t)[key])
+
+
+@pytest.mark.parametrize("where", ["object", "class"])
+def test_a_nets_loss_may_be_replaced(engine, where, monkeypatch):
+    x, t = batch()
+    net, original = net_of(engine, "MultiLayerNet"), engine.MultiLayerNet.loss
+    expected = net.numerical_gradient(x, t)
+
+    def loss(self, x, t):
+        return 3 * original(self, x, t)
+
+    if where == "object":
+        net.loss = loss.__get__(net)
+    else:
+        monkeypatch.setattr(engine.MultiLayerNet, "loss", loss)
+    for key, grad in net.numerical_gradient(x, t).items():
+        np.testing.assert_allclose(grad, 3 * expected[key], rtol=1e-6, atol=1e-9)
+
+
+def test_a_function_of_the_layers_may_be_replaced(engine, monkeypatch):
+    x, t = batch()
+    net = net_of(engine, "MultiLayerNet, sigmoid")
+    monkeypatch.setattr(engine.functions, "sigmoid", lambda x: 0.5 * np.tanh(x))
+    monkeypatch.setattr(engine.functions, "sigmoid_backward", lambda dout, y: dout * (0.5 - 2 * y**2))
+    grads, differences = net.gradient(x, t), net.numerical_gradient(x, t)
+    for key, grad in grads.items():
+        np.testing.assert_allclose(grad, differences[key], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("tied", [False, True], ids=["layers", "layers and parameters"])
+@pytest.mark.parametrize("name", ["MultiLayerNet", "MultiLayerNet, sigmoid", "MultiLayerNet, weight decay"])
+def test_a_layer_in_two_places_has_the_sum_of_both(engine, name, tied):
+    """Its weight changes the loss in both: so central differences say, and so it is."""
+    net, (x, t) = net_of(engine, name, hidden=(5, 5, 5)), batch()
+    net.layers["Affine3"] = net.layers["Affine2"]
+    net.layers["Activation_function3"] = net.layers["Activation_function1"]
+    if tied:
+        net.params["W3"], net.params["b3"] = net.params["W2"], net.params["b2"]
+    differences = net.numerical_gradient(x, t)
+    grads = net.gradient(x, t)
+    for key in ("W1", "b1", "W2", "b2", "W4", "b4") + (("W3", "b3") if tied else ()):
+        np.testing.assert_allclose(grads[key], differences[key], rtol=1e-5, atol=1e-6, err_msg=key)
+    np.testing.assert_array_equal(grads["b3"], grads["b2"])
+    assert net.gradient(x, t)["W2"].tobytes() == grads["W2"].tobytes()
+
+
+def test_a_batch_normalization_in_two_places(engine):
+    net, (x, t) = net_of(engine, "MultiLayerNetExtend, batch normalization", hidden=(5, 5)), batch()
+    net.layers["BatchNorm2"] = net.layers["BatchNorm1"]
+    net.params["gamma2"], net.params["beta2"] = net.params["gamma1"], net.params["beta1"]
+    grads, differences = net.gradient(x, t), net.numerical_gradient(x, t)
+    for key, grad in grads.items():
+        np.testing.assert_allclose(grad, differences[key], rtol=1e-5, atol=1e-6, err_msg=key)
+    assert net.layers["BatchNorm1"].running_mean is not None
+
+
+USES = {
+    "predict": lambda net, x, t: net.predict(x),
+    "loss": lambda net, x, t: net.loss(x, t),
+    "accuracy": lambda net, x, t: net.accuracy(x, t),
+    "gradient": lambda net, x, t: net.gradient(x, t),
+    "numerical_gradient": lambda net, x, t: net.numerical_gradient(x, t),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("change", ["one", "all", "another shape"])
+@both_classes
+def test_params_that_the_layers_do_not_use_are_warned_of_once(engine, cls, change, use):
+    net, (x, t) = net_of(engine, cls), batch()
+    expected = net.predict(x)
+    if change == "all":
+        net.params = {key: param.copy() for key, param in net.params.items()}
+    else:
+        net.params["W2"] = np.ones((5, 4) if change == "one" else (9, 9))
+    with pytest.warns(UserWarning, match=r'than the layers: .*W2.*net\.params\["W\d"\]\[\.\.\.\] = ') as seen:
+        USES[use](net, x, t)
+    assert len(seen) == 1
+    np.testing.assert_array_equal(net.predict(x), expected)  # the layers do not follow, as in the book
+    for other in USES.values():
+        other(net, x, t)  # without another warning, which would be an error
+    net.params["W1"] = net.params["W1"].copy()
+    net.gradient(x, t)
+
+
+@every_net
+def test_changes_that_reach_the_layers_are_not_warned_of(engine, name):
+    net, (x, t) = net_of(engine, name), batch()
+    before = net.predict(x)
+    net.params["W1"][...] *= 2
+    net.params["b2"] += 1
+    assert not np.array_equal(net.predict(x), before)
+    for layer in (net.layers["Affine1"], net.layers["Affine3"]):
+        layer.W = layer.W / 3
+    net.gradient(x, t)
+    net.params["W1"] = net.layers["Affine1"].W
+    net.params["W3"] = net.layers["Affine3"].W = np.ones((4, 3))
+    for use in USES.values():
+        use(net, x, t)
+    again = pickle.loads(pickle.dumps(net))
+    for use in USES.values():
+        use(again, x, t)
+        use(copy.deepcopy(net), x, t)

@@ -271,7 +271,7 @@ print(net.y is before, net.grads is grads)
 net.gradient(x, t)
 print(net.loss(x[:1], t[:1]) == loss)
 """)
-    message = "no memory for the workspace of a matrix product"
+    message = "no memory for the workspace of the call"
     expected = [message, "NumPy's", "NumPy's", message, "True True", "True"]
     assert done.stdout.splitlines() == expected, done.stderr
 
@@ -288,7 +288,7 @@ params = [np.zeros((3, 1024)), np.zeros(1024), np.zeros((1024, 512)), np.zeros(5
 grads = [np.ones(param.shape) for param in params]
 kept = [np.ones((2, n)) for n in (1024, 1024, 512, 512)]
 def status():
-    arrays = [*map(id, grads)], [*map(id, kept)], id(x), id(t), [*map(id, params)]
+    arrays = [*map(id, grads)], [*map(id, kept)], True, id(x), id(t), [*map(id, params)]
     return lib.np_network_gradient(*arrays, 2, lib.ZDL_RELU)
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 2**19, resource.RLIM_INFINITY))
@@ -311,7 +311,7 @@ params = [np.zeros((512, 2048)), np.zeros(2048)]
 kept = [y.copy(), y.copy()]
 def statuses():
     arrays = id(x), [*map(id, params)], 1, lib.ZDL_RELU
-    return lib.np_network_predict(id(y), *arrays), lib.np_network_forward([*map(id, kept)], *arrays)
+    return lib.np_network_predict(id(y), *arrays), lib.np_network_forward([*map(id, kept)], True, *arrays)
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 2**16, resource.RLIM_INFINITY))
 without = statuses()

@@ -272,11 +272,28 @@ def test_a_step_must_be_positive(engine, h):
 
 
 @pytest.mark.parametrize("value", [1e14, np.inf])
-def test_a_step_that_is_lost_is_refused(engine, value):
+def test_a_given_step_that_is_lost_is_refused(engine, value):
     net = engine.TwoLayerNet(3, 4, 2)
     net.params["b1"][1] = value
     with pytest.raises(ValueError, match="is lost in"):
-        net.numerical_gradient(inputs_of(5, 3), targets_of(5, 2, False))
+        net.numerical_gradient(inputs_of(5, 3), targets_of(5, 2, False), 1e-4)
+
+
+@pytest.mark.parametrize("value", [1e13, -1e13, 1e160, 1e300, -1e300, np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("key", ["W1", "b1", "W2", "b2"])
+@pytest.mark.parametrize("kind", ["TwoLayerNet", "relu", "sigmoid"])
+def test_an_extreme_parameter_gives_what_the_reference_gives(kind, key, value):
+    x, t = inputs_of(5, 3), targets_of(5, 2, False)
+    for place in (0, -1):
+        grads = []
+        for engine in (zerodl_c, reference):
+            np.random.seed(0)
+            net = engine.TwoLayerNet(3, 4, 2, 1) if kind == "TwoLayerNet" else engine.MultiLayerNet(3, [4], 2, kind)
+            net.params[key].flat[place] = value
+            with np.errstate(all="ignore"):
+                grads.append(net.numerical_gradient(x, t))
+        for got, expected in zip(*(grad.values() for grad in grads), strict=True):
+            np.testing.assert_allclose(got, expected, rtol=1e-7, atol=1e-8)
 
 
 def test_what_does_not_fit_is_refused(engine):

@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import shelve
+from collections import UserDict
 from fractions import Fraction
 
 import numpy as np
@@ -345,3 +347,40 @@ def test_state_may_be_replaced_at_any_time(name):
         optimizer.update(params, grads)
         results.append([params["W"], *(getattr(optimizer, key)["W"] for key in STATE[name])])
     assert_alike(name, *results)
+
+
+# --- Mappings whose items are copies ----------------------------------------------------------------
+
+
+class Copies(UserDict):
+    """As a shelf, or a store on a disk: what is read is a copy, and what is written is kept."""
+
+    def __getitem__(self, key):
+        return np.copy(super().__getitem__(key))
+
+
+@every_optimizer
+@every_dtype
+def test_a_mapping_that_hands_out_copies_is_trained(engine, name, dtype):
+    params, stored = {"W": np.ones((3, 4), dtype)}, Copies(W=np.ones((3, 4), dtype))
+    grads = {"W": normal((3, 4), dtype)}
+    optimizers = [getattr(engine, name)() for _ in range(2)]
+    for step in range(3):
+        for optimizer, target in zip(optimizers, (params, stored), strict=True):
+            optimizer.update(target, grads)
+            if step == 0:
+                for key in optimizer._state:
+                    setattr(optimizer, key, type(target)(getattr(optimizer, key)))
+        assert_identical(stored["W"], params["W"])
+    for key in optimizers[0]._state:
+        plain, copied = (getattr(optimizer, key)["W"] for optimizer in optimizers)
+        assert_identical(copied, plain)
+    assert not np.array_equal(params["W"], np.ones((3, 4)))
+
+
+@every_optimizer
+def test_a_shelf_is_trained(engine, name, tmp_path):
+    with shelve.open(str(tmp_path / "params")) as params:
+        params["W"] = np.ones(3)
+        getattr(engine, name)().update(params, {"W": np.array([1.0, -2.0, 3.0])})
+        assert (params["W"] != 1).all()

@@ -380,3 +380,29 @@ def test_a_net_of_one_class(engine):
     net, x = net_of(engine, sizes=(5, 7, 1)), normal((6, 5), np.float64)
     assert (net.predict(x) == 1).all()
     assert not any(grad.any() for grad in net.gradient(x, np.ones((6, 1))).values())
+
+
+# --- What a program puts in the place of a method ----------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["loss", "predict"])
+@pytest.mark.parametrize("where", ["object", "class", "subclass"])
+def test_a_method_that_is_replaced_is_what_the_numerical_gradient_differentiates(engine, method, where, monkeypatch):
+    x, t = batch()
+    kind, plain = engine.TwoLayerNet, net_of(engine)
+    expected = plain.numerical_gradient(x, t)
+    original = getattr(kind, method)
+    if method == "loss":
+        factor, new = 3.0, lambda self, x, t: 3.0 * original(self, x, t)
+    else:  # the derivative of -log(y + 1e-7) / 2 is as good as half of that of -log(y)
+        factor, new = 0.5, lambda self, x: np.sqrt(original(self, x))
+    net = net_of(engine)
+    if where == "object":
+        setattr(net, method, new.__get__(net))
+    elif where == "class":
+        monkeypatch.setattr(kind, method, new)
+    else:
+        net.__class__ = type("Own", (kind,), {method: new})
+    got = net.numerical_gradient(x, t)
+    for key in KEYS:
+        np.testing.assert_allclose(got[key], factor * expected[key], rtol=1e-4, atol=1e-7)

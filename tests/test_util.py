@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from arrays import LAYOUTS, normal
+from numpy.testing import assert_array_equal
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -212,3 +213,41 @@ def test_shuffle_dataset_wants_pairs_before_it_draws(engine):
         with pytest.raises(ValueError, match="t must have a sample for each of x, got shapes"):
             engine.shuffle_dataset(x, t)
     assert np.random.rand() == after
+
+
+# --- Sizes that wrap around, or are beyond what C can hold -------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int8, np.int16])
+def test_sizes_of_few_bits_do_not_wrap_around(engine, kind):
+    x = normal((1, 1, 3, 3), np.float64)
+    pad = int(np.iinfo(kind).max) if kind is not np.int16 else 200
+    col = engine.im2col(x, 2, 2, 1, pad)
+    assert_array_equal(engine.im2col(x, kind(2), kind(2), kind(1), kind(pad)), col)
+    image = engine.col2im(col, x.shape, kind(2), kind(2), kind(1), kind(pad))
+    assert_array_equal(image, engine.col2im(col, x.shape, 2, 2, 1, pad))
+    assert engine.conv_output_size(kind(100), kind(2), kind(1), kind(100)) == 299.0
+    layer = engine.Pooling(kind(2), kind(2), kind(2), kind(100))
+    assert layer.backward(layer.forward(x)).shape == x.shape
+    layer = engine.Convolution(np.ones((1, 1, 2, 2)), np.zeros(1), kind(1), kind(100))
+    assert layer.backward(layer.forward(x)).shape == x.shape
+
+
+@pytest.mark.parametrize("stride", [2**62, 2**63, 2**64, 2**100])
+def test_a_stride_beyond_every_image(engine, stride):
+    x = normal((2, 1, 5, 5), np.float64)
+    col = engine.im2col(x, 2, 2, stride)
+    assert_array_equal(col, engine.im2col(x, 2, 2, 5))
+    assert_array_equal(engine.col2im(col, x.shape, 2, 2, stride), engine.col2im(col, x.shape, 2, 2, 5))
+    W, b, dout = np.ones((1, 1, 2, 2)), np.zeros(1), np.ones((2, 1, 1, 1))
+    pooling = [engine.Pooling(2, 2, length) for length in (stride, 5)]
+    convolution = [engine.Convolution(W, b, length) for length in (stride, 5)]
+    for layers in (pooling, convolution):
+        assert_array_equal(*(layer.forward(x) for layer in layers))
+        assert_array_equal(*(layer.backward(dout) for layer in layers))
+
+
+@pytest.mark.parametrize("pad", [2**30, 2**62, 2**100])
+def test_padding_beyond_what_memory_can_hold(engine, pad):
+    with pytest.raises(ValueError, match="padded images must have"):
+        engine.im2col(np.ones((1, 1, 2, 2)), 2, 2, 1, pad)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy import empty, ndarray
 from numpy.typing import ArrayLike, NDArray
 
-from .reference._arrays import as_array
+from .reference._arrays import as_array, broadcast_shape
 
 # GNU OpenMP's threads spin for milliseconds while they wait. On a busy core that keeps the thread they wait for from
 # running at all: 8 ms for a call of 50 us. 2,000 rounds are about 0.1 ms. It reads this once, when it is loaded.
@@ -83,7 +83,8 @@ def real(name: str, x: ArrayLike) -> tuple[Array, np.dtype[Any]]:
 def alike(*arrays: Array) -> tuple[Array, ...]:
     """The arrays broadcast to one shape, C-contiguous."""
     if any(x.shape != arrays[0].shape for x in arrays):
-        arrays = tuple(np.broadcast_arrays(*arrays))
+        shape = broadcast_shape(*(x.shape for x in arrays))
+        arrays = tuple(np.broadcast_to(x, shape) for x in arrays)
     return tuple(np.asarray(x, order="C") for x in arrays)
 
 
@@ -125,7 +126,7 @@ def finish(y: Array, dtype: np.dtype[Any], out: Array | None = None) -> Any:
 def check(status: int) -> None:
     """Raise what the status of a C function says."""
     if status == lib.NP_NO_MEMORY:
-        raise MemoryError("no memory for what the call computes in")
+        raise MemoryError("no memory for the workspace of the call")
     if status != OK:  # the arrays were prepared for C
         raise RuntimeError("an array has got another shape or dtype during the call: another thread must not change it")
 

@@ -134,6 +134,14 @@ def numerical_gradient(
     }
 
 
+def has_infinity(params: Mapping[str, ArrayLike], loss: Callable[..., Any], x: ArrayLike, t: ArrayLike) -> bool:
+    """Whether a parameter is infinite while the loss is not: then `numerical_gradient` is of no use.
+
+    What a weight changes is added to sums, and infinity times a change of 0 would be nan.
+    """
+    return any(np.isinf(param).any() for param in params.values()) and bool(np.isfinite(loss(x, t)))
+
+
 def _targets(shape: tuple[int, int], t: ArrayLike, squared: bool) -> Array:
     """Labels of C's type, or the targets of a squared error, for outputs of this shape."""
     if squared:

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from . import _bridge as bridge
 from ._bridge import FLOAT64, OK, alike, check, finish, lib, real, reals, room
 from .reference import functions as reference
-from .reference._arrays import as_array
+from .reference._arrays import as_array, broadcast_shape
 from .reference.functions import _check_affine, _matmul_operands, _rows, _sum_to, identity_function
 
 Array = NDArray[Any]
@@ -290,7 +290,7 @@ def matmul(a: ArrayLike, b: ArrayLike, out: Array | None = None) -> Array:
         )
     stack = shape = ()
     if a.ndim > 2 or b.ndim > 2:
-        stack = shape = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        stack = shape = broadcast_shape(a.shape[:-2], b.shape[:-2])
     if a.ndim > 1:
         shape = (*shape, m)
     if b.ndim > 1:

@@ -50,9 +50,10 @@ class MultiLayerNet(reference.MultiLayerNet):
         """Gradients of the loss by central differences, (loss(w + 1e-4) - loss(w - 1e-4)) / 2e-4.
 
         Every loss is computed in float64, but only what a parameter changes. Of a net with another
-        `loss` or `predict`, or with other layers than it was made with, the reference's.
+        `loss` or `predict`, with other layers than it was made with, or with a parameter that is infinite,
+        the reference's.
         """
-        if not self._is_as_made():
+        if not self._is_as_made() or _network.has_infinity(self.params, self.loss, x, t):
             return super().numerical_gradient(x, t)
         if not np.isfinite(self._weight_decay()):  # nor is any loss, nor any difference of two
             return {key: np.full(np.shape(param), np.nan) for key, param in self._in_order().items()}

@@ -56,9 +56,10 @@ class TwoLayerNet(reference.TwoLayerNet):
         """Gradients of the loss by central differences, (loss(w + h) - loss(w - h)) / 2h.
 
         Every loss is computed in float64, but only what a parameter changes: in milliseconds where
-        the reference takes seconds. Of a net with another `loss` or `predict`, the reference's.
+        the reference takes seconds. Of a net with another `loss` or `predict`, or with a parameter that is
+        infinite, the reference's.
         """
-        if not _PASSES.are_methods_of(self):
+        if not _PASSES.are_methods_of(self) or _network.has_infinity(self.params, self.loss, x, t):
             return super().numerical_gradient(x, t, h)
         return _network.numerical_gradient(self._layers(), x, t, lib.ZDL_SIGMOID, h=h)
 

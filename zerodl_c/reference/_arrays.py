@@ -30,3 +30,17 @@ def as_array(name: str, x: ArrayLike) -> NDArray[Any]:
     if array is not x and isinstance(x, np.ndarray) and np.ma.is_masked(x):
         raise TypeError(f"{name} must have no masked entries, which would count as numbers: use {name}.filled(...)")
     return array
+
+
+def broadcast_shape(*shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that the shapes broadcast to, of up to 64 dimensions: `np.broadcast_shapes` takes 32.
+
+    Raises
+    ------
+    ValueError
+        If they do not broadcast.
+    """
+    dims = max(map(len, shapes))
+    aligned = [(1,) * (dims - len(shape)) + shape for shape in shapes]
+    parts = (np.broadcast_shapes(*(shape[i : i + 32] for shape in aligned)) for i in range(0, dims, 32))
+    return tuple(length for part in parts for length in part)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._arrays import as_array
+from ._arrays import as_array, broadcast_shape
 
 Array = NDArray[Any]
 
@@ -450,7 +450,7 @@ def _matmul_operands(dout: Array, a: Array, b: Array) -> tuple[Array, Array, Arr
         raise ValueError(f"a and b must have a dimension at least, got shapes {a.shape}, {b.shape}")
     left = a if a.ndim > 1 else a[None, :]
     right = b if b.ndim > 1 else b[:, None]
-    stack = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
+    stack = broadcast_shape(left.shape[:-2], right.shape[:-2])
     shape = stack + left.shape[-2:-1] * (a.ndim > 1) + right.shape[-1:] * (b.ndim > 1)
     if left.shape[-1] != right.shape[-2]:
         raise ValueError(f"a @ b must be possible, got shapes {a.shape} and {b.shape}")

@@ -167,10 +167,11 @@ class MultiLayerNet:
             setattr(layer, f"d{name}", 0)
         for (_, name, layer), (_, _, place) in parameters:
             setattr(layer, f"d{name}", getattr(layer, f"d{name}") + getattr(place.then, f"d{name}"))
-        grads, held = self._gradients(), [layer.W for (_, name, layer), _ in parameters if name == "W"]
-        for (key, name, layer), _ in parameters:  # the loss has the decay of a weight as often as the net has its name
-            for _ in range(sum(W is layer.W for W in held) - 1 if name == "W" else 0):
-                grads[key] = self._decayed(grads[key], layer.W)
+        grads, weights = self._gradients(), [self.params[key] for (key, name, _), _ in parameters if name == "W"]
+        for (key, name, layer), _ in parameters:
+            if name == "W":  # the loss has the decay of an array once for each name that it has in `params`
+                for _ in range(sum(W is layer.W for W in weights) - 1):
+                    grads[key] = self._decayed(grads[key], layer.W)
         return grads
 
     def _notice_params(self) -> None:
