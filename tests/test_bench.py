@@ -188,10 +188,9 @@ class TestFiles:
 
     @pytest.mark.parametrize("option", ["--json", "--png"])
     def test_places_that_cannot_be_written(self, capsys, monkeypatch, tmp_path, option):
-        assert fails(capsys, *TINY, option, str(tmp_path)) == f"argument {option}: {tmp_path} is a folder"
-        path = tmp_path / "nowhere" / "file"
-        reason = os.strerror(errno.ENOENT)
-        assert fails(capsys, *TINY, option, str(path)) == f"argument {option}: cannot write to {path}: {reason}"
+        for path, number in ((tmp_path, errno.EISDIR), (tmp_path / "nowhere" / "file", errno.ENOENT)):
+            message = fails(capsys, *TINY, option, str(path))
+            assert message == f"argument {option}: cannot write to {path}: {os.strerror(number)}"
 
         # Simulated, because nothing is forbidden to the user that containers run tests as.
         def refuse(dir):

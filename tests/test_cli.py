@@ -308,7 +308,7 @@ class TestErrors:
         monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
         monkeypatch.setattr(cli._Run, "step", lambda *_: pytest.fail("training began"))
         message = fails(capsys, *QUICK, "--out", str(tmp_path))
-        assert message == f"argument --out: cannot write to {tmp_path}: Permission denied"
+        assert message == f"argument --out: cannot write to {tmp_path / 'params_c.npz'}: Permission denied"
 
     def test_lack_of_memory(self, capsys, monkeypatch):
         # Simulated, because some systems promise any amount and then end the process.
@@ -365,11 +365,13 @@ class TestFullDisk:
             with np.load(tmp_path / name) as params:
                 assert set(params) == {"W1", "b1", "W2", "b2"}
 
-    def test_result_that_cannot_take_its_place(self, capsys, tmp_path):
-        (tmp_path / "params_c.npz").mkdir()
+    @pytest.mark.parametrize("name", ["params_c.npz", "params_numpy.npz", "curves.png"])
+    def test_result_that_cannot_take_its_place(self, capsys, monkeypatch, tmp_path, name):
+        monkeypatch.setattr(cli._Run, "step", lambda *_: pytest.fail("training began"))
+        (tmp_path / name).mkdir()
         message = fails(capsys, *QUICK, "--out", str(tmp_path))
-        assert message.startswith(f"cannot write {tmp_path / 'params_c.npz'}: ")
-        assert [path.name for path in tmp_path.iterdir()] == ["params_c.npz"]
+        assert message == f"argument --out: cannot write to {tmp_path / name}: {os.strerror(errno.EISDIR)}"
+        assert [path.name for path in tmp_path.iterdir()] == [name]
 
     @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
     def test_standard_output(self, monkeypatch):
