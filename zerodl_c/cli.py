@@ -99,7 +99,7 @@ def _tell(error: BaseException) -> int:
         case KeyboardInterrupt():
             return _complain("interrupted", INTERRUPTED)
         case MemoryError():
-            return _complain(f"error: not enough memory: {error}")
+            return _complain(f"error: not enough memory: {error}".removesuffix(": "))
         case OSError(filename=str(), strerror=str()):
             return _complain(f"error: {error.filename}: {error.strerror}")
     return _complain(f"error: {error}")
@@ -125,7 +125,9 @@ def _users(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any
 
 def _show_users(error: Exception) -> int:
     """Show the traceback from the user's code on; return the status with which Python ends then."""
-    trace = error.__traceback__ and error.__traceback__.tb_next  # the first frame is that of _users
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_globals is globals():
+        trace = trace.tb_next
     sys.excepthook(type(error), error.with_traceback(trace), trace)
     return 1
 
