@@ -189,6 +189,7 @@ class TestTrain:
             step(run, x, t)
 
         monkeypatch.setattr(cli._Run, "step", look)
+        load_digits()  # whose package brings a BLAS of its own, if no test before this one loaded it
         before = zerodl_c.get_num_threads(), threadpool_info()
         arguments = ["train", "--epochs", "1", "--batch-size", "1437", "--threads", "1"]
         assert cli.main(arguments) == 0
