@@ -189,6 +189,10 @@ class TestFiles:
         path.write_text(json.dumps(result))
         assert "is not a result" in fails(capsys, *TINY, "--compare", str(path))
 
+    @pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="this system has no file without an end")
+    def test_json_without_an_end(self, capsys):
+        assert fails(capsys, *TINY, "--compare", "/dev/zero") == "/dev/zero is not a result of zerodl-c bench --json"
+
     def test_another_schema(self, capsys, tmp_path):
         (tmp_path / "old.json").write_text('{"schema": 2}')
         message = fails(capsys, *TINY, "--compare", str(tmp_path / "old.json"))

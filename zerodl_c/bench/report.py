@@ -15,6 +15,7 @@ from .engines import BenchError
 Key = tuple[str, str, int]  # what names a measurement: case, dtype, threads
 
 SCHEMA = 1
+LONGEST = 2**24  # characters of a file that are read: a result of all cases has 1e5, and a device may have no end
 CASE_WIDTH = 36
 
 
@@ -64,7 +65,8 @@ class Result:
 def read(path: Path) -> Result:
     """The result that a file holds; BenchError if it holds something else."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        with open(path, encoding="utf-8") as file:
+            content = json.loads(file.read(LONGEST))
         schema = content.pop("schema")
         if schema == SCHEMA:
             return _result(**content)
