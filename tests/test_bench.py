@@ -160,7 +160,8 @@ class TestFiles:
 
     @pytest.mark.parametrize(
         "content",
-        ["", "{", "[]", "null", '{"schema": 1}', '{"schema": 1, "records": [], "machine": {}}', b"\xff"],
+        ["", "{", "[]", "null", '{"schema": 1}', '{"schema": 1, "records": [], "machine": {}}', b"\xff", "[" * 200_000],
+        ids=lambda content: repr(content[:20]),
     )
     def test_foreign_json(self, capsys, tmp_path, content):
         path = tmp_path / "old.json"
@@ -168,14 +169,29 @@ class TestFiles:
         message = fails(capsys, *TINY, "--compare", str(path))
         assert message == f"{path} is not a result of zerodl-c bench --json"
 
-    @pytest.mark.parametrize("seconds", [{"c": 1}, {"c": 0, "numpy": 1}, {"c": "1", "numpy": 1}, [1, 2]])
-    def test_damaged_json(self, capsys, tmp_path, times, seconds):
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            *({"seconds": seconds} for seconds in ({"c": 1}, {"c": 0, "numpy": 1}, {"c": "1", "numpy": 1}, [1, 2])),
+            {"seconds": {"c": 10**400, "numpy": 1}},
+            {"seconds": {"c": float("nan"), "numpy": 1}},
+            {"case": 7},
+            {"case": []},
+            {"dtype": None},
+        ],
+        ids=lambda damage: repr(damage)[:40],
+    )
+    def test_damaged_json(self, capsys, tmp_path, times, damage):
         path = tmp_path / "old.json"
         lines(capsys, *TINY, "--json", str(path))
         result = json.loads(path.read_text(encoding="utf-8"))
-        result["records"][0]["seconds"] = seconds
+        result["records"][0].update(damage)
         path.write_text(json.dumps(result))
         assert "is not a result" in fails(capsys, *TINY, "--compare", str(path))
+
+    @pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="this system has no file without an end")
+    def test_json_without_an_end(self, capsys):
+        assert fails(capsys, *TINY, "--compare", "/dev/zero") == "/dev/zero is not a result of zerodl-c bench --json"
 
     def test_another_schema(self, capsys, tmp_path):
         (tmp_path / "old.json").write_text('{"schema": 2}')
@@ -188,10 +204,9 @@ class TestFiles:
 
     @pytest.mark.parametrize("option", ["--json", "--png"])
     def test_places_that_cannot_be_written(self, capsys, monkeypatch, tmp_path, option):
-        assert fails(capsys, *TINY, option, str(tmp_path)) == f"argument {option}: {tmp_path} is a folder"
-        path = tmp_path / "nowhere" / "file"
-        reason = os.strerror(errno.ENOENT)
-        assert fails(capsys, *TINY, option, str(path)) == f"argument {option}: cannot write to {path}: {reason}"
+        for path, number in ((tmp_path, errno.EISDIR), (tmp_path / "nowhere" / "file", errno.ENOENT)):
+            message = fails(capsys, *TINY, option, str(path))
+            assert message == f"argument {option}: cannot write to {path}: {os.strerror(number)}"
 
         # Simulated, because nothing is forbidden to the user that containers run tests as.
         def refuse(dir):
@@ -200,6 +215,34 @@ class TestFiles:
         monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
         path, reason = tmp_path / "file", os.strerror(errno.EACCES)
         assert fails(capsys, *TINY, option, str(path)) == f"argument {option}: cannot write to {path}: {reason}"
+
+
+    def test_a_link_stays(self, capsys, tmp_path):
+        (tmp_path / "folder").mkdir()
+        link = tmp_path / "link.json"
+        try:
+            link.symlink_to(tmp_path / "folder" / "new.json")
+        except OSError:
+            pytest.skip("this user may not make links")
+        lines(capsys, *TINY, "--json", str(link))
+        assert link.is_symlink() and bench.read(tmp_path / "folder" / "new.json").records
+
+    def test_a_name_as_long_as_can_be(self, capsys, tmp_path):
+        path = tmp_path / f"{'x' * 250}.json"
+        lines(capsys, *TINY, "--json", str(path))
+        assert [path] == list(tmp_path.iterdir())
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+    def test_a_device_or_pipe_stays_what_it_is(self, capsys, tmp_path):
+        path = tmp_path / "pipe"
+        os.mkfifo(path)
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            lines(capsys, *TINY, "--json", str(path))
+            assert json.loads(os.read(reader, 2**16))["schema"] == 1
+        finally:
+            os.close(reader)
+        assert path.is_fifo() and [path] == list(tmp_path.iterdir())
 
 
 class TestErrors:

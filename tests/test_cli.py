@@ -2,12 +2,14 @@
 
 import errno
 import importlib.abc
+import io
 import os
 import signal
 import struct
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager, redirect_stdout
 from functools import partial
 
 import numpy as np
@@ -45,13 +47,13 @@ def table(stdout):
     return {words[0]: words[1:] for line in lines[start + 1 :] if (words := line.split())}
 
 
-def hide(monkeypatch, module):
-    """Make a module, and what of this package is built on it, look as if it was not installed."""
+def hide(monkeypatch, module, error=None):
+    """Make a module, and what of this package is built on it, look as if it was not installed, or was broken."""
 
     class Hider(importlib.abc.MetaPathFinder):
         def find_spec(self, name, path, target=None):
             if name == module:
-                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+                raise error or ModuleNotFoundError(f"No module named {name!r}", name=name)
 
     monkeypatch.setattr(sys, "meta_path", [Hider(), *sys.meta_path])
     for name in list(sys.modules):
@@ -187,6 +189,7 @@ class TestTrain:
             step(run, x, t)
 
         monkeypatch.setattr(cli._Run, "step", look)
+        load_digits()  # whose package brings a BLAS of its own, if no test before this one loaded it
         before = zerodl_c.get_num_threads(), threadpool_info()
         arguments = ["train", "--epochs", "1", "--batch-size", "1437", "--threads", "1"]
         assert cli.main(arguments) == 0
@@ -284,12 +287,22 @@ class TestErrors:
         assert message.startswith(f"{tmp_path / 'train-images-idx3-ubyte'}: ")
 
     @pytest.mark.parametrize("module", ["sklearn", "tqdm", "threadpoolctl", "matplotlib"])
-    def test_missing_module_names_the_extra(self, capsys, monkeypatch, tmp_path, module):
+    def test_missing_module_names_the_extra_before_any_work(self, capsys, monkeypatch, tmp_path, module):
         hide(monkeypatch, module)
-        monkeypatch.setattr(cli._Run, "step", lambda *_: pytest.fail("training began"))
+        monkeypatch.setattr(cli, "load_digits", lambda: pytest.fail("data was read"))
         message = fails(capsys, *QUICK, "--out", str(tmp_path))
         assert message == f"the module {module} is missing: pip install 'zerodl_c[demo]'"
         assert not list(tmp_path.iterdir())
+
+    def test_module_that_is_broken(self, capsys, monkeypatch):
+        hide(monkeypatch, "tqdm", ImportError("DLL load failed\nwhile importing"))
+        assert fails(capsys, *QUICK) == "the module tqdm cannot be imported: DLL load failed while importing"
+
+    def test_a_module_that_we_forgot_is_a_bug_of_ours(self, monkeypatch):
+        hide(monkeypatch, "zerodl_c.plot")
+        monkeypatch.delitem(sys.modules, "zerodl_c.plot", raising=False)
+        with pytest.raises(ModuleNotFoundError, match=r"zerodl_c\.plot"):
+            cli.main([*QUICK, "--out", "."])
 
     @pytest.mark.parametrize("below", [False, True])
     def test_out_is_a_file(self, capsys, monkeypatch, tmp_path, below):
@@ -308,7 +321,7 @@ class TestErrors:
         monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
         monkeypatch.setattr(cli._Run, "step", lambda *_: pytest.fail("training began"))
         message = fails(capsys, *QUICK, "--out", str(tmp_path))
-        assert message == f"argument --out: cannot write to {tmp_path}: Permission denied"
+        assert message == f"argument --out: cannot write to {tmp_path / 'params_c.npz'}: Permission denied"
 
     def test_lack_of_memory(self, capsys, monkeypatch):
         # Simulated, because some systems promise any amount and then end the process.
@@ -317,6 +330,22 @@ class TestErrors:
 
         monkeypatch.setattr(cli, "_start", run_out)
         assert fails(capsys, *QUICK) == "not enough memory: Unable to allocate 954. GiB"
+
+    @pytest.mark.parametrize("kind", [ValueError, AttributeError, RuntimeError, KeyError])
+    def test_bugs_of_ours_keep_their_traceback(self, monkeypatch, kind):
+        def bug():
+            raise kind("a bug")
+
+        monkeypatch.setattr(zerodl_c, "show_config", bug)
+        with pytest.raises(kind, match="a bug"):
+            cli.main(["info"])
+
+    def test_trouble_that_names_no_option(self, capsys, monkeypatch):
+        def refuse():
+            raise OSError(errno.EIO, os.strerror(errno.EIO), "a\nb")
+
+        monkeypatch.setattr(zerodl_c, "show_config", refuse)
+        assert fails(capsys, "info") == f"a b: {os.strerror(errno.EIO)}"
 
     @pytest.mark.filterwarnings("error")
     @pytest.mark.parametrize("engine", ["c", "numpy"])
@@ -365,21 +394,92 @@ class TestFullDisk:
             with np.load(tmp_path / name) as params:
                 assert set(params) == {"W1", "b1", "W2", "b2"}
 
-    def test_result_that_cannot_take_its_place(self, capsys, tmp_path):
-        (tmp_path / "params_c.npz").mkdir()
+    @pytest.mark.parametrize("name", ["params_c.npz", "params_numpy.npz", "curves.png"])
+    def test_result_that_cannot_take_its_place(self, capsys, monkeypatch, tmp_path, name):
+        monkeypatch.setattr(cli._Run, "step", lambda *_: pytest.fail("training began"))
+        (tmp_path / name).mkdir()
         message = fails(capsys, *QUICK, "--out", str(tmp_path))
-        assert message.startswith(f"cannot write {tmp_path / 'params_c.npz'}: ")
-        assert [path.name for path in tmp_path.iterdir()] == ["params_c.npz"]
+        assert message == f"argument --out: cannot write to {tmp_path / name}: {os.strerror(errno.EISDIR)}"
+        assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+ALL = [["--help"], ["info"], ["check", "--sample", "1"], QUICK, ["hook", "--install"], ["bench", "--only", "(3,)"]]
+OUTPUT = "zerodl-c: error: cannot write to standard output: "
+
+
+@pytest.mark.skipif(os.name == "nt", reason="descriptors of POSIX systems")
+class TestStreams:
+    """The descriptors that a shell hands over; Python buffers what it writes, unless PYTHONUNBUFFERED is set."""
+
+    @pytest.fixture(autouse=True)
+    def buffered(self, monkeypatch):
+        monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+
+    @staticmethod
+    def start(arguments, **streams):
+        """Run the command, with streams as subprocess takes them, or None for a closed one."""
+        closed = [("stdout", "stderr").index(name) + 1 for name, stream in streams.items() if stream is None]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams
+        command = [sys.executable, "-m", "zerodl_c", *arguments]
+        close = "".join(f" {fd}>&-" for fd in closed)
+        shell = ["sh", "-c", f'exec "$@"{close}', "sh", *command]
+        return subprocess.run(shell, text=True, timeout=120, **pipes)
+
+    @staticmethod
+    @contextmanager
+    def closed_pipe():
+        reader, writer = os.pipe()
+        os.close(reader)
+        try:
+            yield writer
+        finally:
+            os.close(writer)
+
+    @pytest.mark.parametrize("arguments", ALL, ids=lambda arguments: arguments[0])
+    def test_stdout_closed(self, arguments):
+        done = self.start(arguments, stdout=None)
+        assert (done.returncode, done.stderr) == (2, f"{OUTPUT}{os.strerror(errno.EBADF)}\n")
 
     @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
-    def test_standard_output(self, monkeypatch):
-        monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    @pytest.mark.parametrize("arguments", ALL[:4], ids=lambda arguments: arguments[0])
+    def test_stdout_full(self, arguments):
         with open("/dev/full", "w") as full:
-            command = [sys.executable, "-m", "zerodl_c", *QUICK]
-            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
-        reason = os.strerror(errno.ENOSPC)
-        assert done.stderr == f"zerodl-c: error: cannot write to standard output: {reason}\n"
+            done = self.start(arguments, stdout=full)
+        assert (done.returncode, done.stderr) == (2, f"{OUTPUT}{os.strerror(errno.ENOSPC)}\n")
+
+    @pytest.mark.parametrize("arguments", ALL[:4], ids=lambda arguments: arguments[0])
+    def test_stdout_a_closed_pipe(self, arguments):
+        with self.closed_pipe() as writer:
+            done = self.start(arguments, stdout=writer)
+        assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+
+    def test_stderr_that_takes_nothing(self):
+        done = self.start(["fly"], stderr=None)
+        assert (done.returncode, done.stdout) == (2, "")
+        with self.closed_pipe() as writer:
+            done = self.start(["fly"], stderr=writer)
+        assert (done.returncode, done.stdout) == (2, "")
+
+    def test_both_closed(self):
+        assert self.start(["info"], stdout=None, stderr=None).returncode == 2
+
+    def test_a_folder_that_is_gone(self, tmp_path):
+        gone = tmp_path / "gone"
+        gone.mkdir()
+        os.chdir(gone)  # `elsewhere` changes back
+        gone.rmdir()
+        done = run(*ALL[2])
+        assert (done.returncode, done.stderr) == (0, "")
+        done = run("check", "mine:f")
+        reason = os.strerror(errno.ENOENT)
+        assert done.stderr == f"zerodl-c: error: the current folder cannot be found: {reason}\n"
         assert done.returncode == 2
+
+
+def test_stdout_of_another_kind():
+    with redirect_stdout(io.StringIO()) as shown:  # it has no encoding and no descriptor
+        assert cli.main(["info"]) == 0
+    assert shown.getvalue().startswith("zerodl_c ")
 
 
 class TestHelp:

@@ -1,6 +1,7 @@
 """zerodl-c check: the book's net, and what users bring."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -45,6 +46,22 @@ constant = (1, 2, 3)
 
 def broken():
     raise ZeroDivisionError("in my own code")
+
+def no_file():
+    open("nowhere")
+
+def no_pipe():
+    raise BrokenPipeError(32, "in my own code")
+
+def no_memory():
+    raise MemoryError("in my own code")
+
+def stopped():
+    import signal
+    signal.raise_signal(signal.SIGINT)
+
+def broken_later():
+    return lambda x: no_file(), np.array([1.0]), lambda x: x
 """
 HELPER = """
 import numpy as np
@@ -57,7 +74,7 @@ def f(x):
 @pytest.fixture
 def mine(elsewhere, tmp_path):
     """Modules in the current folder, forgotten after the test."""
-    modules = {"mine": MINE, "helper": HELPER, "lazily": "", "needs": "import no_such_module\n"}
+    modules = {"mine": MINE, "helper": HELPER, "lazily": "", "needs": "import no_such_module", "unfinished": "x = ("}
     for name, text in modules.items():
         (tmp_path / f"{name}.py").write_text(text)
     before = list(sys.path)
@@ -182,10 +199,33 @@ def test_engine_is_for_the_books_net(capsys, mine):
     )
 
 
-@pytest.mark.parametrize(("target", "error"), [("mine:broken", ZeroDivisionError), ("needs:f", ModuleNotFoundError)])
-def test_errors_of_the_users_own_code_keep_their_traceback(mine, target, error):
-    with pytest.raises(error):
-        cli.main(["check", target])
+@pytest.mark.parametrize(
+    "target",
+    ["mine:broken", "mine:no_file", "mine:no_pipe", "mine:no_memory", "needs:f", "unfinished:f", "mine:broken_later"],
+)
+def test_errors_of_the_users_own_code_are_shown_as_by_python(capsys, mine, tmp_path, target):
+    module, name = target.split(":")
+    call = "zerodl_c.gradient_check(*arguments)" if name == "broken_later" else ""
+    (tmp_path / "plain.py").write_text(f"import zerodl_c, {module}\narguments = {module}.{name}()\n{call}")
+    plain = subprocess.run([sys.executable, "plain.py"], capture_output=True, text=True, timeout=60)
+    # Python's traceback begins in plain.py, where ours begins below.
+    lines = plain.stderr.splitlines(keepends=True)
+    own = [i for i, line in enumerate(lines) if line.startswith("  File") and "plain.py" not in line]
+    assert cli.main(["check", target]) == plain.returncode == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.removeprefix(lines[0]) == "".join(lines[own[0] :])
+
+
+def test_interrupt_of_the_users_own_code(capsys, mine):
+    assert cli.main(["check", "mine:stopped"]) == 130
+    assert capsys.readouterr() == ("", "zerodl-c: interrupted\n")
+
+
+def test_interrupt(capsys, monkeypatch):
+    monkeypatch.setattr(zerodl_c, "gradient_check", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+    assert cli.main(["check", "--engine", "c"]) == 130
+    assert capsys.readouterr().err == "zerodl-c: interrupted\n"
 
 
 def test_as_a_program(mine, tmp_path):

@@ -1,7 +1,10 @@
 """Loading digits: what sound files give, and that a damaged one is always a ValueError."""
 
+import errno
 import gzip
+import os
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -123,6 +126,14 @@ class TestMnist:
         with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere"):
             load_mnist(tmp_path / "nowhere")
 
+    def test_folder_that_is_a_circle_of_links(self, tmp_path):
+        try:
+            (tmp_path / "circle").symlink_to("circle")
+        except OSError:
+            pytest.skip("this user may not make links")
+        with pytest.raises(FileNotFoundError, match=r"there is no folder .*circle"):
+            load_mnist(tmp_path / "circle")
+
     def test_empty_folder(self, tmp_path):
         with pytest.raises(FileNotFoundError, match="neither train-images-idx3-ubyte nor t10k-"):
             load_mnist(tmp_path)
@@ -187,17 +198,17 @@ DAMAGE = {
     "floats": (idx_bytes(sample(5)[0], type_code=0x0D), "type 0x0d, must be unsigned bytes"),
     "labels": (idx_bytes(sample(5)[1]), "number of dimensions 1, must have 3"),
     "half a header": (IMAGES[:11], "truncated: it ends after 11 bytes, inside its header"),
-    "header alone": (IMAGES[:16], "truncated: its header says 5 x 3 x 4 bytes, 0 follow"),
-    "last byte lost": (IMAGES[:-1], "truncated: its header says 5 x 3 x 4 bytes, 59 follow"),
+    "header alone": (IMAGES[:16], "truncated: its header says 5 x 3 x 4 bytes, "),
+    "last byte lost": (IMAGES[:-1], "truncated: its header says 5 x 3 x 4 bytes, "),
     "a byte too many": (
         IMAGES + b"\0",
-        "trailing bytes: its header says 5 x 3 x 4 bytes, 61 follow",
+        "trailing bytes: its header says 5 x 3 x 4 bytes, more follow",
     ),
     "no images": (idx_bytes(np.empty((0, 3, 4), np.uint8)), "empty: its header says 0 x 3 x 4"),
     "no pixels": (idx_bytes(np.empty((5, 3, 0), np.uint8)), "empty: its header says 5 x 3 x 0"),
     "huge": (
         IMAGES[:4] + b"\xff" * 12 + IMAGES[16:],
-        "truncated: its header says 4294967295 x 4294967295 x 4294967295 bytes, 60 follow",
+        "truncated: its header says 4294967295 x 4294967295 x 4294967295 bytes, at most ",
     ),
     "huge and empty": (
         IMAGES[:4] + b"\xff" * 8 + b"\0" * 4,
@@ -235,6 +246,36 @@ class TestDamage:
         path.write_bytes(damage[1])
         with pytest.raises(ValueError, match=r"images\.gz is not a sound gzip file: \w+"):
             load_idx(path, 3)
+
+    @pytest.mark.parametrize(("promised", "message"), [(1, "has trailing bytes"), (2**31, "is truncated")])
+    def test_more_or_less_than_promised_takes_no_memory(self, tmp_path, promised, message):
+        path = tmp_path / "images.gz"
+        header = idx_bytes(np.empty((0, 1, 1), np.uint8)).replace(bytes(4), promised.to_bytes(4, "big"), 1)
+        path.write_bytes(gzip.compress(header) + 64 * gzip.compress(bytes(2**20)))
+        tracemalloc.start()
+        try:
+            with pytest.raises(ValueError, match=rf"images\.gz {message}: its header says {promised} x 1 x 1 bytes"):
+                load_idx(path, 3)
+            assert tracemalloc.get_traced_memory()[1] < 2**20
+        finally:
+            tracemalloc.stop()
+
+    def test_the_most_that_gzip_can_compress(self, tmp_path):
+        images = np.zeros((1000, 100, 100), np.uint8)
+        write(tmp_path / "images.gz", idx_bytes(images))
+        assert (tmp_path / "images.gz").stat().st_size < images.size / 1000
+        np.testing.assert_array_equal(load_idx(tmp_path / "images.gz", 3), images)
+
+    def test_result_is_read_only(self, tmp_path):
+        write(tmp_path / "images", IMAGES)
+        assert not load_idx(tmp_path / "images", 3).flags.writeable
+
+    @pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="this system has no file that refuses to be read")
+    def test_file_that_cannot_be_read(self, tmp_path):
+        (tmp_path / "images").symlink_to("/proc/self/mem")
+        with pytest.raises(OSError) as info:
+            load_idx(tmp_path / "images", 3)
+        assert (info.value.errno, info.value.filename) == (errno.EIO, str(tmp_path / "images"))
 
     def test_missing_file(self, tmp_path):
         with pytest.raises(FileNotFoundError):

@@ -1,5 +1,6 @@
 """The swap: scripts that import the book's `common` run on this engine, and `run` runs them as plain Python does."""
 
+import errno
 import importlib.abc
 import importlib.util
 import os
@@ -17,7 +18,7 @@ import numpy as np
 import pytest
 
 import zerodl_c
-from zerodl_c import cli, dropin, reference
+from zerodl_c import _files, cli, dropin, reference
 
 FUNCTIONS = (
     "np identity_function step_function sigmoid sigmoid_grad relu relu_grad softmax sum_squared_error "
@@ -715,3 +716,16 @@ class TestHook:
         assert cli.main(["hook", "--install"]) == 2
         path = tmp_path / "missing/zerodl_c_swap.pth"
         assert capsys.readouterr().err == f"zerodl-c: error: cannot write {path}: No such file or directory\n"
+
+    @pytest.mark.parametrize(("option", "done"), [("--install", "write"), ("--remove", "remove")])
+    def test_read_only_file_system(self, capsys, monkeypatch, tmp_path, option, done):
+        # Simulated, because mounting one is forbidden to most users; it refuses to remove what is not there, too.
+        def refuse(*_, **__):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+        monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
+        monkeypatch.setattr(_files, "open", refuse, raising=False)
+        monkeypatch.setattr(os, "unlink", refuse)
+        assert cli.main(["hook", option]) == 2
+        path = tmp_path / "zerodl_c_swap.pth"
+        assert capsys.readouterr() == ("", f"zerodl-c: error: cannot {done} {path}: {os.strerror(errno.EROFS)}\n")

@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import inspect
+import io
 import math
 import operator
 import os
 import sys
 import sysconfig
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn, TextIO
 
 import numpy as np
 
 import zerodl_c
 import zerodl_c.reference
 from zerodl_c import dropin
+from zerodl_c._files import replacing, try_to_write
 from zerodl_c.datasets import CLASSES, Dataset, load_digits, load_mnist
 from zerodl_c.optimizer import SGD
 from zerodl_c.two_layer_net import TwoLayerNet
 
 __all__ = ["main"]
 
+FAILED, INTERRUPTED, CLOSED_PIPE = 2, 130, 141  # the last two are 128 and the signal, as a shell tells of grep
 TURNS = 5
 PAUSE = 0.2  # seconds; zerodl_c.bench.timing says why
 ENGINES = {"c": zerodl_c, "numpy": zerodl_c.reference}
+DRAWING = "matplotlib.figure"  # what zerodl_c.plot needs
 CHECKED_SIZES, CHECKED_SAMPLES = (784, 50, 10), 5
 DTYPES = ["float64", "float32"]
 GRADIENTS = {"backpropagation": "gradient", "numerical": "numerical_gradient"}  # methods of a net
@@ -41,6 +45,14 @@ BENCH_ENGINES = ["c", "numpy", "torch", "scipy", "sklearn", "onnxruntime", "jax"
 
 class CommandError(Exception):
     """What the user can mend. It is reported as one line, without a traceback."""
+
+
+class _UsersError(Exception):
+    """What the user's own code raised. It is shown as Python shows it."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,29 +66,90 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status: 0, or 1 where `bench --strict` finds a case that is slower than the reference or `check` a
-        gradient that is not well, or 2 after an error and 130 after Ctrl-C, each of these two with one line on stderr.
-        What a script raises that `run` runs, SystemExit and KeyboardInterrupt included, is raised; `run --verify`
-        raises SystemExit(1) at a difference.
+        The exit status: 0, or 1 where `bench --strict` finds a case that is slower than the reference, or `check` a
+        gradient that is not well or an error of the user's own code, whose traceback it shows; or 2 after an error and
+        130 after Ctrl-C, each of these two with one line on stderr, or 141 without a word where nobody reads stdout
+        any more. What a script raises that `run` runs, SystemExit and KeyboardInterrupt included, is raised;
+        `run --verify` raises SystemExit(1) at a difference.
     """
     args = None
     try:
         args = _parser().parse_args(argv)
+        if args.command is not run:  # a script may have nothing to say
+            _stdout()
         return args.command(args) or 0
     except CommandError as error:
-        print(f"zerodl-c: error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
+        return _complain(f"error: {error}")
+    except _UsersError as error:
+        return _show_users(error.error)
+    except (OSError, MemoryError, KeyboardInterrupt) as error:
         if args is not None and args.command is run:
             raise  # the script's: Python ends it as any script
-        print("zerodl-c: interrupted", file=sys.stderr)
-        return 130
+        return _tell(error)
+
+
+# ---- What goes wrong -----------------------------------------------------------------------------
+
+
+def _tell(error: BaseException) -> int:
+    """Tell of what the environment lacks or does, which is no bug, and return the exit status."""
+    match error:
+        case BrokenPipeError():
+            return CLOSED_PIPE
+        case KeyboardInterrupt():
+            return _complain("interrupted", INTERRUPTED)
+        case MemoryError():
+            return _complain(f"error: not enough memory: {error}".removesuffix(": "))
+        case OSError(filename=str(), strerror=str()):
+            return _complain(f"error: {error.filename}: {error.strerror}")
+    return _complain(f"error: {error}")
+
+
+def _complain(text: str, status: int = FAILED) -> int:
+    """Print one line to stderr, if there is one, and return the exit status."""
+    if sys.stderr is not None:  # or print would take stdout
+        try:
+            print("zerodl-c:", " ".join(text.splitlines()), file=sys.stderr, flush=True)
+        except OSError:
+            _discard(sys.stderr)
+    return status
+
+
+def _users(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """Call what is the user's."""
+    try:
+        return function(*arguments, **options)
+    except Exception as error:
+        raise _UsersError(error) from None
+
+
+def _show_users(error: Exception) -> int:
+    """Show the traceback from the user's code on; return the status with which Python ends then."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_globals is globals():
+        trace = trace.tb_next
+    sys.excepthook(type(error), error.with_traceback(trace), trace)
+    return 1
+
+
+def _need(extra: str, *modules: str) -> None:
+    """Import what a command needs, before it does anything; tell what installs the one that is missing."""
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            raise CommandError(f"the module {error.name} is missing: pip install 'zerodl_c[{extra}]'") from None
+        except ImportError as error:
+            raise CommandError(f"the module {module} cannot be imported: {error}") from None
 
 
 # ---- The command line ----------------------------------------------------------------------------
 
 
 class _Parser(argparse.ArgumentParser):
+    def print_help(self, file: Any = None) -> None:
+        _say(self.format_help(), end="")
+
     def error(self, message: str) -> NoReturn:
         raise CommandError(f"{message} (see {self.prog} --help)")
 
@@ -276,42 +349,31 @@ def _rate(text: str) -> float:
     return value
 
 
-@contextmanager
-def _plainly(extra: str) -> Iterator[None]:
-    """Report a missing package, trouble with files and lack of memory as a CommandError."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise CommandError(
-            f"the module {error.name} is missing: pip install 'zerodl_c[{extra}]'"
-        ) from None
-    except OSError as error:
-        raise CommandError(
-            f"{error.filename}: {error.strerror}" if error.filename else error
-        ) from None
-    except MemoryError as error:
-        raise CommandError(f"not enough memory: {error}") from None
-
-
 # ---- info ----------------------------------------------------------------------------------------
 
 
 def show_info(args: argparse.Namespace) -> None:
     """Show what zerodl_c is and runs on."""
-    zerodl_c.show_config()
+    with redirect_stdout(io.StringIO()) as shown:
+        zerodl_c.show_config()
+    _say(shown.getvalue(), end="")
 
 
 # ---- train ---------------------------------------------------------------------------------------
 
 
-@_plainly("demo")
 def train(args: argparse.Namespace) -> None:
     """Train the two-layer net on one engine or both, print how they did, and keep the results."""
-    data = _load(args)
+    _need("demo", "tqdm", "threadpoolctl")
+    if not args.data:
+        _need("demo", "sklearn.datasets")
     if args.out:
-        _prepare(args.out)
+        _need("demo", DRAWING)
+    data = _load(args)
     args.engine = args.engine or ("both" if args.gradient == "backpropagation" else "c")
     engines = list(ENGINES) if args.engine == "both" else [args.engine]
+    if args.out:
+        _prepare(args.out, engines)
     _say(
         f"{data.name}: {len(data.x_train)} images to train with, {len(data.x_test)} to test with\n"
         f"net {data.x_train.shape[1]}-{args.hidden}-{CLASSES}, {args.dtype}, {args.gradient}, epochs {args.epochs}, "
@@ -446,16 +508,18 @@ def _table(runs: list[_Run], data: Dataset) -> str:
     return "\n".join(lines)
 
 
-def _prepare(folder: Path) -> None:
-    """Find out before the training whether its results can be drawn and kept."""
-    from zerodl_c.plot import learning_curves  # noqa: F401
-
-    if folder.exists() and not folder.is_dir():
-        raise CommandError(f"argument --out: {folder} is not a folder")
+def _prepare(folder: Path, engines: list[str]) -> None:
+    """Find out before the training whether its results can be kept."""
     with _writing("--out", folder):
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+    for name in _results(engines):
+        with _writing("--out", folder / name):
+            try_to_write(folder / name)
+
+
+def _results(engines: Iterable[str]) -> list[str]:
+    """The names of the files: the parameters of each engine, and the learning curves."""
+    return [*(f"params_{engine}.npz" for engine in engines), "curves.png"]
 
 
 @contextmanager
@@ -470,23 +534,29 @@ def _writing(option: str, path: Path) -> Iterator[None]:
 def _save(runs: list[_Run], folder: Path) -> None:
     from zerodl_c.plot import learning_curves
 
-    for run in runs:
-        with _replacing(folder / f"params_{run.engine}.npz") as file:
+    *params, curves = names = _results(run.engine for run in runs)
+    for run, name in zip(runs, params, strict=True):
+        with _replacing(folder / name) as file:
             np.savez(file, **run.net.params)  # type: ignore[arg-type]  # its stub takes them for flags
-    with _replacing(folder / "curves.png") as file:
+    with _replacing(folder / curves) as file:
         learning_curves({run.engine: run.curves for run in runs}, file)
-    _say(f"\nkept in {folder}: {', '.join(f'params_{run.engine}.npz' for run in runs)}, curves.png")
+    _say(f"\nkept in {folder}: {', '.join(names)}")
 
 
 # ---- bench ---------------------------------------------------------------------------------------
 
 
-@_plainly("bench")
 def bench(args: argparse.Namespace) -> int:
     """Time the cases, print a table, keep the results; 1 if --strict and a case is slower than the reference."""
+    _need("bench", "threadpoolctl")
+    if args.png:
+        _need("bench", DRAWING)
     from zerodl_c import bench as harness
 
-    _prepare_files(args)
+    for option, path in (("--json", args.json), ("--png", args.png)):
+        if path:
+            with _writing(option, path):
+                try_to_write(path)
     try:
         old = harness.read(args.compare) if args.compare else None
         new = harness.run(args.engines, args.only, args.dtype, args.threads, args.rounds, _say)
@@ -507,18 +577,6 @@ def bench(args: argparse.Namespace) -> int:
     return int(args.strict and any(record.is_loss for record in new.records))
 
 
-def _prepare_files(args: argparse.Namespace) -> None:
-    """Find out before the run whether its results can be drawn and kept."""
-    if args.png:
-        from zerodl_c.plot import speed_ratios  # noqa: F401
-    for option, path in (("--json", args.json), ("--png", args.png)):
-        if path:
-            if path.is_dir():
-                raise CommandError(f"argument {option}: {path} is a folder")
-            with _writing(option, path), tempfile.TemporaryFile(dir=path.parent):
-                pass
-
-
 # ---- check ---------------------------------------------------------------------------------------
 
 
@@ -527,20 +585,25 @@ def check(args: argparse.Namespace) -> int:
     if args.target and args.engine:
         raise CommandError("argument --engine: is for the book's net, and not for MODULE:OBJECT")
     if args.target:
+        module, name = args.target
         with _current_folder_on_path():
-            module, name = args.target
-            return int(not _check(args, _arguments(module, name, args.seed)))
-    wrong = False
+            arguments = _arguments(module, name, args.seed)
+            return _verdict(_users(_gradient_check, args, arguments))
+    status = 0
     for engine in ENGINES if args.engine in (None, "both") else [args.engine]:
         _say(f"{engine}: TwoLayerNet({', '.join(map(str, CHECKED_SIZES))}), {CHECKED_SAMPLES} samples")
-        wrong |= not _check(args, _book_net(engine, args.seed))
-    return int(wrong)
+        status |= _verdict(_gradient_check(args, _book_net(engine, args.seed)))
+    return status
 
 
-def _check(args: argparse.Namespace, arguments: tuple[Any, ...]) -> bool:
-    result = zerodl_c.gradient_check(*arguments, h=args.h, sample=args.sample, seed=args.seed)
+def _gradient_check(args: argparse.Namespace, arguments: tuple[Any, ...]) -> Any:
+    return zerodl_c.gradient_check(*arguments, h=args.h, sample=args.sample, seed=args.seed)
+
+
+def _verdict(result: Any) -> int:
+    """Print what was found, and return the exit status."""
     _say(str(result))
-    return bool(result)
+    return int(not result)
 
 
 def _book_net(engine: str, seed: int) -> tuple[Any, ...]:
@@ -555,21 +618,22 @@ def _arguments(module: str, name: str, seed: int) -> tuple[Any, ...]:
     must = f"{module}:{name} must be a function without parameters that returns (net, x, t) or (f, x, gradient)"
     np.random.seed(seed)
     try:
-        target: Any = importlib.import_module(module)
-    except ModuleNotFoundError as error:
+        _users(__import__, module)  # and not importlib's function, which shows in tracebacks
+    except _UsersError as raised:
         # A module that the user's own module misses is told by its traceback.
-        if not f"{module}.".startswith(f"{error.name}."):
+        missing = raised.error.name if isinstance(raised.error, ModuleNotFoundError) else None
+        if not f"{module}.".startswith(f"{missing}."):
             raise
-        raise CommandError(f"there is no module {error.name} in the current folder or among those installed") from None
+        raise CommandError(f"there is no module {missing} in the current folder or among those installed") from None
     try:
-        target = operator.attrgetter(name)(target)
+        target: Any = operator.attrgetter(name)(sys.modules[module])
     except AttributeError:
         raise CommandError(f"there is no {name} in the module {module}") from None
     try:
         inspect.signature(target).bind()
     except (TypeError, ValueError) as error:
         raise CommandError(f"{must}: {error}") from None
-    arguments = target()
+    arguments = _users(target)
     if not isinstance(arguments, tuple) or len(arguments) != 3:
         raise CommandError(f"{must}; it returned {arguments!r:.60}")
     return arguments
@@ -578,7 +642,10 @@ def _arguments(module: str, name: str, seed: int) -> tuple[Any, ...]:
 @contextmanager
 def _current_folder_on_path() -> Iterator[None]:
     before = list(sys.path)
-    sys.path.insert(0, os.getcwd())
+    try:
+        sys.path.insert(0, os.getcwd())
+    except OSError as error:
+        raise CommandError(f"the current folder cannot be found: {error.strerror}") from None
     try:
         yield
     finally:
@@ -625,26 +692,34 @@ def hook(args: argparse.Namespace) -> None:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that takes the place of `path` when all of it is written, and never otherwise."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "wb") as file:
+        with replacing(path) as file:
             yield file
-        os.replace(temporary, path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise CommandError(f"cannot write {path}: {error.strerror}") from None
-        raise
-
-
-def _say(text: str) -> None:
-    """Print to stdout now, so that a full disk or a closed pipe behind it is noticed here."""
-    # A folder's name may hold characters that stdout's encoding lacks.
-    encoding = sys.stdout.encoding
-    try:
-        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
     except OSError as error:
-        # Python would try once more to write the rest when it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise CommandError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _say(text: str, end: str = "\n") -> None:
+    """Print to stdout now, so that a full disk or a closed pipe behind it is noticed here; nothing else prints."""
+    stdout = _stdout()
+    # A folder's name may hold characters that stdout's encoding lacks.
+    encoding = stdout.encoding or "utf-8"
+    try:
+        print(text.encode(encoding, "backslashreplace").decode(encoding), end=end, flush=True)
+    except OSError as error:
+        _discard(stdout)
+        if isinstance(error, BrokenPipeError):
+            raise
         raise CommandError(f"cannot write to standard output: {error.strerror}") from None
+
+
+def _stdout() -> TextIO:
+    if sys.stdout is None:  # so Python has it where the descriptor is closed
+        raise CommandError(f"cannot write to standard output: {os.strerror(errno.EBADF)}")
+    return sys.stdout
+
+
+def _discard(stream: TextIO) -> None:
+    """Let the rest of a stream go nowhere: Python would try once more to write it when it exits, and complain."""
+    with suppress(OSError), open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), stream.fileno())

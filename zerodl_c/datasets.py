@@ -9,9 +9,10 @@ from __future__ import annotations
 import gzip
 import math
 import os
+import struct
 import zlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ __all__ = ["CLASSES", "Dataset", "load_digits", "load_idx", "load_mnist"]
 CLASSES = 10
 
 _UNSIGNED_BYTE = 0x08
+_GZIP_EXPANDS = 1032  # the most, to 1: two bits of deflate can stand for 258 bytes
+_CHUNK = 2**20  # bytes read at once, few beside the file's, many beside what a call costs
 
 
 class Dataset(NamedTuple):
@@ -106,7 +109,6 @@ def load_mnist(folder: str | os.PathLike[str]) -> Dataset:
         If a file is damaged or two files don't fit together; names the file and what is wrong.
     """
     folder = Path(folder)
-    name = folder.resolve().name
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}")
     parts = [part for prefix in ("train", "t10k") if (part := _load_pair(folder, prefix))]
@@ -114,6 +116,7 @@ def load_mnist(folder: str | os.PathLike[str]) -> Dataset:
         raise FileNotFoundError(
             f"{folder} holds neither train-images-idx3-ubyte nor t10k-images-idx3-ubyte (or .gz)"
         )
+    name = folder.resolve().name
     if len(parts) == 1:
         ((images, labels),) = parts
         if len(images) < 2:
@@ -151,46 +154,66 @@ def load_idx(path: str | os.PathLike[str], ndim: int) -> NDArray[np.uint8]:
     OSError
         If the file is missing or cannot be read.
     ValueError
-        If it is damaged; names the file and what is wrong. No memory is set aside for a size that
-        the header promises and the file does not hold.
+        If it is damaged; names the file and what is wrong. No more is read than the header promises,
+        and no memory set aside for more than a file of this size can hold.
 
     References
     ----------
     Y. LeCun, C. Cortes, C. J. C. Burges, "The MNIST database of handwritten digits".
     """
-    data = _read(Path(path))
-    if len(data) < 4 or data[:2] != b"\0\0":
-        raise ValueError(
-            f"{path} is not an IDX file: its first bytes are {data[:4].hex(' ') or 'missing'}"
-        )
-    if data[2] != _UNSIGNED_BYTE:
-        raise ValueError(
-            f"{path} holds elements of type 0x{data[2]:02x}, must be unsigned bytes (0x08)"
-        )
-    if data[3] != ndim:
-        raise ValueError(f"{path} has the number of dimensions {data[3]}, must have {ndim}")
-    start = 4 + 4 * ndim
-    if len(data) < start:
-        raise ValueError(f"{path} is truncated: it ends after {len(data)} bytes, inside its header")
-    shape = tuple(int.from_bytes(data[i : i + 4], "big") for i in range(4, start, 4))
-    promised, held = math.prod(shape), len(data) - start
-    if promised != held:
-        problem = "is truncated" if held < promised else "has trailing bytes"
-        raise ValueError(f"{path} {problem}: its header says {_by(shape)} bytes, {held} follow")
-    if promised == 0:
-        raise ValueError(f"{path} is empty: its header says {_by(shape)}")
-    return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
-
-
-def _read(path: Path) -> bytes:
-    """The content of a file, decompressed if it is named .gz."""
-    data = path.read_bytes()
-    if path.suffix != ".gz":
-        return data
+    path = Path(path)
     try:
-        return gzip.decompress(data)
+        with open(path, "rb") as raw:
+            size = os.fstat(raw.fileno()).st_size
+            if path.suffix != ".gz":
+                return _parse(path, raw, ndim, size - 4 - 4 * ndim)
+            with gzip.GzipFile(fileobj=raw) as file:
+                return _parse(path, file, ndim, _GZIP_EXPANDS * size)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"{path} is not a sound gzip file: {error}") from None
+    except OSError as error:  # from reading, it does not name the file
+        raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def _parse(path: Path, file: BinaryIO | gzip.GzipFile, ndim: int, most: int) -> NDArray[np.uint8]:
+    """The array in a file, in which at most `most` bytes follow the header. One more than it promises is read."""
+    shape = _header(path, file, ndim)
+    promised = math.prod(shape)
+    if promised == 0:
+        raise ValueError(f"{path} is empty: its header says {_by(shape)}")
+    if promised > most:
+        raise ValueError(f"{path} is truncated: its header says {_by(shape)} bytes, at most {most} follow")
+    data = np.empty(promised, np.uint8)
+    held = _fill(file, data.data)
+    if held < promised:
+        raise ValueError(f"{path} is truncated: its header says {_by(shape)} bytes, {held} follow")
+    if file.read(1):
+        raise ValueError(f"{path} has trailing bytes: its header says {_by(shape)} bytes, more follow")
+    data.flags.writeable = False
+    return data.reshape(shape)
+
+
+def _header(path: Path, file: BinaryIO | gzip.GzipFile, ndim: int) -> tuple[int, ...]:
+    magic = file.read(4)
+    if len(magic) < 4 or magic[:2] != b"\0\0":
+        raise ValueError(f"{path} is not an IDX file: its first bytes are {magic.hex(' ') or 'missing'}")
+    if magic[2] != _UNSIGNED_BYTE:
+        raise ValueError(f"{path} holds elements of type 0x{magic[2]:02x}, must be unsigned bytes (0x08)")
+    if magic[3] != ndim:
+        raise ValueError(f"{path} has the number of dimensions {magic[3]}, must have {ndim}")
+    sizes = file.read(4 * ndim)
+    if len(sizes) < 4 * ndim:
+        raise ValueError(f"{path} is truncated: it ends after {4 + len(sizes)} bytes, inside its header")
+    return struct.unpack(f">{ndim}I", sizes)
+
+
+def _fill(file: BinaryIO | gzip.GzipFile, buffer: memoryview) -> int:
+    """Read into the buffer until it is full or the file ends; return how many bytes."""
+    held = 0
+    while chunk := file.read(min(len(buffer) - held, _CHUNK)):
+        buffer[held : held + len(chunk)] = chunk
+        held += len(chunk)
+    return held
 
 
 def _find(folder: Path, name: str) -> Path | None:

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
+from ._files import replacing
 from .gradient import numerical_gradient_2d
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def surface(
         axes.set_title(title, y=0.97)
         axes.set_xlabel("$x_0$")
         axes.set_ylabel("$x_1$")
-    figure.savefig(path, format="png")
+    _save(figure, path)
 
 
 def gradient_field(
@@ -100,7 +101,15 @@ def gradient_field(
     axes.set_aspect("equal")
     axes.set_xlabel("$x_0$")
     axes.set_ylabel("$x_1$")
-    figure.savefig(path, format="png")
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: str | os.PathLike[str] | BinaryIO) -> None:
+    if isinstance(path, (str, os.PathLike)):
+        with replacing(path) as file:
+            figure.savefig(file, format="png")
+    else:
+        figure.savefig(path, format="png")
 
 
 def _grid(extent: tuple[float, float], n: int) -> Array:
@@ -162,7 +171,7 @@ def learning_curves(
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
         axes.grid(alpha=0.3)
         axes.legend(title="at the end")
-    figure.savefig(path, format="png")
+    _save(figure, path)
 
 
 def speed_ratios(records: Sequence[Record], path: str | os.PathLike[str] | BinaryIO) -> None:
@@ -206,4 +215,4 @@ def speed_ratios(records: Sequence[Record], path: str | os.PathLike[str] | Binar
     axes.grid(axis="x", alpha=0.3)
     axes.set_xlabel("time of the other engine / time of C: to the right of 1, C is faster")
     figure.legend(loc="outside upper center", ncols=2, fontsize=8)
-    figure.savefig(path, format="png")
+    _save(figure, path)

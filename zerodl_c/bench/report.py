@@ -15,6 +15,7 @@ from .engines import BenchError
 Key = tuple[str, str, int]  # what names a measurement: case, dtype, threads
 
 SCHEMA = 1
+LONGEST = 2**24  # characters of a file that are read: a result of all cases has 1e5, and a device may have no end
 CASE_WIDTH = 36
 
 
@@ -64,21 +65,25 @@ class Result:
 def read(path: Path) -> Result:
     """The result that a file holds; BenchError if it holds something else."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        with open(path, encoding="utf-8") as file:
+            content = json.loads(file.read(LONGEST))
         schema = content.pop("schema")
         if schema == SCHEMA:
             return _result(**content)
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         raise BenchError(f"{path} is not a result of zerodl-c bench --json") from None
     raise BenchError(f"{path} has schema {schema}, and this version of zerodl_c reads schema {SCHEMA}")
 
 
 def _result(records: list[dict[str, Any]], machine: dict[str, Any], **rest: Any) -> Result:
-    """From JSON; ValueError, TypeError or KeyError if what a comparison needs is not there."""
+    """From JSON; an error of these that `read` catches if what a comparison needs is not there."""
     result = Result(records=[Record(**record) for record in records], machine=dict(machine), **rest)
     times = {record.key: (record.seconds["c"], record.seconds["numpy"]) for record in result.records}
-    if not times or not all(0 < seconds < math.inf for pair in times.values() for seconds in pair):
+    # isfinite refuses what is no number, and an integer that no float holds.
+    if not times or not all(math.isfinite(seconds) and seconds > 0 for pair in times.values() for seconds in pair):
         raise ValueError
+    if not all(isinstance(case, str) and isinstance(dtype, str) for case, dtype, _ in times):
+        raise TypeError
     return result
 
 
