@@ -111,7 +111,7 @@ class MultiLayerNet(reference.MultiLayerNet):
 
     def _is_as_made(self) -> bool:
         """Whether predict, loss and the layers are those of this class, with their own methods, and hold `params`."""
-        in_order, hidden = [*self.layers.values()], self.hidden_layer_num
+        in_order, hidden, parameters = [*self.layers.values()], self.hidden_layer_num, [*self._parameters()]
         activation = type(in_order[1]) if hidden and len(in_order) > 1 else layers.Relu
         return (
             activation in _ACTIVATIONS
@@ -121,7 +121,8 @@ class MultiLayerNet(reference.MultiLayerNet):
             and all(_LAYERS[type(layer)].are_methods_of(layer) for layer in (*in_order, self.last_layer))
             and _FUNCTIONS.are_in_place()
             and not self._shares_layers()
-            and all(getattr(layer, name) is self.params[key] for key, name, layer in self._parameters())
+            and [layer for _, _, layer in parameters] == [layer for layer in in_order[::2] for _ in "Wb"]
+            and all(getattr(layer, name) is self.params[key] for key, name, layer in parameters)
         )
 
     def _activation(self) -> int:
