@@ -609,3 +609,89 @@ def test_descent_refuses_an_f_that_reads_init_x(engine, make):
 def test_descent_checks_its_arguments(engine, arguments, error, match):
     with pytest.raises(error, match=match):
         engine.gradient_descent(never, np.ones(2), **arguments)
+
+
+# --- Types of arrays ------------------------------------------------------------------------------
+
+class Own(np.ndarray):
+    pass
+
+
+KINDS = pytest.mark.parametrize(
+    "make",
+    [lambda x: np.array(x).view(np.matrix), np.ma.array, lambda x: np.array(x).view(Own)],
+    ids=["matrix", "masked", "own"],
+)
+
+
+def total(x):
+    return float(np.sum(np.asarray(x) ** 2))
+
+
+@KINDS
+def test_x_in_place_is_handed_on_whatever_array_it_is(engine, make):
+    x, seen = make([[1.0, 2.0], [3.0, 4.0]]), set()
+    grad = engine.numerical_gradient(lambda x: seen.add(type(x)) or total(x), x)
+    assert type(grad) is np.ndarray
+    assert_allclose(grad, 2 * np.asarray(x), rtol=1e-6)
+    assert seen == {type(x)}
+
+
+@KINDS
+@pytest.mark.parametrize(
+    "options", [{}, {"workers": 2}, {"workers": map}, {"vectorized": True}], ids=["in place", "threads", "map", "stack"]
+)
+def test_f_is_handed_no_copy_of_another_kind(engine, make, options):
+    for dtype in (float, int) if options else (int,):
+        with pytest.raises(TypeError, match=r"x must be a plain array, .* got (matrix|MaskedArray|Own): pass"):
+            engine.numerical_gradient(total, make([[1, 2], [3, 4]]).astype(dtype), **options)
+
+
+@KINDS
+def test_diff_2d_and_descent_take_plain_arrays(engine, make):
+    x = make([[1.0, 2.0], [3.0, 4.0]])
+    for function in (engine.numerical_diff, engine.numerical_gradient_2d, engine.gradient_descent):
+        with pytest.raises(TypeError, match="must be a plain array"):
+            function(total, x)
+
+
+def test_what_f_gives_may_not_be_masked(engine):
+    with pytest.raises(TypeError, match=r"f\(x\) must have no masked entries"):
+        engine.numerical_gradient(lambda x: np.ma.masked, np.array([1.0]))
+
+
+RAGGED = [[1.0], [2.0, 3.0]]
+
+
+@pytest.mark.parametrize(
+    ("name", "argument"),
+    [
+        ("numerical_diff", "x"),
+        ("numerical_gradient", "x"),
+        ("numerical_gradient_2d", "X"),
+        ("gradient_descent", "init_x"),
+    ],
+)
+def test_what_is_no_array_is_reported_by_its_name(engine, name, argument):
+    with pytest.raises(ValueError, match=f"^{argument} must be array_like, got list: .* inhomogeneous"):
+        getattr(engine, name)(never, RAGGED)
+    with pytest.raises(ValueError, match=r"^f\(x\) must be array_like, got list: .* inhomogeneous"):
+        getattr(engine, name)(lambda x: RAGGED, np.ones(2))
+
+
+def test_memory_maps_work_everywhere(engine, tmp_path):
+    x = np.memmap(tmp_path / "x", float, "w+", shape=(2, 2))
+    x[:] = [[1.0, 2.0], [3.0, 4.0]]
+    for options in ({}, {"workers": 2}):
+        assert_allclose(engine.numerical_gradient(total, x, **options), 2 * np.asarray(x), rtol=1e-6)
+    assert_allclose(engine.numerical_gradient_2d(total, x), 2 * np.asarray(x), rtol=1e-6)
+    assert_allclose(engine.numerical_diff(lambda x: x**2, x), 2 * np.asarray(x), rtol=1e-6)
+    assert engine.gradient_descent(total, x, lr=0.5, step_num=1).shape == (2, 2)
+    assert engine.gradient_check(total, x, 2 * np.asarray(x))
+
+
+def test_pandas_objects_work(engine):
+    pandas = pytest.importorskip("pandas")
+    x = pandas.Series([1.0, 2.0])
+    assert_allclose(engine.numerical_gradient(total, x), [2, 4], rtol=1e-6)
+    assert engine.gradient_check(total, x, pandas.Series([2.0, 4.0]))

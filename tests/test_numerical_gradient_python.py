@@ -290,6 +290,29 @@ def test_what_f_raises_propagates(engine, options, error):
     assert (x == 1).all()
 
 
+@pytest.mark.parametrize("vectorized", [False, True])
+def test_a_map_may_give_its_results_in_any_order_and_twice(engine, vectorized):
+    x = np.random.default_rng(0).random(300)
+    f = fitting(wave, {"vectorized": vectorized})
+    expected, done = engine.numerical_gradient(wave, x), []
+
+    def backwards(function, blocks):
+        results = [function(block) for block in blocks]
+        return [*results[::-1], results[1]]
+
+    grad = engine.numerical_gradient(
+        f, x, workers=backwards, vectorized=vectorized, progress=lambda *pair: done.append(pair)
+    )
+    assert_array_equal(grad, expected)
+    assert done[-1] == (600, 600)
+
+    def one_for_another(function, blocks):
+        return [function(blocks[0]), *map(function, blocks[:-1])]
+
+    with pytest.raises(ValueError, match="workers must give a result for each of 100 blocks; 1 are missing"):
+        engine.numerical_gradient(f, x, workers=one_for_another, vectorized=vectorized)
+
+
 def test_a_map_that_loses_blocks_is_refused(engine):
     with pytest.raises(ValueError, match="workers must give a result for each of 3 blocks"):
         engine.numerical_gradient(wave, np.ones(3), workers=lambda f, blocks: list(map(f, blocks))[1:])

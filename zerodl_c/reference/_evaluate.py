@@ -16,8 +16,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ._arrays import as_array
+
 Array = NDArray[Any]
-Block = tuple[int, Array]  # the first entry, and the rows of points from there on
+Block = tuple[int, Array]  # the first entry, and the rows of points, or of values, from there on
 Progress = bool | Callable[[int, int], object]
 Report = Callable[[int], object] | None
 Workers = int | Callable[..., Iterable[Any]]
@@ -48,6 +50,8 @@ class InPlace:
 
     def __init__(self, f: Callable[..., Any], x: Array, original: Any) -> None:
         self.in_place = isinstance(original, np.ndarray) and original.dtype.kind == "f"
+        if not self.in_place:
+            plain("x", original)
         if self.in_place and not x.flags.writeable:
             raise ValueError("x must be writable, for it is perturbed in place; it is read-only")
         self.x = x if self.in_place else x.astype(float_dtype(x))
@@ -91,9 +95,9 @@ class Copies:
     def __init__(
         self, f: Callable[..., Any], x: Array, original: Any, vectorized: bool = False, workers: Any = 1
     ) -> None:
-        self.f, self.original, self.evaluations = f, original, 0
+        self.f, self.original, self.evaluations = f, plain("x", original), 0
         self.x = x.astype(float_dtype(x), order="C")
-        self.dtype = float_dtype(np.asarray(original))
+        self.dtype = float_dtype(as_array("x", original))
         self.vectorized, self.workers = vectorized, workers
 
     def prepare(self) -> None:
@@ -108,15 +112,17 @@ class Copies:
     def values(self, points: Array, report: Report) -> Array:
         values = np.empty(points.shape)
         evaluate = _in_a_stack if self.vectorized else _in_a_copy
-        blocks, i = self._blocks(points), 0
+        blocks = self._blocks(points)
+        missing, done = {first for first, _ in blocks}, 0
         with self._map() as (spread, f):
-            for result in spread(partial(evaluate, f, self.x), blocks):
-                values[i : i + len(result)] = result
-                i += len(result)
+            for first, result in spread(partial(evaluate, f, self.x), blocks):
+                values[first : first + len(result)] = result
+                done += result.size if first in missing else 0
+                missing.discard(first)
                 if report:
-                    report(i * points.shape[1])
-        if i != len(points):
-            raise ValueError(f"workers must give a result for each of {len(blocks)} blocks; some are missing")
+                    report(done)
+        if missing:
+            raise ValueError(f"workers must give a result for each of {len(blocks)} blocks; {len(missing)} are missing")
         self.evaluations += points.size
         return values
 
@@ -146,20 +152,22 @@ def _one_by_one(f: Callable[..., Any], argument: Any, x: Array, saved: Array, fi
     return np.array(results).reshape(points.shape)
 
 
-def _in_a_copy(f: Callable[..., Any], x: Array, block: Block) -> Any:
+def _in_a_copy(f: Callable[..., Any], x: Array, block: Block) -> Block:
+    """The first entry of a block, as a map may give the blocks in any order, and f at its points."""
     copy = x.copy()
     values = _one_by_one(f, copy.view(), copy, x, *block)  # a view, whose shape f may change
     if copy.tobytes() != x.tobytes():
         raise ValueError("f must not change its argument")
-    return values
+    return block[0], values
 
 
-def _in_a_stack(f: Callable[..., Any], x: Array, block: Block) -> Array:
+def _in_a_stack(f: Callable[..., Any], x: Array, block: Block) -> Block:
+    """As `_in_a_copy`, for an f of stacks."""
     first, points = block
     stack = np.repeat(x[np.newaxis], points.size, axis=0)
     which = np.arange(points.size)
     stack.reshape(points.size, x.size)[which, first + which // points.shape[1]] = points.ravel()
-    return _numbers(f, stack).reshape(points.shape)
+    return first, _numbers(f, stack).reshape(points.shape)
 
 
 @contextmanager
@@ -297,10 +305,18 @@ def _numbers(f: Callable[..., Any], stack: Array) -> Array:
 
 
 def real_result(value: Any) -> Array:
-    result = np.asarray(value)
+    result = as_array("f(x)", value)
     if result.dtype.kind not in "biuf":
         raise TypeError(f"f must give real numbers, got {value!r:.60} of {type(value).__name__}")
     return result.astype(np.float64)
+
+
+def plain(name: str, x: Any) -> Any:
+    """x, whose copies are ndarrays: TypeError if they would be another type than x, as those of a matrix or a mask."""
+    if isinstance(x, np.ndarray) and type(x) not in (np.ndarray, np.memmap):
+        kind = type(x).__name__
+        raise TypeError(f"{name} must be a plain array, as f is handed copies, got {kind}: pass np.asarray({name})")
+    return x
 
 
 def float_dtype(x: Array) -> np.dtype[Any]:

@@ -31,7 +31,7 @@ def find_step(evaluator: Evaluator, order: int) -> Array:
     """A step for each entry of evaluator.x, in float64."""
     x = abs(evaluator.x.astype(np.float64))
     with np.errstate(all="ignore"):
-        noise, eps = _noise(evaluator)
+        noise, eps = noise_and_eps(evaluator)
         ratio = eps ** (1 / (order + 1))
         step = ratio * np.maximum(x, 1)
         decade = np.where(np.isfinite(x), np.clip(np.floor(np.log10(x)), -20, 20), np.nan)
@@ -44,7 +44,7 @@ def find_step(evaluator: Evaluator, order: int) -> Array:
     return step
 
 
-def _noise(evaluator: Evaluator) -> tuple[float, float]:
+def noise_and_eps(evaluator: Evaluator) -> tuple[float, float]:
     """The standard deviation of f's rounding, by differences of f within some ulps of x; and its eps."""
     x, direction = evaluator.x, np.rint(16 * _direction(evaluator.x.size)).reshape(evaluator.x.shape)
     ulps = np.spacing(np.where(x == 0, 1, abs(x))) * direction

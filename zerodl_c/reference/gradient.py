@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._arrays import as_array
 from ._cfunction import c_function
 from ._evaluate import (
     Copies,
@@ -24,6 +25,7 @@ from ._evaluate import (
     count_workers,
     float_dtype,
     number,
+    plain,
     real_result,
     reporting,
     require_read,
@@ -54,7 +56,8 @@ def numerical_diff(f: Callable[..., Any], x: ArrayLike, h: float = 1e-4) -> Any:
     Raises
     ------
     TypeError
-        If f is not callable or gives something that is not real, or x or h is not real.
+        If f is not callable or gives something that is not real, or x or h is not real, or x is a
+        matrix, a masked array or the like, for f is handed plain arrays.
     ValueError
         If h is not positive and finite, or x + h == x or x - h == x for some entry.
 
@@ -63,7 +66,7 @@ def numerical_diff(f: Callable[..., Any], x: ArrayLike, h: float = 1e-4) -> Any:
     >>> print(numerical_diff(lambda x: 0.01 * x**2 + 0.1 * x, 5))
     0.1999999999990898
     """
-    values = _real_array(f, x)
+    values = _real_array(f, plain("x", x))
     check_step(h)
     h, centre = float(h), values.astype(np.float64)
     points, _ = points_around(centre, h, pairs=1)
@@ -109,8 +112,8 @@ def numerical_gradient(
     workers : int or callable
         The number of threads that call f, or -1 for one on each core; or a map, called as
         workers(function, blocks), such as the `map` method of a pool of `concurrent.futures`,
-        `multiprocessing` or `mpi4py.futures`. Each worker has its own copy of x. For a pool of
-        processes, f must be one that can be pickled.
+        `multiprocessing` or `mpi4py.futures`. Its results may come in any order. Each worker has its
+        own copy of x. For a pool of processes, f must be one that can be pickled.
     progress : bool or callable
         True shows a bar of tqdm, with the time left; a callable is called as progress(done, total)
         with numbers of evaluations, after each entry or, with `vectorized`, `workers` or a C
@@ -135,7 +138,8 @@ def numerical_gradient(
     TypeError
         If f is not callable or gives anything but one real number (or, `vectorized`, k of them), or
         is a C function of another form; or x or h is not real, or workers or progress is none of
-        what they may be.
+        what they may be; or f would be handed a copy of a matrix, a masked array or the like, which
+        is another type; or x has masked entries.
     ValueError
         If x is a read-only float array and perturbed in place; h is not positive and finite, or so
         small that x + h == x or x - h == x for some entry; workers or order is out of range; a C
@@ -229,7 +233,7 @@ def numerical_gradient_2d(f: Callable[..., Any], X: ArrayLike) -> Any:
     array([[6., 8.],
            [0., 4.]])
     """
-    values = _real_array(f, X, "X")
+    values = _real_array(f, plain("X", X), "X")
     if values.ndim == 1:
         return _numerical_gradient_1d(f, X)
     if values.ndim != 2:
@@ -274,7 +278,7 @@ def gradient_descent(
     >>> gradient_descent(lambda x: x[0] ** 2 + x[1] ** 2, [-3.0, 4.0], lr=0.1)
     array([-6.11110793e-10,  8.14814391e-10])
     """
-    values = _real_array(f, init_x, "init_x")
+    values = _real_array(f, plain("init_x", init_x), "init_x")
     if not isinstance(lr, Real):
         raise TypeError(f"lr must be a real number, got {type(lr).__name__}")
     if operator.index(step_num) < 0:
@@ -290,7 +294,7 @@ def _real_array(f: Any, x: ArrayLike, name: str = "x") -> Array:
     """x as an array (a view, whose shape f cannot change), once f and x are what they must be."""
     if not callable(f):
         raise TypeError(f"f must be callable, got {type(f).__name__}")
-    values = np.asarray(x).view()
+    values = as_array(name, x).view()
     if values.dtype.kind not in "biuf" or values.dtype.itemsize > 8:
         raise TypeError(f"{name} must hold real numbers of up to 64 bits, got dtype {values.dtype}")
     return values

@@ -1,0 +1,173 @@
+"""Derivatives for `gradient_check`: central differences and, where an entry disagrees, ever closer looks at it.
+
+A right gradient may disagree with a central difference for three reasons besides rounding: the formula's error, which
+extrapolation takes away (Richardson); a kink within the step, as of a relu, which a shorter step steps over; and a kink
+at this very point, where the slope to one side is what backpropagation gives.
+An entry is acquitted by a look whose noise is well below what it was accused of, and by no other.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._evaluate import InPlace
+from ._look import noise_and_eps
+from ._problem import Problem
+
+Array = NDArray[Any]
+
+_SHORTER = 2, 16, 128, 1024  # what the step is divided by: half for the formula's error, the others for kinks
+_BOUND = 10  # deviations of rounding: beyond it is no rounding
+
+
+class Scale(NamedTuple):
+    """f at the point itself, how far rounding takes it, and what counts as equal."""
+
+    value: float
+    noise: float
+    rtol: float
+
+
+class Look(NamedTuple):
+    """f one step to either side of some entries of a parameter, a row for each."""
+
+    h: float
+    estimates: Array  # the central difference, and the slopes to the left and to the right
+    lost: Array  # whether x + h or x - h is x: then the estimates are nan
+
+    @property
+    def jump(self) -> Array:
+        return abs(self.estimates[:, 2] - self.estimates[:, 1])
+
+    def of(self, entries: Array) -> "Look":
+        return Look(self.h, self.estimates[entries], self.lost[entries])
+
+
+@dataclass
+class Measure:
+    """The checked entries of a parameter: a number for each."""
+
+    chosen: Array  # their flat indices
+    analytic: Array
+    turned: Array  # the analytic gradient at the transposed place
+    first: Look
+    numeric: Array
+    floor: Array  # the size below which they are compared absolutely
+    kink: Array
+
+    @property
+    def error(self) -> Array:
+        return errors(self.numeric, self.analytic, self.floor)
+
+
+@np.errstate(all="ignore")
+def errors(numeric: Array, analytic: Array, floor: Any) -> Array:
+    size = np.maximum(np.maximum(abs(numeric), abs(analytic)), floor)
+    return np.where(numeric == analytic, 0, abs(numeric - analytic) / size)
+
+
+def noise_of(problem: Problem) -> float:
+    """How far rounding takes f: the median over the parameters, for some may have a kink at this very point."""
+    evaluators = [InPlace(lambda _: problem.value(), param, param) for param in problem.params.values()]
+    with np.errstate(all="ignore"):
+        noise = [noise_and_eps(evaluator)[0] for evaluator in evaluators]
+    return _BOUND * float(np.median(np.nan_to_num(noise, posinf=0)))
+
+
+def measure(problem: Problem, name: Any, chosen: Array, steps: Sequence[float], scale: Scale) -> Measure:
+    """Measure the chosen entries, and those that disagree more closely."""
+    param, grad = problem.params[name], problem.grads[name]
+    turned = grad.T.ravel()[chosen].astype(np.float64)
+    first = _first_look(problem, param, chosen, steps, scale)
+    m = Measure(
+        chosen=chosen,
+        analytic=grad.ravel()[chosen].astype(np.float64) if grad.shape == param.shape else turned,
+        turned=turned,
+        first=first,
+        numeric=first.estimates[:, 0].copy(),
+        floor=np.full(len(chosen), scale.noise / first.h / scale.rtol),
+        kink=np.zeros(len(chosen), bool),
+    )
+    _look_closer(problem, param, m, scale)
+    return m
+
+
+def _first_look(problem: Problem, param: Array, chosen: Array, steps: Sequence[float], scale: Scale) -> Look:
+    """With the first of the steps at which f changes by more than the faintest that can be told, or the last."""
+    for h in steps:
+        look = _look(problem, param, chosen, h, scale)
+        if (abs(look.estimates[:, 0]) * h > scale.noise / scale.rtol).any() or look.lost.any():
+            break
+    return look
+
+
+def _look(problem: Problem, param: Array, chosen: Array, h: float, scale: Scale) -> Look:
+    entries = param.flat
+    steps, values = np.empty((2, len(chosen), 2))
+    for row, i in enumerate(chosen):
+        here = entries[i]
+        for side, step in enumerate((-h, h)):
+            entries[i] = float(here) + step
+            steps[row, side] = float(entries[i]) - float(here)
+            values[row, side] = problem.value()
+        entries[i] = here
+    lost = (steps == 0).any(axis=1)
+    steps[lost] = np.nan
+    with np.errstate(all="ignore"):
+        slopes = (values - scale.value) / steps
+        return Look(h, np.column_stack([np.diff(values) / np.diff(steps), slopes]), lost)
+
+
+# ---- Closer looks --------------------------------------------------------------------------------
+
+
+def _look_closer(problem: Problem, param: Array, m: Measure, scale: Scale) -> None:
+    """Look more closely at the entries that disagree, with shorter steps."""
+    with np.errstate(all="ignore"):
+        off = abs(m.numeric - m.analytic)  # what they are accused of
+    accused = np.flatnonzero(~(m.error <= scale.rtol) & ~m.first.lost)
+    before = m.first.of(accused)
+    for divisor in _SHORTER:
+        if len(accused):
+            now = _look(problem, param, m.chosen[accused], m.first.h / divisor, scale)
+            left = _judge(m, accused, off[accused], before, now, scale)
+            accused, before = accused[left], now.of(left)
+
+
+@np.errstate(all="ignore")
+def _judge(m: Measure, accused: Array, off: Array, before: Look, now: Look, scale: Scale) -> Array:
+    """Acquit the entries that agree now, note kinks, and give those that deserve a shorter step."""
+    noise, jump = scale.noise / now.h, now.jump
+    _, left, right = now.estimates.T
+    agree = _acquit(m, accused, off, before, now, scale)
+    between = (m.analytic[accused] - left) * (right - m.analytic[accused]) >= 0
+    lasting = jump > m.first.jump[accused] * (now.h / m.first.h) ** 0.5  # that of a curve shrinks as the step does
+    m.kink[accused] = between & lasting & (noise < np.minimum(off, jump) / 4)
+    settled = np.maximum(jump, abs(now.estimates - before.estimates)[:, 0]) <= off / 4
+    return ~agree & ~settled & (noise <= off / 2)
+
+
+def _acquit(m: Measure, accused: Array, off: Array, before: Look, now: Look, scale: Scale) -> Array:
+    """Whether an estimate agrees whose noise does not hide the difference."""
+    candidates, noise = _candidates(before, now, scale.noise)
+    floor = noise / scale.rtol
+    error = errors(candidates, m.analytic[accused, np.newaxis], floor)
+    told = noise <= np.maximum(off[:, np.newaxis] / 2, 4 * scale.noise / m.first.h)
+    error[~told | ~np.isfinite(candidates).all(axis=1, keepdims=True)] = np.inf
+    best, agree = error.argmin(axis=1), error.min(axis=1) <= scale.rtol
+    m.numeric[accused[agree]], m.floor[accused[agree]] = candidates[agree, best[agree]], floor[best[agree]]
+    if before.h == m.first.h:  # for the report, the extrapolated one is the better one
+        better = ~agree & np.isfinite(candidates[:, 1])
+        m.numeric[accused[better]] = candidates[better, 1]
+    return agree
+
+
+def _candidates(before: Look, now: Look, noise: float) -> tuple[Array, Array]:
+    """The central difference, and what two steps extrapolate: central, to the left, to the right; and their noise."""
+    power = (before.h / now.h) ** np.array([2, 1, 1])
+    further = (power * now.estimates - before.estimates) / (power - 1)
+    amplified = (power + 1) / (power - 1) * np.array([1, 2, 2])
+    return np.column_stack([now.estimates[:, 0], further]), noise / now.h * np.array([1, *amplified])
