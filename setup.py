@@ -6,9 +6,13 @@ Environment: CC, CFLAGS and LDFLAGS as everywhere; ZERODL_OPENMP=0 builds withou
 import os
 import shlex
 import shutil
+import sys
 import sysconfig
 import tempfile
 from pathlib import Path
+
+if sys.implementation.name != "cpython":  # said before any import fails
+    sys.exit(f"zerodl_c needs CPython, and this is {sys.implementation.name}: its C takes id() for an address")
 
 import cffi  # noqa: F401  without it, setuptools would only warn of cffi_modules and build no extension
 from setuptools import setup
@@ -24,6 +28,9 @@ zerodl_c is built from C and needs a C compiler and Python's headers. To install
     macOS            xcode-select --install
     Windows          install "Build Tools for Visual Studio" with "Desktop development with C++"
 The environment variable CC names another compiler."""
+
+# What compiles where each result is rounded to its type, as the kernels ask.
+ARITHMETIC_PROGRAM = f'#include "{Path("csrc", "compiler.h").resolve().as_posix()}"\nint probe(void) {{ return 0; }}\n'
 
 # (compile, link) flags for OpenMP; Apple's clang has no -fopenmp, but can use an installed libomp.
 OPENMP = [(["-fopenmp"], ["-fopenmp"]), (["-Xpreprocessor", "-fopenmp"], ["-lomp"])]
@@ -50,12 +57,12 @@ class BuildExtension(build_ext):
         msvc = self.compiler.compiler_type == "msvc"
         compile_openmp, link_openmp = self.openmp_flags(OPENMP_MSVC if msvc else OPENMP)
         if msvc:
-            flags = ["/O2", "/D_CRT_SECURE_NO_WARNINGS"]
+            flags = ["/O2", "/fp:precise", "/D_CRT_SECURE_NO_WARNINGS"]
         else:
             # After the interpreter's own flags, so that these win; and the user's win over these.
             flags = ["-O3", "-g0", *shlex.split(os.environ.get("CFLAGS", ""))]
             # No a * b + c rounded once where the source does not say so: gcc and clang agree to the bit.
-            flags += ["-std=gnu11", "-fvisibility=hidden", "-ffp-contract=off"]
+            flags += ["-std=gnu11", "-fvisibility=hidden", "-ffp-contract=off", *self.arithmetic_flags()]
         for extension in self.extensions:
             extension.extra_compile_args = flags + compile_openmp
             extension.extra_link_args = link_openmp
@@ -75,6 +82,11 @@ class BuildExtension(build_ext):
             reason = f"Python's header Python.h was not found in {sysconfig.get_path('include')}"
         if reason:
             raise PlatformError(NO_COMPILER.format(reason=reason))
+
+    def arithmetic_flags(self):
+        """What an i386 compiler needs not to use the x87 unit, which rounds to types of its own; else no flags."""
+        sse = ["-msse2", "-mfpmath=sse"]
+        return sse if not self.builds(ARITHMETIC_PROGRAM) and self.builds(ARITHMETIC_PROGRAM, sse) else []
 
     def openmp_flags(self, candidates):
         """The first candidate that compiles and links, else no flags: the kernels run serially."""

@@ -391,6 +391,8 @@ static int convolution_threads(const struct convolution *t)
 int ZDL(convolution)(real *out, const real *x, const real *weight, const real *bias, ptrdiff_t filters,
                      const windows *w)
 {
+    if (w->batch == 0 || filters == 0)
+        return ZDL_OK;
     struct convolution task = {.w = w, .filters = filters, .out = out, .x = x, .weight = weight, .bias = bias};
     bool wide = can_be_wide(w);
     struct filters *bank = wide ? filters_of_images(&task) : NULL;
@@ -416,6 +418,11 @@ static void add_groups(real *dweight, real *dbias, real *sums, ptrdiff_t weights
 int ZDL(convolution_backward)(real *dx, real *dweight, real *dbias, const real *dout, const real *x, const real *weight,
                               ptrdiff_t filters, const windows *w)
 {
+    if (filters == 0) {
+        if (dx)
+            memset(dx, 0, (size_t)(w->batch * pixels_of(w)) * sizeof(real));
+        return ZDL_OK;
+    }
     ptrdiff_t weights = filters * weights_of(w);
     real *sums = calloc((size_t)(GROUPS * (weights + filters) + 1), sizeof(real));
     struct convolution task = {

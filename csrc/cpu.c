@@ -1,9 +1,14 @@
 #include "cpu.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "zerodl.h"
+
+#if HAVE_X86_LEVELS
+#include <cpuid.h>
+#endif
 
 static const char *const names[] = {"baseline", "avx2", "avx512"};
 static int highest = ISA_BASELINE;
@@ -43,21 +48,47 @@ const char *zdl_compiler(void)
     return "gcc " __VERSION__;
 #elif defined _MSC_VER
     return "MSVC";
+#elif defined __TINYC__
+    return "tcc";
 #else
     return "unknown";
 #endif
 }
 
 #if HAVE_X86_LEVELS
-/* At load. The compiler's test asks the operating system too, which must save the wide registers. */
+/* Bits of cpuid's leaves 1 and 7, which <cpuid.h> names differently from compiler to compiler, and of the registers that
+   the system saves: those of AVX, and those of AVX-512 besides. */
+static const unsigned FMA = 1u << 12, OSXSAVE = 1u << 27;
+static const unsigned AVX2 = 1u << 5, AVX512_F_DQ_BW_VL = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;
+static const unsigned YMM = 0x06, ZMM = 0xe6;
+
+static unsigned saved_registers(void)
+{
+    unsigned low, high;
+    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+#ifdef __APPLE__ /* saves those of AVX-512 from their first use on */
+    low |= ZMM;
+#endif
+    return low;
+}
+
+static bool has(unsigned bits, unsigned all) { return (bits & all) == all; }
+
+/* Not by __builtin_cpu_supports: it needs a library that clang-cl does not link, and that zig lacks in part. */
+static enum isa highest_of_machine(void)
+{
+    unsigned eax, ebx, ecx, edx, saved = 0;
+    if (__get_cpuid(1, &eax, &ebx, &ecx, &edx) && has(ecx, FMA | OSXSAVE))
+        saved = saved_registers();
+    if (!has(saved, YMM) || !__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) || !has(ebx, AVX2))
+        return ISA_BASELINE;
+    return has(ebx, AVX512_F_DQ_BW_VL) && has(saved, ZMM) ? ISA_AVX512 : ISA_AVX2;
+}
+
+/* At load. */
 __attribute__((constructor)) static void choose_isa(void)
 {
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        highest = ISA_AVX2;
-    if (highest == ISA_AVX2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-        highest = ISA_AVX512;
+    highest = (int)highest_of_machine();
     zdl_isa = (enum isa)highest;
     const char *forced = getenv("ZERODL_ISA");
     if (forced)

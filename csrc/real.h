@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "compiler.h"
+
 #if REAL_BITS == 64
 typedef double real;
 typedef int64_t integer;

@@ -1,7 +1,7 @@
 /* One SIMD vector of `real`, for every ISA: LANES elements in VECTOR_BYTES bytes.
    Arithmetic is the compiler's vector extension (a + b, a * 2); what has no operator is a function here.
    A file that includes this defines REAL_BITS and, for AVX, VECTOR_AVX2 or VECTOR_AVX512.
-   Compilers without the extension (MSVC) get a vector of one element, from the same kernels. */
+   Compilers without the extension (MSVC, tcc) get a vector of one element, from the same kernels. */
 #ifndef ZERODL_VECTOR_H
 #define ZERODL_VECTOR_H
 
@@ -10,9 +10,9 @@
 #include <math.h>
 #include <stdbool.h>
 #include <string.h>
-#if defined __aarch64__ && defined __GNUC__
+#if HAVE_GNU_C && defined __aarch64__
 #include <arm_neon.h>
-#elif defined __SSE2__ && defined __GNUC__
+#elif HAVE_GNU_C && defined __SSE2__
 #include <emmintrin.h>
 #endif
 
@@ -20,7 +20,7 @@
 #define VECTOR_BYTES 64
 #elif defined VECTOR_AVX2
 #define VECTOR_BYTES 32
-#elif defined __GNUC__
+#elif HAVE_GNU_C
 #define VECTOR_BYTES 16
 #else
 #define VECTOR_BYTES (REAL_BITS / 8)
@@ -28,7 +28,7 @@
 
 #define LANES (VECTOR_BYTES * 8 / REAL_BITS)
 
-#if defined __GNUC__
+#if HAVE_GNU_C
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 #ifdef __clang__
 #define UNROLL _Pragma("clang loop unroll(full)")
@@ -44,7 +44,11 @@ ALWAYS_INLINE vec as_real(ivec v) { return (vec)v; }
 ALWAYS_INLINE vec broadcast(real x) { return x - (vec){0}; }
 ALWAYS_INLINE real first_lane(vec v) { return v[0]; }
 #else
+#ifdef _MSC_VER
 #define ALWAYS_INLINE static __forceinline
+#else
+#define ALWAYS_INLINE static inline
+#endif
 #define UNROLL
 typedef real vec;
 typedef integer ivec;
@@ -55,7 +59,7 @@ ALWAYS_INLINE vec broadcast(real x) { return x; }
 ALWAYS_INLINE real first_lane(vec v) { return v; }
 #endif
 
-#if defined __GNUC__
+#if HAVE_GNU_C
 #define PREFETCH(p) __builtin_prefetch(p)
 #else
 #define PREFETCH(p) (void)(p)
@@ -112,23 +116,20 @@ ALWAYS_INLINE vec keep_part(vec v, ptrdiff_t n) { return SIMD(maskz_mov)(first(n
 
 #else
 
-#if defined __GNUC__
+#if HAVE_GNU_C
 typedef ivec mask;
-ALWAYS_INLINE mask less(vec a, vec b) { return a < b; }
-ALWAYS_INLINE mask less_equal(vec a, vec b) { return a <= b; }
-ALWAYS_INLINE mask equal(vec a, vec b) { return a == b; }
 ALWAYS_INLINE vec choose(mask m, vec a, vec b)
 {
     return as_real((m & as_integer(a)) | (~m & as_integer(b)));
 }
 #else
 typedef int mask;
-ALWAYS_INLINE mask less(vec a, vec b) { return a < b; }
-ALWAYS_INLINE mask less_equal(vec a, vec b) { return a <= b; }
-ALWAYS_INLINE mask equal(vec a, vec b) { return a == b; }
 ALWAYS_INLINE vec choose(mask m, vec a, vec b) { return m ? a : b; }
 ALWAYS_INLINE bool any(mask m) { return m; }
 #endif
+ALWAYS_INLINE mask less(vec a, vec b) { return a < b; }
+ALWAYS_INLINE mask less_equal(vec a, vec b) { return a <= b; }
+ALWAYS_INLINE mask equal(vec a, vec b) { return a == b; }
 
 #if defined VECTOR_AVX2
 ALWAYS_INLINE bool any(mask m) { return _mm256_movemask_epi8((__m256i)m) != 0; }
@@ -155,7 +156,7 @@ ALWAYS_INLINE vec keep_part(vec v, ptrdiff_t n) { return as_real(as_integer(v) &
 
 #else
 
-#if defined __GNUC__
+#if HAVE_GNU_C
 ALWAYS_INLINE bool any(mask m)
 {
     integer bits = 0;
@@ -164,28 +165,21 @@ ALWAYS_INLINE bool any(mask m)
     return bits != 0;
 }
 #endif
-#if defined __aarch64__ && defined __GNUC__
+#if HAVE_GNU_C && defined __aarch64__
 #if REAL_BITS == 64
-ALWAYS_INLINE vec multiply_add(vec a, vec b, vec c)
-{
-    return (vec)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b);
-}
+#define SIMD(op) v##op##q_f64
+typedef float64x2_t neon;
 #else
-ALWAYS_INLINE vec multiply_add(vec a, vec b, vec c)
-{
-    return (vec)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
-}
+#define SIMD(op) v##op##q_f32
+typedef float32x4_t neon;
 #endif
+ALWAYS_INLINE vec multiply_add(vec a, vec b, vec c) { return (vec)SIMD(fma)((neon)c, (neon)a, (neon)b); }
+ALWAYS_INLINE vec square_root(vec v) { return (vec)SIMD(sqrt)((neon)v); }
 #else
 ALWAYS_INLINE vec multiply_add(vec a, vec b, vec c) { return a * b + c; }
-#endif
-#if defined __aarch64__ && defined __GNUC__ && REAL_BITS == 64
-ALWAYS_INLINE vec square_root(vec v) { return (vec)vsqrtq_f64((float64x2_t)v); }
-#elif defined __aarch64__ && defined __GNUC__
-ALWAYS_INLINE vec square_root(vec v) { return (vec)vsqrtq_f32((float32x4_t)v); }
-#elif defined __SSE2__ && defined __GNUC__ && REAL_BITS == 64
+#if HAVE_GNU_C && defined __SSE2__ && REAL_BITS == 64
 ALWAYS_INLINE vec square_root(vec v) { return (vec)_mm_sqrt_pd((__m128d)v); }
-#elif defined __SSE2__ && defined __GNUC__
+#elif HAVE_GNU_C && defined __SSE2__
 ALWAYS_INLINE vec square_root(vec v) { return (vec)_mm_sqrt_ps((__m128)v); }
 #else
 ALWAYS_INLINE vec square_root(vec v)
@@ -196,6 +190,7 @@ ALWAYS_INLINE vec square_root(vec v)
         lane[i] = (real)sqrt(lane[i]); /* of a float too: rounded twice, but the same */
     return load(lane);
 }
+#endif
 #endif
 ALWAYS_INLINE vec maximum(vec a, vec b) { return choose(less(b, a), a, b); }
 ALWAYS_INLINE vec minimum(vec a, vec b) { return choose(less(a, b), a, b); }
@@ -274,7 +269,7 @@ ALWAYS_INLINE vec sum_error(vec a, vec b, vec sum)
 /* a b - ab exactly, for ab within an ulp or so of a b, and numbers of moderate size. */
 ALWAYS_INLINE vec product_error(vec a, vec b, vec ab)
 {
-#if defined VECTOR_AVX2 || defined VECTOR_AVX512 || (defined __aarch64__ && defined __GNUC__)
+#if defined VECTOR_AVX2 || defined VECTOR_AVX512 || (HAVE_GNU_C && defined __aarch64__)
     return multiply_add(a, b, -ab);
 #else /* Dekker: products of halves are exact */
     real split = (real)((1 << (MANTISSA_BITS + 2) / 2) + 1);

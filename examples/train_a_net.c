@@ -28,7 +28,7 @@ static double uniform(double low, double high)
 static void draw_spirals(struct training *t)
 {
     for (int i = 0; i < SAMPLES; i++) {
-        double radius = (i + 1.0) / SAMPLES;
+        double radius = (double)(i + 1) / (double)SAMPLES;
         int arm = i % CLASSES;
         double angle = 5 * radius + arm * 2.0944 + uniform(-0.3, 0.3);
         t->x[2 * i] = radius * cos(angle);

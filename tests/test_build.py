@@ -5,6 +5,7 @@ What takes long, such as building a wheel as it is shipped and installing it, is
 
 import importlib.util
 import os
+import platform
 import re
 import shutil
 import stat
@@ -116,6 +117,13 @@ def test_without_a_compiler_it_says_how_to_get_one(sources, command):
     assert not [*sources.rglob("*.so"), *sources.rglob("*.whl")]
 
 
+def test_pypy_is_told_why_it_is_refused(sources):
+    code = "import runpy, sys; sys.implementation.name = 'pypy'; runpy.run_path('setup.py')"
+    done = python("-c", code, cwd=sources)
+    told = "zerodl_c needs CPython, and this is pypy: its C takes id() for an address\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", told)
+
+
 @needs_compiler
 def test_an_error_in_the_sources_is_not_blamed_on_the_compiler(sources):
     (sources / "csrc" / "cpu.c").write_text("#error planted\n")
@@ -136,6 +144,66 @@ def test_a_compiler_without_openmp_builds_a_serial_core(sources, tmp_path):
     assert "without threads" in done.stdout
     code = "from zerodl_c._zerodl import lib; print(lib.zdl_openmp(), lib.zdl_get_num_threads())"
     assert python("-c", code, cwd=sources).stdout == "0 1\n"
+
+
+# ---- Compilers and machines ----------------------------------------------------------------------
+
+on_x86 = pytest.mark.skipif(platform.machine() not in {"x86_64", "AMD64"}, reason="these are flags for x86")
+WIDER = "-U__FLT_EVAL_METHOD__ -D__FLT_EVAL_METHOD__=2"
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("flags", "remedy"),
+    [
+        ("-O3", None),
+        ("-O3 -ffast-math", "without -ffast-math"),
+        ("-Ofast", "without -ffast-math"),
+        (WIDER, "-msse2 -mfpmath=sse"),
+        pytest.param("-m32 -mno-sse", "-msse2 -mfpmath=sse", marks=on_x86),
+        pytest.param("-m32 -msse2 -mfpmath=sse", None, marks=on_x86),
+    ],
+)
+def test_arithmetic_that_is_not_the_types_is_refused(flags, remedy):
+    command = ["cc", "-std=gnu11", *flags.split(), "-fsyntax-only", str(ROOT / "csrc" / "compiler.h")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if remedy:
+        assert done.returncode != 0 and "zerodl needs" in done.stderr and remedy in done.stderr
+    else:
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+@on_x86
+@needs_compiler
+@pytest.mark.skipif(os.name == "nt", reason="the compiler is a shell script")
+def test_where_arithmetic_is_wider_than_its_type_the_build_asks_for_sse(sources, tmp_path):
+    """A compiler that does as one for i386."""
+    compiler = tmp_path / "compiler"
+    compiler.write_text(f'#!/bin/sh\ncase "$*" in *-mfpmath=sse*) exec cc "$@";; esac\nexec cc {WIDER} "$@"\n')
+    compiler.chmod(compiler.stat().st_mode | stat.S_IXUSR)
+    for source in (sources / "csrc").rglob("*.c"):
+        source.write_text('#include "compiler.h"\n')  # sooner
+    done = python("setup.py", "build_ext", cwd=sources, CC=str(compiler))
+    assert done.returncode == 0, done.stderr
+    assert "-msse2 -mfpmath=sse" in done.stdout
+
+
+@pytest.mark.skipif(not shutil.which("tcc"), reason="needs tcc")
+def test_a_compiler_without_vectors_builds_the_core(tmp_path):
+    files = [ROOT / "examples" / "train_a_net.c", *(ROOT / "csrc").glob("*.c"), *(ROOT / "csrc" / "isa").glob("*.c")]
+    command = ["tcc", "-Wall", "-Werror", f"-I{ROOT / 'csrc'}", *files, "-lm", "-o", tmp_path / "program"]
+    built = subprocess.run(command, capture_output=True, text=True)
+    assert (built.returncode, built.stderr) == (0, "")
+    done = subprocess.run([tmp_path / "program"], capture_output=True, text=True, timeout=60)
+    assert done.stdout.endswith("step 400  loss 0.0286  correct 300 of 300\n")
+
+
+def test_the_digest_has_every_function():
+    """tools/cross.sh compares what tools/digest.c prints, from machine to machine."""
+    header, digest = HEADER.read_text(encoding="utf-8"), (ROOT / "tools" / "digest.c").read_text(encoding="utf-8")
+    kernels = set(re.findall(r"\bzdl_(\w+?)(?:_f32|_f64)?\(", header.partition("---- Elementwise")[2]))
+    assert {"exp", "evaluate", "network_numerical_gradient"} <= kernels
+    assert [name for name in kernels if not re.search(rf"\b(ZDL\({name}\)|zdl_{name})\(", digest)] == []
 
 
 # ---- get_include() -------------------------------------------------------------------------------

@@ -212,6 +212,38 @@ def test_the_first_of_equals_and_the_first_nan_is_the_largest(dtype, isa):
         np.testing.assert_array_equal(got.arg_max, expected.arg_max)
 
 
+@pytest.mark.parametrize("largest", [1.0, np.nan])
+def test_a_window_may_have_more_pixels_than_a_float32_counts(largest, isa):
+    """One pixel amid zeros, which take no memory."""
+    pad = 2900
+    size, middle = 2 * pad + 1, pad * (2 * pad + 1) + pad
+    assert middle > 2**24
+    layer = zerodl_c.Pooling(size, size, 1, pad)
+    layer.forward(np.full((1, 1, 1, 1), largest, np.float32))
+    np.testing.assert_array_equal(layer.arg_max, middle)
+    np.testing.assert_array_equal(layer.backward(np.ones((1, 1, 1, 1), np.float32)), 1)
+
+
+def test_images_without_entries_take_no_time(isa):
+    """Though there be 2**42 places."""
+    shape, pad = (1, 0, 4, 4), 2**20
+    col = zerodl_c.im2col(np.zeros(shape), 1, 1, pad=pad)
+    assert zerodl_c.col2im(col, shape, 1, 1, pad=pad).shape == shape
+    pooling = zerodl_c.Pooling(1, 1, 1, pad)
+    assert pooling.backward(pooling.forward(np.zeros(shape))).shape == shape
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(
+    ("images", "filters", "pad"),
+    [((1, 1, 4, 4), 0, 2**20), ((0, 1, 4, 4), 2, 2**20), ((0, 1, 2**20, 2**20), 2, 0)],
+)
+def test_a_convolution_without_entries_takes_neither_time_nor_memory(images, filters, pad, stride):
+    layer = zerodl_c.Convolution(np.zeros((filters, 1, 1, 1)), np.zeros(filters), stride, pad)
+    dx = layer.backward(layer.forward(np.zeros(images)))
+    assert dx.shape == images and not dx.any()
+
+
 # Images, height and width of a window, stride, pad: besides, segments around vectors and chunks, and steps beyond them.
 WINDOWS = [
     *((shape, (*filters[2:], stride, pad)) for shape, filters, stride, pad in CASES),

@@ -123,6 +123,17 @@ def test_float32_does_not_overflow_in_a_sum_that_float64_can_hold(isa, sign):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_the_mean_of_small_numbers_is_right(isa, dtype):
+    """A sum that is scaled so as not to overflow makes them subnormal. That of a large feature does not change them."""
+    tiny = np.finfo(dtype).tiny
+    x = np.full((4096, 3), [tiny, 1.1 * tiny, np.finfo(dtype).max], dtype)
+    for features in (x[:, :2], x):
+        layer = zerodl_c.BatchNormalization(np.ones(features.shape[1], dtype), np.zeros(features.shape[1], dtype), 0.0)
+        layer.forward(features)
+        np.testing.assert_array_equal(layer.running_mean[:2], x[0, :2])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(100, 700), (3, 40_000), (40_000, 3), (2, 65, 20, 30)], ids=str)
 def test_any_number_of_threads_gives_the_same_bits(threads, dtype, shape):
     x, dout = normal(shape, dtype), normal(shape, dtype, 3)

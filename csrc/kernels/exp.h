@@ -10,7 +10,6 @@
 #define EXP_SMALLEST -745.5 /* exp is 0 before it */
 #define EXP_SMALLEST_NORMAL -670.0 /* exp is normal from it on, and so is half an ulp of it */
 #define SMALLEST_NORMAL 0x1p-1022
-#define SMALLEST_SUBNORMAL 0x1p-1074
 #define SUBNORMAL_SHIFT 54
 static const real exp_tail[] = { /* (exp(r) - 1 - r) / r^2, |r| <= ln(2)/2, to 2^-57.9 */
     0.500000000000001083, 0.166666666666664076, 0.0416666666665281084, 0.00833333333349694914,
@@ -26,7 +25,6 @@ static const real log_tail[] = { /* (log((1+s)/(1-s)) - 2s) / s^3 in s^2, to 2^-
 #define EXP_SMALLEST -104.0f
 #define EXP_SMALLEST_NORMAL -70.0f
 #define SMALLEST_NORMAL 0x1p-126f
-#define SMALLEST_SUBNORMAL 0x1p-149f
 #define SUBNORMAL_SHIFT 25
 static const real exp_tail[] = { /* to 2^-28.3 */
     0.499999933730847664f, 0.16666519524548791f, 0.0416684011107880235f, 0.00836885103599083046f,
@@ -141,7 +139,7 @@ ALWAYS_INLINE vec vec_log(vec x)
     vec y = parts.sum + parts.error;
 
     y = choose(less(x, broadcast((real)INFINITY)), y, x); /* inf and nan stay */
-    y = choose(less(x, broadcast(SMALLEST_SUBNORMAL)), broadcast((real)-INFINITY), y);
+    y = choose(equal(x, broadcast(0)), broadcast((real)-INFINITY), y); /* a subnormal, too, where these count as 0 */
     y = choose(less(x, broadcast(0)), broadcast((real)NAN), y);
     return y;
 }

@@ -56,9 +56,9 @@ static real safe_scale(ptrdiff_t rows)
     return (real)scale;
 }
 
-ALWAYS_INLINE void mean_of_block(vec *mean, const real *x, ptrdiff_t rows, ptrdiff_t stride, int width, ptrdiff_t left)
+ALWAYS_INLINE void mean_of_block(vec *mean, const real *x, ptrdiff_t rows, ptrdiff_t stride, int width, ptrdiff_t left,
+                                 real scale)
 {
-    real scale = safe_scale(rows);
     block_sums sums;
     clear_sums(&sums, width);
     for (ptrdiff_t i = 0; i < rows; i++, x += stride) {
@@ -73,9 +73,8 @@ ALWAYS_INLINE void mean_of_block(vec *mean, const real *x, ptrdiff_t rows, ptrdi
 }
 
 ALWAYS_INLINE void variance_of_block(vec *variance, const real *x, const vec *mean, ptrdiff_t rows, ptrdiff_t stride,
-                                     int width, ptrdiff_t left)
+                                     int width, ptrdiff_t left, real scale)
 {
-    real scale = safe_scale(rows);
     block_sums sums;
     clear_sums(&sums, width);
     for (ptrdiff_t i = 0; i < rows; i += TOGETHER) {
@@ -116,11 +115,31 @@ ALWAYS_INLINE void normalize_block(const batch_norm *t, const vec *mean, const v
     }
 }
 
+/* Sums are scaled only where they overflow without: a scale makes small numbers subnormal. */
+ALWAYS_INLINE void moments_of_block(vec *mean, vec *variance, const batch_norm *t, ptrdiff_t j, int width, ptrdiff_t left)
+{
+    mean_of_block(mean, t->x + j, t->rows, t->cols, width, left, 1);
+    variance_of_block(variance, t->x + j, mean, t->rows, t->cols, width, left, 1);
+    vec zeros = broadcast(0);
+    UNROLL for (int v = 0; v < width; v++)
+        zeros += variance[v] - variance[v]; /* nan where it is not finite */
+    real scale = safe_scale(t->rows);
+    if (scale == 1 || sum_of_lanes(zeros) == 0)
+        return;
+    vec scaled_mean[WIDTH], scaled_variance[WIDTH];
+    mean_of_block(scaled_mean, t->x + j, t->rows, t->cols, width, left, scale);
+    variance_of_block(scaled_variance, t->x + j, scaled_mean, t->rows, t->cols, width, left, scale);
+    UNROLL for (int v = 0; v < width; v++) {
+        mask finite = equal(variance[v] - variance[v], broadcast(0));
+        mean[v] = choose(finite, mean[v], scaled_mean[v]);
+        variance[v] = choose(finite, variance[v], scaled_variance[v]);
+    }
+}
+
 ALWAYS_INLINE void batch_norm_block(const batch_norm *t, ptrdiff_t j, int width, ptrdiff_t left)
 {
     vec mean[WIDTH], variance[WIDTH], std[WIDTH];
-    mean_of_block(mean, t->x + j, t->rows, t->cols, width, left);
-    variance_of_block(variance, t->x + j, mean, t->rows, t->cols, width, left);
+    moments_of_block(mean, variance, t, j, width, left);
     UNROLL for (int v = 0; v < width; v++) {
         std[v] = square_root(variance[v] + (real)1e-6);
         store_up_to(t->mean + j + v * LANES, mean[v], left);

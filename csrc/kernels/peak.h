@@ -17,6 +17,6 @@ static double peak(ptrdiff_t rounds)
     UNROLL for (int i = 0; i < TILE_ROWS; i++)
         UNROLL for (int j = 0; j < TILE_VECS; j++)
             most = maximum(most, value[i][j]);
-    double flops = 2. * TILE_ROWS * TILE_COLS * (double)rounds;
+    double flops = (double)(2 * TILE_ROWS * TILE_COLS) * (double)rounds;
     return largest(most) >= 1 ? flops : 0;
 }

@@ -40,6 +40,18 @@ ALWAYS_INLINE vec largest_of(vec *which, const struct zdl_windows *w, const real
     return most;
 }
 
+/* Which pixel of its window `most` is, of one with too many pixels to count along the way. */
+static int64_t find_largest(const struct zdl_windows *w, const real *plane, ptrdiff_t top, ptrdiff_t left, real most)
+{
+    for (ptrdiff_t i = 0; i < w->filter_h; i++)
+        for (ptrdiff_t j = 0; j < w->filter_w; j++) {
+            real pixel = first_lane(pixels_or_zeros(w, plane, top + i, left + j, 1));
+            if (pixel == most || isnan(pixel))
+                return (int64_t)i * w->filter_w + j;
+        }
+    return 0;
+}
+
 /* Row y of a channel's output. */
 static void pool_row(const pooling *t, ptrdiff_t plane, ptrdiff_t y)
 {
@@ -48,6 +60,7 @@ static void pool_row(const pooling *t, ptrdiff_t plane, ptrdiff_t y)
     real *out = t->out + (plane * t->out_h + y) * t->out_w, index[LANES];
     int64_t *arg_max = t->arg_max + (plane / w->channels * t->out_h + y) * t->out_w * w->channels + plane % w->channels;
     ptrdiff_t top = y * w->stride - w->pad, bottom = top + w->filter_h - 1;
+    bool is_counted = w->filter_h <= ((int64_t)1 << MANTISSA_BITS) / w->filter_w; /* real numbers count the pixels */
     for (ptrdiff_t at = 0; at < t->out_w; at += LANES) {
         ptrdiff_t n = t->out_w - at < LANES ? t->out_w - at : LANES;
         ptrdiff_t left = at * w->stride - w->pad, right = left + (n - 1) * w->stride + w->filter_w - 1;
@@ -60,7 +73,8 @@ static void pool_row(const pooling *t, ptrdiff_t plane, ptrdiff_t y)
         store_up_to(out + at, most, n);
         store(index, which);
         for (ptrdiff_t i = 0; i < n; i++)
-            arg_max[(at + i) * w->channels] = (int64_t)index[i];
+            arg_max[(at + i) * w->channels] =
+                is_counted ? (int64_t)index[i] : find_largest(w, x, top, left + i * w->stride, out[at + i]);
     }
 }
 
