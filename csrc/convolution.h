@@ -388,11 +388,22 @@ static int convolution_threads(const struct convolution *t)
     return zdl_threads_for(2 * places * (double)t->filters * (double)weights_of(t->w), GRAIN_FLOPS);
 }
 
+/* Whether a ptrdiff_t can count the bytes of an image with the zeros around it, and of what the weights see in a row: a
+   batch of no images may be of any size. */
+static bool can_be_counted(const windows *w)
+{
+    double rows = (double)w->height + 2 * (double)w->pad, cols = (double)w->width + 2 * (double)w->pad;
+    double seen = (double)w->filter_h * (double)w->filter_w * cols, image = rows * cols;
+    return (double)w->channels * (seen > image ? seen : image) < (double)(PTRDIFF_MAX / 128);
+}
+
 int ZDL(convolution)(real *out, const real *x, const real *weight, const real *bias, ptrdiff_t filters,
                      const windows *w)
 {
     if (w->batch == 0 || filters == 0)
         return ZDL_OK;
+    if (!can_be_counted(w))
+        return ZDL_NO_MEMORY;
     struct convolution task = {.w = w, .filters = filters, .out = out, .x = x, .weight = weight, .bias = bias};
     bool wide = can_be_wide(w);
     struct filters *bank = wide ? filters_of_images(&task) : NULL;
@@ -418,6 +429,8 @@ static void add_groups(real *dweight, real *dbias, real *sums, ptrdiff_t weights
 int ZDL(convolution_backward)(real *dx, real *dweight, real *dbias, const real *dout, const real *x, const real *weight,
                               ptrdiff_t filters, const windows *w)
 {
+    if (!can_be_counted(w))
+        return ZDL_NO_MEMORY;
     if (filters == 0) {
         if (dx)
             memset(dx, 0, (size_t)(w->batch * pixels_of(w)) * sizeof(real));

@@ -20,8 +20,6 @@ struct evaluations {
 static void evaluate_range(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
     struct evaluations *t = task;
-    if (begin == end)
-        return;
     double *x = malloc((size_t)t->n * sizeof *x);
     if (!x) {
         t->failed = 1;
@@ -50,7 +48,7 @@ int zdl_numerical_gradient(double *grad, double (*f)(const double *x, ptrdiff_t 
 {
     if (n == 0)
         return ZDL_OK;
-    double *points = malloc((size_t)n * 4 * sizeof *points);
+    double *points = calloc((size_t)n, 4 * sizeof *points);
     if (!points)
         return ZDL_NO_MEMORY;
     double *values = points + 2 * n;

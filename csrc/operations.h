@@ -273,8 +273,7 @@ int ZDL(softmax_cross_entropy_gradient)(double *loss, real *dx, const real *x, c
     struct loss_gradient task = {dx, malloc((size_t)(rows + 1) * sizeof(real)), x, label, rows, cols};
     if (!task.probability)
         return ZDL_NO_MEMORY;
-    if (rows > 0 && cols > 0)
-        zdl_parallel_for(rows, zdl_threads_for((double)rows * (double)cols, GRAIN_EXP), loss_gradient_range, &task);
+    zdl_parallel_for(rows, zdl_threads_for((double)rows * (double)cols, GRAIN_EXP), loss_gradient_range, &task);
     *loss = mean_loss(task.probability, 1, NULL, rows);
     free(task.probability);
     return ZDL_OK;

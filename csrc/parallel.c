@@ -60,6 +60,8 @@ int zdl_get_num_threads(void)
 
 void zdl_parallel_for(ptrdiff_t n, int threads, range_function *f, void *task)
 {
+    if (n < threads)
+        threads = (int)n;
     if (threads <= 1) {
         f(task, 0, n);
         return;

@@ -242,5 +242,8 @@ def test_functions_of_nothing_write_nothing(dtype, isa, threads):
         *(("adagrad", 1, 1), ("rmsprop", 1, 2), ("adam", 2, 3)),
     ):
         function(name, dtype)(at(out), *[at(out)] * state, at(x), *[0.1] * rates, 0)
+    labels, loss = np.zeros(1, np.int64), ffi.new("double *")
+    assert function("softmax_cross_entropy_gradient", dtype)(loss, at(out), at(x), at(labels), 0, 5) == lib.ZDL_OK
+    assert np.isnan(loss[0])
     assert out[0] == 7
     assert function("sum_of_squares", dtype)(at(x), at(x), 0) == 0

@@ -26,6 +26,7 @@ CASES = [
     ((3, 6, 4, 9), (17, 6, 1, 5), 1, 0),
     ((2, 4, 6, 5), (3, 4, 3, 3), 1, 2),
     ((2, 3, 5, 6), (4, 3, 3, 3), 2**62, 1),  # one place
+    ((2, 3, 12, 13), (4, 3, 9, 8), 2, 1),  # windows of more than 64 pixels
 ]
 every_case = pytest.mark.parametrize(("shape", "filters", "stride", "pad"), CASES, ids=str)
 
@@ -292,13 +293,14 @@ def test_the_same_to_the_bit_whatever_the_threads(shape, filters, stride, pad, r
                 np.testing.assert_array_equal(got, result)
 
 
-def test_a_first_layer_may_do_without_dx():
-    x, W, b, dout = (normal(shape, np.float64) for shape in ((4, 2, 6, 6), (3, 2, 3, 3), (3,), (4, 3, 4, 4)))
-    layer = zerodl_c.Convolution(W, b)
-    layer.forward(x)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_first_layer_may_do_without_dx(stride):
+    x, W, b = (normal(shape, np.float64) for shape in ((4, 2, 6, 6), (3, 2, 3, 3), (3,)))
+    layer = zerodl_c.Convolution(W, b, stride)
+    dout = normal(layer.forward(x).shape, np.float64)
     layer.backward(dout)
     dW, db = np.empty_like(W), np.empty_like(b)
-    windows = ffi.new("struct zdl_windows *", [4, 2, 6, 6, 3, 3, 1, 0])
+    windows = ffi.new("struct zdl_windows *", [4, 2, 6, 6, 3, 3, stride, 0])
     at = [ffi.from_buffer("double[]", array) for array in (dW, db, dout, x, W)]
     assert lib.zdl_convolution_backward_f64(ffi.NULL, *at, 3, windows) == lib.ZDL_OK
     np.testing.assert_array_equal(dW, layer.dW)
@@ -319,6 +321,8 @@ PLAIN = {
 }
 UNFIT = {
     "one more row": lambda a: np.zeros((len(a) + 1, *a.shape[1:]), a.dtype),
+    "one more channel": lambda a: np.concatenate([a, a[:, :1]], 1) if a.ndim > 1 else a[1:],
+    "one more column": lambda a: np.concatenate([a, a[..., :1]], -1),
     "one more dimension": lambda a: a[None],
     "another dtype": lambda a: a.astype(np.float32),
     "strided": lambda a: np.zeros((2 * len(a), *a.shape[1:]), a.dtype)[::2],
@@ -340,6 +344,28 @@ def test_c_takes_only_what_fits(name):
             assert all((array == 7).all() for j, array in enumerate(other) if j != i)
 
 
-@pytest.mark.parametrize("sizes", [(0, 3, 1, 0), (2, 0, 1, 0), (2, 3, 0, 0), (2, 3, 1, -1), (6, 3, 1, 0), (2, 7, 1, 0)])
+@pytest.mark.parametrize(
+    "sizes",
+    [(0, 3, 1, 0), (2, 0, 1, 0), (2, 3, 0, 0), (2, 3, 1, -1), (2, 3, 1, 2**62), (6, 3, 1, 0), (2, 7, 1, 0)],
+)
 def test_c_takes_only_windows_that_fit(sizes):
     assert lib.np_im2col(id(COL.copy()), id(X), *sizes) == lib.NP_NOT_PLAIN
+
+
+@pytest.mark.parametrize(("stride", "width"), [(1, 31), (2, 63)])
+def test_an_empty_batch_may_be_of_any_size(stride, width):
+    """Here what the weights and the bias see in a row would take 2^64 numbers, of which a division by 0 once came."""
+    places = 2**64 // (width + 1)
+    x = np.empty((0, 1, 1, stride * (places - 1) + width), np.float32)
+    layer = zerodl_c.Convolution(np.ones((1, 1, 1, width), np.float32), np.zeros(1, np.float32), stride)
+    out = layer.forward(x)
+    assert out.shape == (0, 1, 1, places)
+    with pytest.raises(MemoryError):
+        layer.backward(out)
+
+
+def test_an_image_that_is_padded_beyond_all_memory(engine):
+    """Though only four of its windows are asked for."""
+    layer = engine.Convolution(np.ones((1, 1, 1, 1)), np.zeros(1), stride=2**29, pad=2**28)
+    with pytest.raises(MemoryError):
+        layer.forward(np.ones((1, 1, 1, 1)))

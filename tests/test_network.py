@@ -311,7 +311,7 @@ params = [np.zeros((512, 2048)), np.zeros(2048)]
 kept = [y.copy(), y.copy()]
 def statuses():
     arrays = id(x), [*map(id, params)], 1, lib.ZDL_RELU
-    return lib.np_network_predict(id(y), *arrays), lib.np_network_forward([*map(id, kept)], True, *arrays)
+    return lib.np_network_predict(id(y), *arrays), lib.np_network_forward([*map(id, kept)], *arrays)
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 2**16, resource.RLIM_INFINITY))
 without = statuses()

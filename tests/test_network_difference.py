@@ -112,10 +112,14 @@ def test_what_no_sample_feels_has_a_gradient_of_nothing(widths):
     assert not c_differences(net_of(widths), 0 * x, targets_of(9, 4, False), "relu")["W1"].any()
 
 
-def test_a_step_that_crosses_the_kink_of_relu():
-    params = {"W1": np.zeros((1, 2)), "b1": np.zeros(2), "W2": np.array([[1.0, 0], [0, 1]]), "b2": np.zeros(2)}
-    got = c_differences(params, np.ones((1, 1)), np.array([0]), "relu")
-    assert_agree(got, differences_of(lambda: loss_of(params, np.ones((1, 1)), np.array([0]), "relu"), params))
+@pytest.mark.parametrize("x", [1.0, -1.0])  # the step up crosses it, or the step down
+@pytest.mark.parametrize("layers", [2, 3])
+def test_a_step_that_crosses_the_kink_of_relu(layers, x):
+    params, x, t = {"W1": np.zeros((1, 2)), "b1": np.zeros(2)}, np.full((1, 1), x), np.array([0])
+    for i in range(2, layers + 1):
+        params |= {f"W{i}": np.eye(2), f"b{i}": np.zeros(2)}
+    got = c_differences(params, x, t, "relu")
+    assert_agree(got, differences_of(lambda: loss_of(params, x, t, "relu"), params))
     assert_allclose(got["b1"], [-0.25, 0.25], rtol=1e-4)  # the mean of 0 and -1/2, and of 0 and 1/2
 
 

@@ -89,6 +89,7 @@ def aside(x):
 
 ALIKE = {  # an array of the same values, that C must not read as if it were the array itself
     "other dtype": aside,
+    "other kind": lambda x: x.astype(np.int64 if x.dtype.kind == "f" else np.float64),
     "float16": lambda x: x.astype(np.float16),
     "complex": lambda x: x.astype(complex),
     "object": lambda x: x.astype(object),
@@ -99,6 +100,8 @@ ALIKE = {  # an array of the same values, that C must not read as if it were the
     "scalar": lambda x: x.dtype.type(7),
     "one more dimension": lambda x: x[None],
     "one more row": lambda x: np.concatenate([x, x[:1]]) if x.ndim else np.array([x, x]),
+    "one more column": lambda x: np.concatenate([x, x[..., :1]], -1) if x.ndim else np.array([x, x]),
+    "larger": lambda x: np.ones([n + 1 for n in x.shape or (1,)], x.dtype),
     "flat": lambda x: x.reshape(-1) if x.ndim > 1 else x.reshape(-1, 1, 1),
     "empty": lambda x: np.empty(0, x.dtype),
 }
@@ -106,7 +109,8 @@ SPARSE = {name: LAYOUTS[name] for name in ("fortran", "backwards", "stepped")}
 
 
 def fits(name, i, how):
-    """Whether C takes this too: a loss of either dtype and any shape, a stack whose leading shape the offsets tell."""
+    """Whether C takes this too: a loss of either dtype and any shape, a stack whose leading shape the offsets tell, a
+    class that no label names."""
     kind = ARGUMENTS[name][i]
     if kind == SCALAR:
         return how in ("other dtype", "one more dimension", "flat")
@@ -114,6 +118,8 @@ def fits(name, i, how):
         return how in ("byte-swapped", "misaligned")  # of one byte, there is no other way
     if kind == OFFSETS:
         return how in ("one more dimension", "flat")
+    if how == "one more column":
+        return (name, i) == ("cross_entropy", 1)
     if how == "other dtype":
         only_one = ("step", 1), ("cross_entropy", 1), ("relu_mask_backward", 0)  # float array, beside a loss
         return (name, i) in only_one
@@ -181,6 +187,17 @@ def test_one_class_is_left_to_python_where_labels_may_mean_probabilities():
     assert lib.np_softmax_cross_entropy_gradient(id(np.zeros(())), id(y.copy()), id(y), id(t)) == lib.NP_NOT_PLAIN
 
 
+@pytest.mark.parametrize("name", ["batch_norm", "batch_norm_backward"])
+def test_a_batch_has_rows(name):
+    """A number of no dimensions is as large as a batch of one row and one feature."""
+    alone = [np.full((1, 1) if kind == EACH else 1, 7.0) for kind in ARGUMENTS[name]]
+    batches = [i for i, kind in enumerate(ARGUMENTS[name]) if kind == EACH]
+    assert call(name, alone) == lib.NP_OK
+    for which in (*([i] for i in batches), batches):
+        arrays = [np.full((), 7.0) if i in which else x for i, x in enumerate(alone)]
+        assert call(name, arrays) == lib.NP_NOT_PLAIN
+
+
 def test_relu_refuses_to_edit_what_is_read_only():
     dout, mask = arguments("relu_mask_backward", np.float64)
     dout.flags.writeable = False
@@ -229,21 +246,31 @@ def net_arrays(dtype=np.float64, widths=WIDTHS, batch=4):
 
 def net_call(arrays, method="gradient", depth=None):
     ids = {key: [*map(id, x)] if isinstance(x, list) else id(x) for key, x in arrays.items()}
-    names = {"predict": [], "forward": ["kept"], "gradient": ["grads", "kept"]}[method]
-    keeps_sums = True
-    first = [id(arrays["kept"][-1])] if method == "predict" else [*(ids[name] for name in names), keeps_sums]
-    middle = [ids["x"], *[ids["t"]] * (method == "gradient"), ids["params"]]
     depth = len(arrays["params"]) // 2 if depth is None else depth
-    return getattr(lib, f"np_network_{method}")(*first, *middle, depth, lib.ZDL_SIGMOID)
+    net, grads, sums, numbers = (ids["params"], depth, lib.ZDL_SIGMOID), ids["grads"], True, (0.0, 1e-4, 0, 2)
+    if method == "predict":
+        return lib.np_network_predict(ids["kept"][-1], ids["x"], *net)
+    if method == "forward":
+        return lib.np_network_forward(ids["kept"], ids["x"], *net)
+    if method == "gradient":
+        return lib.np_network_gradient(grads, ids["kept"], sums, ids["x"], ids["t"], *net)
+    return lib.np_network_numerical_gradient(grads, ids["x"], ids["t"], *net, *numbers)
 
 
-METHODS = {"predict": ["x", "params"], "forward": ["kept", "x", "params"]}
-METHODS["gradient"] = ["grads", *METHODS["forward"], "t"]
+METHODS = {  # what they take
+    "predict": ["x", "params"],
+    "forward": ["kept", "x", "params"],
+    "gradient": ["grads", "kept", "x", "params", "t"],
+    "numerical_gradient": ["grads", "x", "params", "t"],
+}
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("method", METHODS)
 def test_nets_that_fit_are_taken(method, dtype):
+    if method == "numerical_gradient" and dtype == np.float32:
+        assert net_call(net_arrays(dtype), method) == lib.NP_NOT_PLAIN
+        return
     for widths, batch in ((WIDTHS, 4), ((2, 3), 1), ((1, 1, 1, 2), 2), ((2,) * 257, 3)):
         assert net_call(net_arrays(dtype, widths, batch), method) == lib.NP_OK
     arrays = net_arrays(dtype)
@@ -259,14 +286,13 @@ def test_a_net_with_one_unfit_array_is_refused_and_nothing_is_written(method, ho
     for dtype in DTYPES:
         good = net_arrays(dtype)
         places = [(key, i) for key in METHODS[method] for i in (range(4) if isinstance(good[key], list) else [None])]
+        places += [("kept", 3)] if method == "predict" else []
         for key, i in places:
             arrays = net_arrays(dtype)
             old = arrays[key] if i is None else arrays[key][i]
             new = change(old)
             if how in SPARSE and (key == "x" or new.flags.c_contiguous):
                 continue
-            if how == "one more row" and key == "x" and method == "predict":
-                continue  # the output is what does not fit: tried with `kept`
             if i is None:
                 arrays[key] = new
             else:
@@ -303,6 +329,7 @@ def test_a_net_has_any_number_of_layers_but_none(method):
 
 def test_the_gradient_of_an_empty_batch_is_left_to_python():
     assert net_call(net_arrays(batch=0)) == lib.NP_NOT_PLAIN
+    assert net_call(net_arrays(batch=0), "numerical_gradient") == lib.NP_NOT_PLAIN
     assert net_call(net_arrays(batch=0), "forward") == lib.NP_OK
 
 

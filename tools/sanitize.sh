@@ -1,24 +1,37 @@
 #!/usr/bin/env bash
-# The tests, against a core built with AddressSanitizer (leaks included) and UBSan in build/sanitize/.
-# Needs gcc and an environment with the extra [test]; its arguments are pytest's, as in
+# The tests, against a core built with sanitizers in build/sanitize/:
+#     tools/sanitize.sh            AddressSanitizer (leaks included) and UBSan
+#     tools/sanitize.sh --thread   ThreadSanitizer, by default on the tests of threads
+# Needs gcc and an environment with the extra [test]; its other arguments are pytest's, as in
 #     tools/sanitize.sh -k matmul
 set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=$PWD/build/sanitize
+
+# Python itself is not built so: the sanitizer comes first by preloading, with libstdc++, whose exceptions it must know.
+if [ "${1-}" = --thread ]; then
+    shift
+    [ $# -gt 0 ] || set -- tests/test_races.py tests/test_threads.py
+    sanitizer=libtsan.so flags=-fsanitize=thread
+    counts=csrc/ # NumPy's own threads are none of ours
+    export ZERODL_OPENMP=0 # libgomp synchronizes in ways that cannot be seen
+    # The tests' forked children start threads. A long history tells where the other thread was.
+    export TSAN_OPTIONS=log_path=$folder/report,exitcode=0,history_size=7,die_after_fork=0
+else
+    sanitizer=libasan.so flags='-fsanitize=address,undefined -fno-sanitize-recover=all'
+    counts='ERROR: AddressSanitizer|csrc/' # Python leaks at exit
+    # It sees each allocation by PYTHONMALLOC.
+    export PYTHONMALLOC=malloc UBSAN_OPTIONS=print_stacktrace=1 LSAN_OPTIONS=exitcode=0
+    export ASAN_OPTIONS=log_path=$folder/report,malloc_context_size=4,allocator_may_return_null=1
+fi
+preload="$(gcc -print-file-name=$sanitizer) $(gcc -print-file-name=libstdc++.so)"
+
 rm -rf "$folder"
 mkdir -p "$folder/lib"
+CC=gcc CFLAGS="-O1 -g -fno-omit-frame-pointer $flags" python setup.py -q build --build-base="$folder" \
+    --build-lib="$folder/lib" egg_info --egg-base="$folder/lib"
 
-flags='-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all'
-CC=gcc CFLAGS=$flags python setup.py -q build --build-base="$folder" --build-lib="$folder/lib" \
-    egg_info --egg-base="$folder/lib"
-
-# Python itself is not built so: ASan comes first by preloading (with libstdc++, whose exceptions it
-# must know), and sees each allocation by PYTHONMALLOC. Python leaks at exit; what counts is csrc/.
-export PYTHONPATH=$folder/lib PYTHONMALLOC=malloc UBSAN_OPTIONS=print_stacktrace=1
-export ASAN_OPTIONS=log_path=$folder/report,malloc_context_size=4,allocator_may_return_null=1
-export LSAN_OPTIONS=exitcode=0
-preload="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libstdc++.so)"
-
+export PYTHONPATH=$folder/lib
 core=$(cd "$folder" && LD_PRELOAD=$preload python -c 'from zerodl_c import _zerodl as core; print(core)')
 [[ $core == *"$folder/lib"* ]] || { echo "sanitize.sh: Python imports another core: $core" >&2; exit 1; }
 
@@ -27,9 +40,9 @@ status=0
 LD_PRELOAD=$preload pytest --capture=sys -p no:cacheprovider "$@" || status=$?
 
 for report in "$folder"/report.*; do
-    if [ -f "$report" ] && grep -qE 'ERROR: AddressSanitizer|csrc/' "$report"; then
+    if [ -f "$report" ] && grep -qE "$counts" "$report"; then
         cat "$report"
-        echo 'sanitize.sh: the core has the error or leak that is shown above' >&2
+        echo 'sanitize.sh: the core has the error, leak or race that is shown above' >&2
         status=1
     fi
 done

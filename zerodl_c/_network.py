@@ -46,7 +46,7 @@ def forward(params: Mapping[str, ArrayLike], x: ArrayLike, hidden: int) -> list[
 
 def _forward(x: Array, arrays: Any, hidden: int) -> tuple[int, list[Array]]:
     kept = _room_for_outputs(x, arrays)
-    return _FORWARD([*map(id, kept)], True, id(x), [*map(id, arrays)], len(arrays) // 2, hidden), kept
+    return _FORWARD([*map(id, kept)], id(x), [*map(id, arrays)], len(arrays) // 2, hidden), kept
 
 
 def _outputs(

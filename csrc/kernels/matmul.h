@@ -199,13 +199,11 @@ static void pack_block(const product *t, const struct block *block)
 /* c = activation(c + bias) for rows of `cols` elements, of which bias[0] belongs to the first. */
 static void finish_rows(const product *t, real *c, ptrdiff_t rows, const real *bias, ptrdiff_t cols)
 {
-    if (!bias && t->activation == ZDL_IDENTITY)
+    if (!bias)
         return;
     for (; rows > 0; rows--, c += t->out_row)
         for (ptrdiff_t j = 0; j < cols; j += LANES) {
-            vec v = load_up_to(c + j, cols - j);
-            if (bias)
-                v = v + load_up_to(bias + j, cols - j);
+            vec v = load_up_to(c + j, cols - j) + load_up_to(bias + j, cols - j);
             switch (t->activation) {
             case ZDL_IDENTITY: break;
             case ZDL_SIGMOID: v = vec_sigmoid(v); break;
@@ -263,7 +261,7 @@ static void multiply_tiles(const product *t, const struct block *block, ptrdiff_
 /* One row of C from a transposed b would pack all of b to use it once; as C.T = b.T a.T it is read where it lies. */
 static bool better_transposed(const product *t)
 {
-    return t->m == 1 && t->b.col != 1 && !t->bias && t->activation == ZDL_IDENTITY;
+    return t->m == 1 && t->b.col != 1 && !t->bias;
 }
 
 static product transposed(product t)

@@ -24,7 +24,8 @@ static inline matrix submatrix(matrix a, ptrdiff_t i, ptrdiff_t j)
     return a;
 }
 
-/* out[m, n] = activation(a[m, k] @ b[k, n] + bias[n]); the rows of out are out_row apart, bias may be NULL. */
+/* out[m, n] = activation(a[m, k] @ b[k, n] + bias[n]); the rows of out are out_row apart. bias is NULL for
+   a mere product: then the activation is the identity. */
 typedef struct {
     real *out;
     ptrdiff_t out_row;

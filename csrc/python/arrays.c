@@ -728,28 +728,26 @@ int np_network_predict(uintptr_t y, uintptr_t x, const uintptr_t *params, int de
     return status;
 }
 
-static int forward(net_arrays *net, const uintptr_t *kept, bool sums, enum zdl_activation hidden)
+static int forward(net_arrays *net, const uintptr_t *kept, enum zdl_activation hidden)
 {
     const array *in = &net->x;
-    if (!read_kept(net, kept, sums))
+    if (!read_kept(net, kept, true))
         return NP_NOT_PLAIN;
     if (is_double(in)) {
         struct zdl_network_f64 f64 = network_f64(net, hidden);
-        return zdl_network_forward_f64(net->keeps_a ? &net->a->f64 : NULL, &net->z->f64, in->at, in->row, in->col,
-                                       in->rows, &f64);
+        return zdl_network_forward_f64(&net->a->f64, &net->z->f64, in->at, in->row, in->col, in->rows, &f64);
     }
     struct zdl_network_f32 f32 = network_f32(net, hidden);
-    return zdl_network_forward_f32(net->keeps_a ? &net->a->f32 : NULL, &net->z->f32, in->at, in->row, in->col, in->rows,
-                                   &f32);
+    return zdl_network_forward_f32(&net->a->f32, &net->z->f32, in->at, in->row, in->col, in->rows, &f32);
 }
 
-int np_network_forward(const uintptr_t *kept, int sums, uintptr_t x, const uintptr_t *params, int depth,
+int np_network_forward(const uintptr_t *kept, uintptr_t x, const uintptr_t *params, int depth,
                        enum zdl_activation hidden)
 {
     net_arrays net;
     int status = read_net(&net, x, params, depth);
     if (status == NP_OK)
-        status = forward(&net, kept, sums, hidden);
+        status = forward(&net, kept, hidden);
     free(net.block);
     return status;
 }

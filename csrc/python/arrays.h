@@ -76,10 +76,10 @@ int np_batch_norm_backward(uintptr_t dx, uintptr_t dgamma, uintptr_t dbeta, uint
 /* ---- Networks: params are w, b of the first layer, w, b of the second, ... ---- */
 
 int np_network_predict(uintptr_t y, uintptr_t x, const uintptr_t *params, int depth, enum zdl_activation hidden);
-/* kept are, of each layer, a and z, or without `sums` z alone */
-int np_network_forward(const uintptr_t *kept, int sums, uintptr_t x, const uintptr_t *params, int depth,
+/* kept are a, z of the first layer, ... */
+int np_network_forward(const uintptr_t *kept, uintptr_t x, const uintptr_t *params, int depth,
                        enum zdl_activation hidden);
-/* grads are dw, db of the first layer, ...; t as in np_softmax_cross_entropy_backward */
+/* grads are dw, db of the first layer, ...; kept without `sums` are z alone; t as in np_softmax_cross_entropy_backward */
 int np_network_gradient(const uintptr_t *grads, const uintptr_t *kept, int sums, uintptr_t x, uintptr_t t,
                         const uintptr_t *params, int depth, enum zdl_activation hidden);
 
