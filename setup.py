@@ -1,6 +1,6 @@
 """How setuptools compiles the extension that build.py describes, and how it tags the wheel.
 
-Environment: CC, CFLAGS and LDFLAGS as everywhere; ZERODL_OPENMP=0 builds without threads.
+Environment: CC, CFLAGS and LDFLAGS as everywhere.
 """
 
 import os
@@ -32,11 +32,6 @@ The environment variable CC names another compiler."""
 # What compiles where each result is rounded to its type, as the kernels ask.
 ARITHMETIC_PROGRAM = f'#include "{Path("csrc", "compiler.h").resolve().as_posix()}"\nint probe(void) {{ return 0; }}\n'
 
-# (compile, link) flags for OpenMP; Apple's clang has no -fopenmp, but can use an installed libomp.
-OPENMP = [(["-fopenmp"], ["-fopenmp"]), (["-Xpreprocessor", "-fopenmp"], ["-lomp"])]
-OPENMP_MSVC = [(["/openmp"], [])]
-OPENMP_PROGRAM = "#include <omp.h>\nint probe(void) { return omp_get_max_threads(); }\n"
-
 
 class BuildPackage(build_py):
     """build_py that puts csrc/ into the package, without what Python alone calls: what get_include() is for."""
@@ -49,23 +44,22 @@ class BuildPackage(build_py):
 
 
 class BuildExtension(build_ext):
-    """build_ext that says what is missing, and uses OpenMP where the compiler can."""
+    """build_ext that says what is missing."""
 
     def build_extensions(self):
         self.force = True  # setuptools looks at the sources only, and not at CC, CFLAGS, ...
         self.require_compiler()
         msvc = self.compiler.compiler_type == "msvc"
-        compile_openmp, link_openmp = self.openmp_flags(OPENMP_MSVC if msvc else OPENMP)
         if msvc:
-            flags = ["/O2", "/fp:precise", "/D_CRT_SECURE_NO_WARNINGS"]
+            flags = ["/O2", "/fp:precise", "/D_CRT_SECURE_NO_WARNINGS", "/std:c11", "/experimental:c11atomics"]
         else:
             # After the interpreter's own flags, so that these win; and the user's win over these.
             flags = ["-O3", "-g0", *shlex.split(os.environ.get("CFLAGS", ""))]
             # No a * b + c rounded once where the source does not say so: gcc and clang agree to the bit.
-            flags += ["-std=gnu11", "-fvisibility=hidden", "-ffp-contract=off", *self.arithmetic_flags()]
+            flags += ["-std=gnu11", "-fvisibility=hidden", "-ffp-contract=off", "-pthread", *self.arithmetic_flags()]
         for extension in self.extensions:
-            extension.extra_compile_args = flags + compile_openmp
-            extension.extra_link_args = link_openmp
+            extension.extra_compile_args = flags
+            extension.extra_link_args = [] if msvc else ["-pthread"]
             extension.libraries = [] if msvc else ["m"]
         super().build_extensions()
 
@@ -88,28 +82,14 @@ class BuildExtension(build_ext):
         sse = ["-msse2", "-mfpmath=sse"]
         return sse if not self.builds(ARITHMETIC_PROGRAM) and self.builds(ARITHMETIC_PROGRAM, sse) else []
 
-    def openmp_flags(self, candidates):
-        """The first candidate that compiles and links, else no flags: the kernels run serially."""
-        if os.environ.get("ZERODL_OPENMP") == "0":
-            return [], []
-        for compile_flags, link_flags in candidates:
-            if self.builds(OPENMP_PROGRAM, compile_flags, link_flags):
-                return compile_flags, link_flags
-        print("setup.py: the C compiler lacks OpenMP; building without threads", flush=True)
-        return [], []
-
-    def builds(self, program, compile_flags=(), link_flags=()):
+    def builds(self, program, compile_flags=()):
         """Whether `program` compiles and links, in the way of the extension."""
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder, "probe.c")
             source.write_text(program)
             try:
-                objects = self.compiler.compile(
-                    [str(source)], output_dir=folder, extra_postargs=list(compile_flags)
-                )
-                self.compiler.link_shared_object(
-                    objects, str(Path(folder, "probe.so")), extra_postargs=list(link_flags)
-                )
+                objects = self.compiler.compile([str(source)], output_dir=folder, extra_postargs=list(compile_flags))
+                self.compiler.link_shared_object(objects, str(Path(folder, "probe.so")))
             except (CompileError, LinkError):
                 return False
         return True

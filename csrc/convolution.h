@@ -65,7 +65,7 @@ struct convolution {
     const real *weight, *bias; /* [filters, K], [filters] */
     real *sums;                /* [GROUPS, filters, K + 1]: the gradients of the weights, then those of the biases */
     const struct filters *bank, *bank_of_dx; /* NULL where the images cannot be wide */
-    int failed;
+    atomic_int failed;
 };
 
 static ptrdiff_t pixels_of(const windows *w) { return w->channels * w->height * w->width; }
@@ -382,10 +382,10 @@ static void differentiate_groups(void *task, ptrdiff_t begin, ptrdiff_t end)
     }
 }
 
-static int convolution_threads(const struct convolution *t)
+static struct zdl_split convolution_split(const struct convolution *t)
 {
     double places = (double)t->w->batch * (double)places_of(t->w);
-    return zdl_threads_for(2 * places * (double)t->filters * (double)weights_of(t->w), GRAIN_FLOPS);
+    return zdl_split_of(2 * places * (double)t->filters * (double)weights_of(t->w), GRAIN_FLOPS);
 }
 
 /* Whether a ptrdiff_t can count the bytes of an image with the zeros around it, and of what the weights see in a row: a
@@ -410,7 +410,7 @@ int ZDL(convolution)(real *out, const real *x, const real *weight, const real *b
     if (wide && !bank)
         return ZDL_NO_MEMORY;
     task.bank = bank;
-    zdl_parallel_for(w->batch, convolution_threads(&task), convolve_images, &task);
+    zdl_parallel_for(w->batch, convolution_split(&task), convolve_images, &task);
     free(bank);
     return task.failed ? ZDL_NO_MEMORY : ZDL_OK;
 }
@@ -448,7 +448,7 @@ int ZDL(convolution_backward)(real *dx, real *dweight, real *dbias, const real *
     if (!sums || (wide && !bank) || (wide && dx && !few && !bank_of_dx))
         task.failed = 1;
     else
-        zdl_parallel_for(GROUPS, convolution_threads(&task), differentiate_groups, &task);
+        zdl_parallel_for(GROUPS, convolution_split(&task), differentiate_groups, &task);
     if (!task.failed)
         add_groups(dweight, dbias, sums, weights, filters);
     free(sums);

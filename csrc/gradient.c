@@ -6,6 +6,8 @@
 #include "parallel.h"
 #include "zerodl.h"
 
+static const double GRAIN = 4096; /* nanoseconds that a piece takes at least, if `cost` is right */
+
 struct evaluations {
     double *values;
     double (*f)(const double *x, ptrdiff_t n, void *data);
@@ -14,7 +16,7 @@ struct evaluations {
     const double *points;
     ptrdiff_t begin, per_entry;
     void *data;
-    int failed;
+    atomic_int failed;
 };
 
 static void evaluate_range(void *task, ptrdiff_t begin, ptrdiff_t end)
@@ -39,7 +41,7 @@ int zdl_evaluate(double *values, double (*f)(const double *x, ptrdiff_t n, void 
                  const double *points, ptrdiff_t begin, ptrdiff_t end, ptrdiff_t per_entry, double cost, void *data)
 {
     struct evaluations task = {values, f, x, n, points, begin, per_entry, data, 0};
-    zdl_parallel_for(end - begin, zdl_threads_for((double)(end - begin) * cost, 32768), evaluate_range, &task);
+    zdl_parallel_for(end - begin, zdl_split_of((double)(end - begin) * cost, GRAIN), evaluate_range, &task);
     return task.failed ? ZDL_NO_MEMORY : ZDL_OK;
 }
 

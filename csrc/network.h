@@ -12,7 +12,7 @@ struct pass {
     const real *t;
     real *const *da; /* gradients of the loss with respect to a */
     real *const *dw, *const *db;
-    int failed;
+    atomic_int failed;
 };
 
 /* The inputs of layer l, from row `row` of the batch on. */
@@ -104,17 +104,17 @@ static void weight_shares(void *task, ptrdiff_t begin, ptrdiff_t end)
     }
 }
 
-/* Flops that are worth a thread: more than in a product alone, for between two steps of a training there is time enough
-   for threads to fall asleep, and to wake one takes as long as 20 microseconds of work. */
-static const double GRAIN_STEP = 2e6;
-
-/* Split `pieces` over threads, for work of so many passes of the batch through the net. */
-static void split(range_function *f, struct pass *pass, ptrdiff_t pieces, double passes)
+/* Split `n` over threads, for work of so many passes of the batch through the net. Two pieces for each thread, at most:
+   on the way back each piece packs the weights for itself. */
+static void split(range_function *f, struct pass *pass, ptrdiff_t n, double passes)
 {
     double weights = 0;
     for (int l = 0; l < pass->net->depth; l++)
         weights += (double)pass->net->width[l] * (double)pass->net->width[l + 1];
-    zdl_parallel_for(pieces, zdl_threads_for(2 * passes * weights * (double)pass->batch, GRAIN_STEP), f, pass);
+    struct zdl_split parts = zdl_split_of(2 * passes * weights * (double)pass->batch, GRAIN_FLOPS);
+    if (parts.pieces > 2 * parts.threads)
+        parts.pieces = 2 * parts.threads;
+    zdl_parallel_for(n, parts, f, pass);
 }
 
 /* A (batch, width) matrix for each of the first `layers` layers' outputs, in one block; NULL if memory is lacking. */

@@ -13,7 +13,7 @@ struct differences {
     real decay, h, loss;
     real *const *dw, *const *db;
     ptrdiff_t begin, count, stride; /* the inputs to be worked on, and the order */
-    int failed;
+    atomic_int failed;
 };
 
 /* So many samples are worked on at a time, at most, and of each so many units; and so many pairs of a sample and a unit
@@ -310,7 +310,8 @@ int zdl_network_numerical_gradient(double *const *dw, double *const *db, const d
                                    h, 0, dw, db, begin, end - begin, mixing_stride(end - begin), 0};
         task.loss = loss_of(&task, outputs[1]);
         double losses = 2 * (double)batch * (double)task.count * (double)net->width[net->depth];
-        zdl_parallel_for(task.count, zdl_threads_for(losses, GRAIN_EXP), differences_range, &task);
+        /* A piece clears a workspace first. */
+        zdl_parallel_for(task.count, zdl_split_of(losses, 4 * GRAIN_EXP), differences_range, &task);
         status = task.failed ? ZDL_NO_MEMORY : ZDL_OK;
     }
     for (int k = 0; k < 4; k++)

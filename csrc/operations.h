@@ -1,5 +1,5 @@
-/* The public functions of one element type: each cuts its output into a piece per thread, and every thread runs
-   the kernel of this machine's ISA on its piece. */
+/* The public functions of one element type: each cuts its output into pieces, and threads run the kernel of this
+   machine's ISA on each piece. */
 
 #include <math.h>
 #include <stdlib.h>
@@ -19,8 +19,9 @@ static const struct ZDL(kernels) *const tables[] = {
 
 static const struct ZDL(kernels) *kernels(void) { return tables[zdl_isa]; }
 
-/* The least work for a thread, in elements or flops: a few microseconds, twice what starting it costs. */
-static const double GRAIN_ARITHMETIC = 16384, GRAIN_EXP = 8192, GRAIN_FLOPS = 5e5;
+/* The least work for a piece, in elements or flops: 2 to 10 microseconds on one core, by its vectors. */
+static const double GRAIN_ARITHMETIC = 131072. / sizeof(real), GRAIN_EXP = 65536. / sizeof(real),
+                    GRAIN_FLOPS = 4e6 / sizeof(real);
 
 /* ---- Elementwise ---- */
 
@@ -46,13 +47,13 @@ static void binary_range(void *task, ptrdiff_t begin, ptrdiff_t end)
 static void unary(unary_kernel *kernel, real *out, const real *x, ptrdiff_t n, double grain)
 {
     struct elementwise task = {.unary = kernel, .out = out, .x = x};
-    zdl_parallel_for(n, zdl_threads_for((double)n, grain), unary_range, &task);
+    zdl_parallel_for(n, zdl_split_of((double)n, grain), unary_range, &task);
 }
 
 static void binary(binary_kernel *kernel, real *out, const real *x, const real *y, ptrdiff_t n)
 {
     struct elementwise task = {.binary = kernel, .out = out, .x = x, .y = y};
-    zdl_parallel_for(n, zdl_threads_for((double)n, GRAIN_ARITHMETIC), binary_range, &task);
+    zdl_parallel_for(n, zdl_split_of((double)n, GRAIN_ARITHMETIC), binary_range, &task);
 }
 
 void ZDL(exp)(real *out, const real *x, ptrdiff_t n) { unary(kernels()->exp, out, x, n, GRAIN_EXP); }
@@ -100,13 +101,13 @@ static void relu_mask_backward_range(void *task, ptrdiff_t begin, ptrdiff_t end)
 void ZDL(relu_mask)(real *out, uint8_t *mask, const real *x, ptrdiff_t n)
 {
     struct masked task = {.out = out, .mask_out = mask, .x = x};
-    zdl_parallel_for(n, zdl_threads_for((double)n, GRAIN_ARITHMETIC), relu_mask_range, &task);
+    zdl_parallel_for(n, zdl_split_of((double)n, GRAIN_ARITHMETIC), relu_mask_range, &task);
 }
 
 void ZDL(relu_mask_backward)(real *dout, const uint8_t *mask, ptrdiff_t n)
 {
     struct masked task = {.out = dout, .mask = mask};
-    zdl_parallel_for(n, zdl_threads_for((double)n, GRAIN_ARITHMETIC), relu_mask_backward_range, &task);
+    zdl_parallel_for(n, zdl_split_of((double)n, GRAIN_ARITHMETIC), relu_mask_backward_range, &task);
 }
 
 void ZDL(step)(int64_t *out, const real *x, ptrdiff_t n) { kernels()->step(out, x, n); }
@@ -156,7 +157,7 @@ static void dense_range(void *task, ptrdiff_t begin, ptrdiff_t end)
 static void by_rows(range_function *f, struct by_rows task, double grain)
 {
     if (task.rows > 0 && task.cols > 0)
-        zdl_parallel_for(task.rows, zdl_threads_for((double)task.rows * (double)task.cols, grain), f, &task);
+        zdl_parallel_for(task.rows, zdl_split_of((double)task.rows * (double)task.cols, grain), f, &task);
 }
 
 void ZDL(softmax)(real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols)
@@ -210,7 +211,7 @@ double ZDL(sum_of_squares)(const real *y, const real *t, ptrdiff_t n)
 {
     struct pieces task = {.y = y, .t = t, .n = n, .piece = n / PIECES < 16384 ? 16384 : n / PIECES + 1};
     ptrdiff_t count = (n + task.piece - 1) / task.piece;
-    zdl_parallel_for(count, zdl_threads_for((double)n, GRAIN_ARITHMETIC), pieces_range, &task);
+    zdl_parallel_for(count, zdl_split_of((double)n, GRAIN_ARITHMETIC), pieces_range, &task);
     double sum = 0;
     for (ptrdiff_t i = 0; i < count; i++)
         sum += task.sum[i];
@@ -273,7 +274,7 @@ int ZDL(softmax_cross_entropy_gradient)(double *loss, real *dx, const real *x, c
     struct loss_gradient task = {dx, malloc((size_t)(rows + 1) * sizeof(real)), x, label, rows, cols};
     if (!task.probability)
         return ZDL_NO_MEMORY;
-    zdl_parallel_for(rows, zdl_threads_for((double)rows * (double)cols, GRAIN_EXP), loss_gradient_range, &task);
+    zdl_parallel_for(rows, zdl_split_of((double)rows * (double)cols, GRAIN_EXP), loss_gradient_range, &task);
     *loss = mean_loss(task.probability, 1, NULL, rows);
     free(task.probability);
     return ZDL_OK;
@@ -284,42 +285,59 @@ int ZDL(softmax_cross_entropy_gradient)(double *loss, real *dx, const real *x, c
 struct split_product {
     product whole;
     ptrdiff_t row_pieces, col_pieces;
-    int failed;
+    atomic_int failed;
 };
 
+static product piece_of(const struct split_product *t, ptrdiff_t i)
+{
+    product piece = t->whole;
+    ptrdiff_t row = i / t->col_pieces, col = i % t->col_pieces;
+    ptrdiff_t top = piece.m * row / t->row_pieces, left = piece.n * col / t->col_pieces;
+    piece.m = piece.m * (row + 1) / t->row_pieces - top;
+    piece.n = piece.n * (col + 1) / t->col_pieces - left;
+    piece.out += top * piece.out_row + left;
+    piece.a = submatrix(piece.a, top, 0);
+    piece.b = submatrix(piece.b, 0, left);
+    piece.bias = piece.bias ? piece.bias + left : NULL;
+    return piece;
+}
+
+/* All pieces at once, on a thread that computes alone, are the whole, which costs less. */
 static void product_range(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
     struct split_product *t = task;
-    for (ptrdiff_t i = begin; i < end; i++) {
-        product piece = t->whole;
-        ptrdiff_t row = i / t->col_pieces, col = i % t->col_pieces;
-        ptrdiff_t top = piece.m * row / t->row_pieces, left = piece.n * col / t->col_pieces;
-        piece.m = piece.m * (row + 1) / t->row_pieces - top;
-        piece.n = piece.n * (col + 1) / t->col_pieces - left;
-        piece.out += top * piece.out_row + left;
-        piece.a = submatrix(piece.a, top, 0);
-        piece.b = submatrix(piece.b, 0, left);
-        piece.bias = piece.bias ? piece.bias + left : NULL;
+    bool whole = end - begin == t->row_pieces * t->col_pieces;
+    for (ptrdiff_t i = begin; i < (whole ? begin + 1 : end); i++) {
+        product piece = whole ? t->whole : piece_of(t, i);
         if (!kernels()->matmul(&piece))
-            t->failed = 1; /* all threads write the same value */
+            t->failed = 1;
     }
 }
 
-/* As many pieces of out as threads, as square as may be: each reads its rows of a and its columns of b. */
+/* How many times as many pieces as threads, of so many elements of out or more: the edges of smaller ones fill no tile
+   of the kernel, and more pieces would read more of a and b. */
+static int pieces_per_thread(const product *whole, struct zdl_split split)
+{
+    double elements = (double)whole->m * (double)whole->n / split.threads;
+    return (int)fmax(1, fmin(elements / 6144, split.pieces / split.threads));
+}
+
+/* Pieces of out, as square as may be: each reads its rows of a and its columns of b. */
 static int multiply(product whole)
 {
     struct split_product task = {whole, 1, 1, 0};
-    int threads = zdl_threads_for(2. * (double)whole.m * (double)whole.n * (double)whole.k, GRAIN_FLOPS);
+    struct zdl_split split = zdl_split_of(2. * (double)whole.m * (double)whole.n * (double)whole.k, GRAIN_FLOPS);
+    split.pieces = split.threads * pieces_per_thread(&whole, split);
     double least_reads = INFINITY;
-    for (int rows = 1; rows <= threads; rows++) {
-        double reads = (double)whole.m / rows + (double)whole.n / (threads / rows);
-        if (threads % rows == 0 && reads < least_reads) {
+    for (int rows = 1; rows <= split.pieces; rows++) {
+        double reads = (double)whole.m / rows + (double)whole.n / (split.pieces / rows);
+        if (split.pieces % rows == 0 && reads < least_reads) {
             least_reads = reads;
             task.row_pieces = rows;
-            task.col_pieces = threads / rows;
+            task.col_pieces = split.pieces / rows;
         }
     }
-    zdl_parallel_for(threads, threads, product_range, &task);
+    zdl_parallel_for(split.pieces, split, product_range, &task);
     return task.failed ? ZDL_NO_MEMORY : ZDL_OK;
 }
 
@@ -338,7 +356,7 @@ int ZDL(matmul)(real *out, ptrdiff_t out_row, const real *a, ptrdiff_t a_row, pt
 struct stack {
     product first;
     const int64_t *a_offset, *b_offset;
-    int failed;
+    atomic_int failed;
 };
 
 static void stack_range(void *task, ptrdiff_t begin, ptrdiff_t end)
@@ -361,7 +379,7 @@ int ZDL(matmul_stack)(real *out, const real *a, const int64_t *a_offset, ptrdiff
     product first = {out, n, {a, a_row, a_col}, {b, b_row, b_col}, m, k, n, NULL, ZDL_IDENTITY};
     struct stack task = {first, a_offset, b_offset, 0};
     double flops = 2. * (double)stack * (double)m * (double)n * (double)k;
-    zdl_parallel_for(stack, zdl_threads_for(flops, GRAIN_FLOPS), stack_range, &task);
+    zdl_parallel_for(stack, zdl_split_of(flops, GRAIN_FLOPS), stack_range, &task);
     return task.failed ? ZDL_NO_MEMORY : ZDL_OK;
 }
 
@@ -382,7 +400,7 @@ int ZDL(affine_backward)(real *dx, real *dw, real *db, const real *dout, const r
                          ptrdiff_t n)
 {
     struct column_sums sums = {db, dout, m, n};
-    zdl_parallel_for(n, zdl_threads_for((double)m * (double)n, GRAIN_ARITHMETIC), column_sums_range, &sums);
+    zdl_parallel_for(n, zdl_split_of((double)m * (double)n, GRAIN_ARITHMETIC), column_sums_range, &sums);
     if (dx && ZDL(matmul)(dx, k, dout, n, 1, w, w_col, w_row, m, n, k) != ZDL_OK)
         return ZDL_NO_MEMORY;
     return ZDL(matmul)(dw, n, x, x_col, x_row, dout, n, 1, k, m, n);
@@ -409,8 +427,8 @@ static void batch_norm_backward_range(void *task, ptrdiff_t begin, ptrdiff_t end
 
 static void by_columns(range_function *f, void *task, ptrdiff_t rows, ptrdiff_t cols)
 {
-    int threads = zdl_threads_for((double)rows * (double)cols, GRAIN_ARITHMETIC);
-    zdl_parallel_for((cols + COLUMN_PIECE - 1) / COLUMN_PIECE, threads, f, task);
+    struct zdl_split split = zdl_split_of((double)rows * (double)cols, GRAIN_ARITHMETIC);
+    zdl_parallel_for((cols + COLUMN_PIECE - 1) / COLUMN_PIECE, split, f, task);
 }
 
 void ZDL(batch_norm)(real *out, real *xn, real *mean, real *variance, real *std, const real *x, const real *gamma,
@@ -452,7 +470,7 @@ static void step_range(void *task, ptrdiff_t begin, ptrdiff_t end)
 static void optimize(optimizer_kernel *kernel, optimizer_step whole, ptrdiff_t n)
 {
     struct step task = {kernel, whole};
-    zdl_parallel_for(n, zdl_threads_for((double)n, GRAIN_ARITHMETIC), step_range, &task);
+    zdl_parallel_for(n, zdl_split_of((double)n, GRAIN_ARITHMETIC), step_range, &task);
 }
 
 void ZDL(sgd)(real *param, const real *grad, double lr, ptrdiff_t n)
@@ -489,20 +507,23 @@ void ZDL(adam)(real *param, real *m, real *v, const real *grad, double lr, doubl
 
 struct peak {
     ptrdiff_t rounds;
-    double flops; /* of one thread: all of them write the same value */
+    double flops; /* of one piece */
 };
 
 static void peak_range(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
     struct peak *t = task;
-    for (ptrdiff_t i = begin; i < end; i++)
-        t->flops = kernels()->peak(t->rounds);
+    for (ptrdiff_t i = begin; i < end; i++) {
+        double flops = kernels()->peak(t->rounds);
+        if (i == 0)
+            t->flops = flops;
+    }
 }
 
 double ZDL(peak)(ptrdiff_t rounds)
 {
     struct peak task = {rounds, 0};
-    int threads = zdl_get_num_threads();
-    zdl_parallel_for(threads, threads, peak_range, &task);
+    int threads = zdl_split_of(INFINITY, 1).threads;
+    zdl_parallel_for(threads, (struct zdl_split){threads, threads, true}, peak_range, &task);
     return threads * task.flops;
 }

@@ -1,10 +1,103 @@
+/* A pool of threads, of which nobody waits for one that has not begun.
+ *
+ * A call cuts its work into pieces, a few for each thread, and publishes it in `job` and `ticket`. Whoever has time
+ * claims the next piece by counting `ticket` down: the caller itself, which begins at once, and helpers. A helper that
+ * comes late finds no piece left, and nobody has missed it. The caller waits, in the end, only for pieces that helpers
+ * have begun. A helper reads `job` only after it has claimed a piece, and the caller returns only after that piece is
+ * reported as done. So `job` may be written anew for each call.
+ *
+ * There is one job at a time. A caller that finds the pool busy computes alone, be it another thread of the program or
+ * a piece of the job itself that calls a function of the library. Nobody waits for the pool, so nothing can deadlock.
+ *
+ * Helpers start when they are needed first. After each job they spin for a moment, for a call is often followed by the
+ * next. Then they sleep, at no cost. To wake one takes the caller some microseconds, and the helper arrives tens of
+ * microseconds later. So a call wakes helpers only if it is long, or if it is one of a stream of calls that has gone on
+ * for a while. A short call after a pause computes alone.
+ *
+ * A helper that loses its core in the middle of a piece, because another program computes, makes the caller wait for
+ * milliseconds. The caller sleeps meanwhile, so that the helper may have its core. After a call that took longer than
+ * it would have alone, calls compute alone for ten times what was lost: a tenth is lost in the long run, at most.
+ *
+ * After a fork the child has the forking thread alone, so there the pool begins anew. Helpers leave signals to the
+ * program's own threads, and end when the library is unloaded. */
+
 #include "parallel.h"
 
+#include <math.h>
+#include <stdint.h>
+
+#include "processors.h"
 #include "zerodl.h"
 
-#ifdef _OPENMP
+enum { MOST_THREADS = 1024 }; /* as many as the largest machines have processors */
 
-#include <omp.h>
+#ifdef ZDL_NO_THREADS
+
+void zdl_set_num_threads(int n) { (void)n; }
+void zdl_limit_this_thread(int n) { (void)n; }
+int zdl_get_num_threads(void) { return 1; }
+const char *zdl_threads_from(void) { return "built without threads"; }
+
+void zdl_parallel_for(ptrdiff_t n, struct zdl_split split, range_function *f, void *task)
+{
+    (void)split;
+    f(task, 0, n);
+}
+
+#else
+
+/* ---- What systems call differently ---- */
+
+#ifdef _WIN32
+
+#include <windows.h>
+
+#define THREAD_FUNCTION DWORD WINAPI
+typedef CONDITION_VARIABLE condition;
+static SRWLOCK guard = SRWLOCK_INIT;
+static condition new_job = CONDITION_VARIABLE_INIT, all_done = CONDITION_VARIABLE_INIT;
+
+static void lock(void) { AcquireSRWLockExclusive(&guard); }
+static bool try_lock(void) { return TryAcquireSRWLockExclusive(&guard); }
+static void unlock(void) { ReleaseSRWLockExclusive(&guard); }
+static void sleep_on(condition *c) { SleepConditionVariableSRW(c, &guard, INFINITE, 0); }
+static void wake(condition *c) { WakeConditionVariable(c); }
+
+static int64_t now(void)
+{
+    LARGE_INTEGER ticks, per_second;
+    QueryPerformanceCounter(&ticks);
+    QueryPerformanceFrequency(&per_second);
+    return (int64_t)((double)ticks.QuadPart / (double)per_second.QuadPart * 1e9);
+}
+
+#else
+
+#include <pthread.h>
+#include <signal.h>
+#include <time.h>
+
+#define THREAD_FUNCTION void *
+typedef pthread_cond_t condition;
+static pthread_mutex_t guard = PTHREAD_MUTEX_INITIALIZER;
+static condition new_job = PTHREAD_COND_INITIALIZER, all_done = PTHREAD_COND_INITIALIZER;
+
+static void lock(void) { pthread_mutex_lock(&guard); }
+static bool try_lock(void) { return pthread_mutex_trylock(&guard) == 0; }
+static void unlock(void) { pthread_mutex_unlock(&guard); }
+static void sleep_on(condition *c) { pthread_cond_wait(c, &guard); }
+static void wake(condition *c) { pthread_cond_signal(c); }
+
+static int64_t now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+#endif
+
+/* ---- How many threads ---- */
 
 #ifdef _MSC_VER
 #define THREAD_LOCAL __declspec(thread)
@@ -12,86 +105,269 @@
 #define THREAD_LOCAL _Thread_local
 #endif
 
-/* OpenMP keeps a number of threads for each thread that calls it. zdl_set_num_threads means all of them: each takes
-   the new number at its next call, unless threadpoolctl or omp_set_num_threads has given it another meanwhile. */
-static volatile int requested, request_count;
-static volatile int initial; /* OpenMP's own, which a thread has that nobody told anything */
-static THREAD_LOCAL int seen_count, applied;
+static atomic_int requested;    /* 0: nobody has said */
+static THREAD_LOCAL int limit; /* 0: none */
 
-/* libgomp's threads do not survive a fork, and the child's first parallel region would wait for them for ever. */
-static volatile int in_forked_child;
-
-#if defined __unix__ || defined __APPLE__
-#include <pthread.h>
-static void after_fork(void) { in_forked_child = 1; }
-__attribute__((constructor)) static void at_load(void)
+/* The processors are looked at once. Two threads that do so at once find the same. */
+static struct processors processors(void)
 {
-    initial = omp_get_max_threads();
-    pthread_atfork(NULL, NULL, after_fork);
+    static atomic_int count;
+    static const char *_Atomic from;
+    if (!count) {
+        struct processors found = zdl_find_processors();
+        from = found.from;
+        count = found.count;
+    }
+    return (struct processors){count, from};
 }
-#endif
 
-int zdl_openmp(void) { return _OPENMP; }
-
-static void apply(int n)
-{
-    omp_set_num_threads(n);
-    applied = n;
-    seen_count = request_count;
-}
+static int most_threads(void) { return requested ? requested : processors().count; }
 
 void zdl_set_num_threads(int n)
 {
-    if (!initial)
-        initial = omp_get_max_threads();
     requested = n;
-    request_count++;
-    apply(n);
+    limit = 0;
 }
 
-int zdl_get_num_threads(void)
+void zdl_limit_this_thread(int n) { limit = n == most_threads() ? 0 : n; }
+int zdl_get_num_threads(void) { return limit ? limit : most_threads(); }
+
+const char *zdl_threads_from(void)
 {
-    if (in_forked_child)
-        return 1;
-    if (seen_count != request_count && omp_get_max_threads() == (applied ? applied : initial))
-        apply(requested);
-    return omp_get_max_threads();
+    return limit ? "limit of this thread" : requested ? "set_num_threads" : processors().from;
 }
 
-void zdl_parallel_for(ptrdiff_t n, int threads, range_function *f, void *task)
+/* ---- The job ---- */
+
+enum {
+    SPIN = 50000,     /* nanoseconds: what it takes to wake a thread, and Python between two calls */
+    STREAM = 200000,  /* nanoseconds of calls without a pause, after which more are expected */
+    ALONE = 50000000, /* nanoseconds to compute alone, at most: what was lost is a guess, made from the clock */
+};
+static const uint64_t SEAT = (uint64_t)1 << 32;
+
+static struct {
+    range_function *f;
+    void *task;
+    ptrdiff_t n, pieces;
+} job;
+static _Alignas(64) _Atomic uint64_t ticket; /* helpers that may still join, times SEAT; and pieces not begun */
+static _Alignas(64) atomic_int unfinished;   /* pieces that are not reported as done */
+static atomic_bool busy, stopping;           /* whoever sets busy may change job and helpers */
+static atomic_int asleep;                    /* helpers */
+static int helpers;
+static _Atomic int64_t last_end, stream_begin, alone_until; /* of calls that were long enough to be split */
+
+/* Claim a piece: how many were left, it included, or 0. A helper's first claim takes a seat, too. */
+static int claim(uint64_t seat)
 {
-    if (n < threads)
-        threads = (int)n;
-    if (threads <= 1) {
-        f(task, 0, n);
-        return;
+    uint64_t seen = ticket;
+    while ((uint32_t)seen && seen >= seat)
+        if (atomic_compare_exchange_weak(&ticket, &seen, seen - seat - 1))
+            return (int)(uint32_t)seen;
+    return 0;
+}
+
+/* Where piece i begins. Long ones begin at multiples of 16, for the sake of whole vectors and lines of the cache. */
+static ptrdiff_t begin_of(ptrdiff_t i)
+{
+    ptrdiff_t length = job.n / job.pieces, at = length * i + job.n % job.pieces * i / job.pieces;
+    return length >= 1024 && i < job.pieces ? at / 16 * 16 : at;
+}
+
+/* Do the piece that was claimed, and others until none is left; returns how many. */
+static int do_pieces(int left)
+{
+    int count = 0;
+    for (; left; left = claim(0), count++) {
+        ptrdiff_t i = job.pieces - left;
+        job.f(job.task, begin_of(i), begin_of(i + 1));
     }
-#pragma omp parallel num_threads(threads)
-    {
-        ptrdiff_t count = omp_get_num_threads(), i = omp_get_thread_num();
-        f(task, n / count * i + n % count * i / count, n / count * (i + 1) + n % count * (i + 1) / count);
+    return count;
+}
+
+/* ---- Helpers ---- */
+
+/* Spin, then sleep, until there is a piece; 0 if the helper is to end. One that is woken wakes two others, while there
+   are pieces and seats left. */
+static int next_piece(void)
+{
+    int left;
+    for (int64_t end = now() + SPIN; now() < end;)
+        if ((left = claim(SEAT)))
+            return left;
+    lock();
+    asleep++;
+    while (!(left = claim(SEAT)) && !stopping)
+        sleep_on(&new_job);
+    asleep--;
+    for (int i = 0; i < 2 && left > 1 && ticket >= SEAT; i++)
+        wake(&new_job);
+    unlock();
+    return left;
+}
+
+static THREAD_FUNCTION help(void *unused)
+{
+    (void)unused;
+    for (int left; (left = next_piece());) {
+        int count = do_pieces(left);
+        if (atomic_fetch_sub(&unfinished, count) == count) {
+            lock();
+            wake(&all_done);
+            unlock();
+        }
     }
+    return 0;
+}
+
+#ifdef _WIN32
+
+/* The library stays loaded from now on: a thread cannot be waited for while it is unloaded. */
+static bool start_helper(void)
+{
+    static const DWORD flags = GET_MODULE_HANDLE_EX_FLAG_PIN | GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS;
+    HMODULE self;
+    GetModuleHandleExA(flags, (const char *)&guard, &self);
+    HANDLE helper = CreateThread(NULL, 0, help, NULL, 0, NULL);
+    return helper && CloseHandle(helper);
 }
 
 #else
 
-int zdl_openmp(void) { return 0; }
-void zdl_set_num_threads(int n) { (void)n; }
-int zdl_get_num_threads(void) { return 1; }
+static pthread_t helper[MOST_THREADS];
 
-void zdl_parallel_for(ptrdiff_t n, int threads, range_function *f, void *task)
+static void after_fork(void)
 {
-    (void)threads;
-    f(task, 0, n);
+    guard = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+    new_job = all_done = (condition)PTHREAD_COND_INITIALIZER;
+    busy = false;
+    ticket = 0;
+    unfinished = asleep = helpers = 0;
+    alone_until = 0;
+}
+
+/* The thread blocks all signals but those of its own errors, for which a debugger or faulthandler may wait. */
+static bool start_helper(void)
+{
+    static const int errors[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP};
+    static bool forks_safely;
+    sigset_t blocked, before;
+    if (!forks_safely)
+        forks_safely = pthread_atfork(NULL, NULL, after_fork) == 0;
+    sigfillset(&blocked);
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++)
+        sigdelset(&blocked, errors[i]);
+    pthread_sigmask(SIG_SETMASK, &blocked, &before);
+    bool started = pthread_create(&helper[helpers], NULL, help, NULL) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return started;
+}
+
+/* Unless a call still computes: then the process ends, and not the library alone. */
+__attribute__((destructor)) static void at_unload(void)
+{
+    if (atomic_exchange(&busy, true))
+        return;
+    lock();
+    stopping = true;
+    pthread_cond_broadcast(&new_job);
+    unlock();
+    while (helpers)
+        pthread_join(helper[--helpers], NULL);
 }
 
 #endif
 
-int zdl_threads_for(double work, double grain)
+/* Two, which wake the others, unless as many are awake as are needed. If the lock is taken, somebody is about to sleep
+   or to find work, and the caller has better things to do than to wait. */
+static void wake_helpers(int needed)
 {
-    if (work < 2 * grain)
-        return 1;
-    double most = work / grain;
-    int available = zdl_get_num_threads();
-    return most < available ? (int)most : available;
+    if (!asleep || helpers - asleep >= needed || !try_lock())
+        return;
+    wake(&new_job);
+    wake(&new_job);
+    unlock();
+}
+
+/* ---- Calls ---- */
+
+/* Take the pool, if helpers are awake or worth waking, which split->wakes says afterwards. A helper that cannot be
+   started is done without. */
+static bool take_pool(struct zdl_split *split, int64_t begin)
+{
+    if (begin - last_end > SPIN)
+        stream_begin = begin;
+    split->wakes |= begin - stream_begin > STREAM;
+    if (begin < alone_until || busy || atomic_exchange(&busy, true))
+        return false;
+    while (split->wakes && helpers < split->threads - 1 && start_helper())
+        helpers++;
+    if (helpers > (split->wakes ? 0 : asleep))
+        return true;
+    busy = false;
+    return false;
+}
+
+/* Wait for what helpers have begun: a piece should take them as long as it took this thread, else they lack a core. */
+static void wait_for_helpers(int64_t piece)
+{
+    for (int64_t end = now() + piece + SPIN; now() < end;)
+        if (!unfinished)
+            return;
+    lock();
+    while (unfinished)
+        sleep_on(&all_done);
+    unlock();
+}
+
+/* In `own` nanoseconds this thread did `count` pieces. Had it gone on alone, it would not have waited, but computed. */
+static void do_together(struct zdl_split split, int64_t begin)
+{
+    unfinished = (int)job.pieces;
+    ticket = (uint64_t)(split.threads - 1) * SEAT + (uint64_t)job.pieces;
+    if (split.wakes)
+        wake_helpers(split.threads - 1);
+    int count = do_pieces(claim(0));
+    int64_t own = now() - begin;
+    if (atomic_fetch_sub(&unfinished, count) != count)
+        wait_for_helpers(count ? own / count : 0);
+    int64_t end = now();
+    double alone = count ? (double)own / count * (double)job.pieces : INFINITY, lost = (double)(end - begin) - alone;
+    alone_until = end + (int64_t)fmin(fmax(10 * lost, 0), ALONE);
+}
+
+void zdl_parallel_for(ptrdiff_t n, struct zdl_split split, range_function *f, void *task)
+{
+    if (n < split.pieces)
+        split.pieces = (int)n;
+    if (split.pieces < 2 || split.threads < 2) {
+        f(task, 0, n);
+        return;
+    }
+    int64_t begin = now();
+    if (take_pool(&split, begin)) {
+        job.f = f, job.task = task, job.n = n, job.pieces = split.pieces;
+        do_together(split, begin);
+        busy = false;
+    } else {
+        f(task, 0, n);
+    }
+    last_end = now();
+}
+
+#endif
+
+/* Pieces for each thread, at most: so the last one, for which others wait, is short, and all of them cost little. */
+static const double PIECES = 4;
+/* Grains, 60 microseconds or more: to wake a thread takes 3, and when it arrives half of the work is left. */
+static const double WAKES = 32;
+
+struct zdl_split zdl_split_of(double work, double grain)
+{
+    double grains = work / grain;
+    if (!(grains >= 2))
+        return (struct zdl_split){1, 1, false};
+    int threads = (int)fmin(fmin(grains, zdl_get_num_threads()), MOST_THREADS);
+    return (struct zdl_split){threads * (int)fmin(grains / threads, PIECES), threads, grains >= WAKES};
 }

@@ -13,7 +13,7 @@ static void by_images(range_function *f, void *task, const windows *w)
 {
     double seen = (double)w->batch * (double)weights_of(w) * (double)out_height(w) * (double)out_width(w);
     if (seen > 0) /* else there may be many places all the same, and nothing at any */
-        zdl_parallel_for(w->batch, zdl_threads_for(seen, GRAIN_ARITHMETIC), f, task);
+        zdl_parallel_for(w->batch, zdl_split_of(seen, GRAIN_ARITHMETIC), f, task);
 }
 
 void ZDL(pooling)(real *out, int64_t *arg_max, const real *x, const windows *w)

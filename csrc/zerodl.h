@@ -30,11 +30,15 @@ int zdl_set_isa(const char *level);
 /* 1 if ZERODL_ISA names a level that this machine lacks (the highest is then in use), else 0. */
 int zdl_isa_refused(void);
 const char *zdl_compiler(void);
-/* The OpenMP version's date, as _OPENMP has it, or 0 if built without. */
-int zdl_openmp(void);
-/* The most threads that a call uses, for all threads of the process; at first OpenMP's default. */
+/* The most threads that a call uses, n > 0, whichever thread calls. At first as many as OMP_NUM_THREADS says, else as
+   there are processors that this process may use, by its affinity and the CPU quota of its control group. */
 void zdl_set_num_threads(int n);
+/* The same for calls from this thread alone, until it calls zdl_set_num_threads. */
+void zdl_limit_this_thread(int n);
 int zdl_get_num_threads(void);
+/* Where that number is from: "available processors", "CPU quota", "OMP_NUM_THREADS", "set_num_threads",
+   "limit of this thread" or "built without threads". */
+const char *zdl_threads_from(void);
 /* To be timed: multiplies and adds in registers, on every thread, as fast as the level in use can. Returns the flops
    done: a constant times rounds times threads. */
 double zdl_peak_f32(ptrdiff_t rounds);
@@ -262,7 +266,8 @@ void zdl_adam_f64(double *param, double *m, double *v, const double *grad, doubl
 /* ---- Central differences ---- */
 
 /* grad[i] = (f(x + h e_i) - f(x - h e_i)) / 2h for n variables. f(x, n, data) is called from several threads at
-   once, each with its own copy of x; x itself is not changed. */
+   once, each with its own copy of x; x itself is not changed. f may call these functions, too; in a child that it forks
+   it must not return. */
 int zdl_numerical_gradient(double *grad, double (*f)(const double *x, ptrdiff_t n, void *data), const double *x,
                            ptrdiff_t n, double h, void *data);
 /* For other formulas, and for other work in between: values[k] = f(x with points[k] in place of x[k / per_entry]) for k

@@ -1,4 +1,12 @@
-"""The functions of the API, by the arguments that they take, and its optimizers."""
+"""The functions of the API, by the arguments that they take, its optimizers, and whether it has threads."""
+
+import pytest
+
+from zerodl_c._bridge import ffi, lib
+
+SERIAL = "built without threads"
+THREADED = ffi.string(lib.zdl_threads_from()).decode() != SERIAL
+threaded = pytest.mark.skipif(not THREADED, reason=SERIAL)
 
 UNARY = ["step_function", "relu", "relu_grad", "sigmoid", "sigmoid_grad", "tanh"]
 SOFTMAX = ["softmax", "log_softmax"]

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from api import SERIAL, THREADED, threaded
 
 import zerodl_c
 from zerodl_c import _config
@@ -60,11 +61,10 @@ def test_show_config(capsys, threads):
     assert list(lines) == ["zerodl_c", "compiler", "ISA", "threads"]
     assert re.match(r"\d+\.\d+\.\d+", lines["zerodl_c"])
     assert re.match(r"(gcc|clang) \d+|MSVC|unknown", lines["compiler"])
-    assert lines["threads"].startswith(f"{zerodl_c.get_num_threads()}, ")
-    assert ("without OpenMP" in lines["threads"]) == (lib.zdl_openmp() == 0)
+    assert lines["threads"] == f"{zerodl_c.get_num_threads()} ({'set_num_threads' if THREADED else SERIAL})"
 
 
-@pytest.mark.skipif(not lib.zdl_openmp(), reason="built without OpenMP")
+@threaded
 @pytest.mark.parametrize("n", [1, 2, 5, np.int64(3), np.uint8(3), True, 2**31 - 1], ids=repr)
 def test_set_num_threads_takes_integers(restore_threads, n):
     zerodl_c.set_num_threads(n)

@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -62,8 +61,6 @@ def test_functions_that_the_page_on_c_names_are_declared():
 @pytest.mark.skipif(os.name == "nt" or not shutil.which("cc"), reason="needs cc and a shell")
 def test_the_library_of_the_page_on_c_links(elsewhere):
     (commands,) = re.findall(r"^```sh\n(.*?)^```", text(ROOT / "docs" / "c.md"), re.M | re.S)
-    if sys.platform == "darwin":
-        commands = commands.replace("-fopenmp ", "")  # Apple's clang has none
     shutil.copy(ROOT / "examples" / "train_a_net.c", "program.c")
     environment = os.environ | {"LD_PRELOAD": "", "csrc": zerodl_c.get_include()}
     command = ["sh", "-ec", commands.replace("-O3", "-O0")]  # sooner

@@ -205,8 +205,6 @@ def test_what_cannot_be_drawn(draw, f, extent, error):
 @pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler that is called cc")
 def test_the_c_program_is_built_by_the_readmes_command_and_learns(tmp_path):
     (command,) = re.findall(r"^ {4}(cc .* examples/train_a_net\.c .*)$", README, re.M)
-    if sys.platform == "darwin":
-        command = command.replace("-fopenmp ", "")  # as the README says: Apple's clang has none
     for folder in ("csrc", "examples"):
         shutil.copytree(ROOT / folder, folder, ignore=shutil.ignore_patterns("*.o"))
     environment = os.environ | {"LD_PRELOAD": ""}  # a compiler is not to run under a sanitizer

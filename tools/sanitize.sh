@@ -11,10 +11,11 @@ folder=$PWD/build/sanitize
 # Python itself is not built so: the sanitizer comes first by preloading, with libstdc++, whose exceptions it must know.
 if [ "${1-}" = --thread ]; then
     shift
-    [ $# -gt 0 ] || set -- tests/test_races.py tests/test_threads.py
+    # The sanitizer has a thread of its own, and its delays part the calls of a stream.
+    [ $# -gt 0 ] || set -- tests/test_races.py tests/test_threads.py -k 'not threads_start and not signals_reach'
     sanitizer=libtsan.so flags=-fsanitize=thread
-    counts=csrc/ # NumPy's own threads are none of ours
-    export ZERODL_OPENMP=0 # libgomp synchronizes in ways that cannot be seen
+    counts=csrc/
+    export OPENBLAS_NUM_THREADS=1 # NumPy's threads are not compiled so: what they have written seems to be raced for
     # The tests' forked children start threads. A long history tells where the other thread was.
     export TSAN_OPTIONS=log_path=$folder/report,exitcode=0,history_size=7,die_after_fork=0
 else

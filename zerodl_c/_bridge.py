@@ -19,12 +19,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from .reference._arrays import as_array, broadcast_shape
 
-# GNU OpenMP's threads spin for milliseconds while they wait. On a busy core that keeps the thread they wait for from
-# running at all: 8 ms for a call of 50 us. 2,000 rounds are about 0.1 ms. It reads this once, when it is loaded.
-_SPIN = "GOMP_SPINCOUNT"
-_choose_spin = _SPIN not in os.environ and "OMP_WAIT_POLICY" not in os.environ
-if _choose_spin:
-    os.environ[_SPIN] = "2000"
 try:
     from ._zerodl import ffi, lib  # noqa: F401  ffi is for others
 except ModuleNotFoundError as error:
@@ -32,9 +26,6 @@ except ModuleNotFoundError as error:
         f"zerodl_c was imported from {os.path.dirname(__file__)}, which has no compiled extension. If these are its "
         "sources, start Python in another folder, or build in place with `python build.py`"
     ) from error
-finally:
-    if _choose_spin:
-        del os.environ[_SPIN]
 
 Array = NDArray[Any]
 Kernel = Callable[..., int]  # of cffi: takes id(array) for each array, and gives a status

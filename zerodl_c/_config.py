@@ -3,6 +3,7 @@
 import operator
 import os
 
+from . import _threadpoolctl
 from ._bridge import ffi, lib
 
 __all__ = ["get_include", "get_num_threads", "isa_levels", "set_num_threads", "show_config"]
@@ -36,7 +37,7 @@ def get_include() -> str:
     ['zerodl.h']
 
     A program is built with ``csrc=$(python -c 'import zerodl_c; print(zerodl_c.get_include())')`` and
-    ``cc -O3 -ffp-contract=off -fopenmp -I"$csrc" program.c "$csrc"/*.c "$csrc"/isa/*.c -lm``.
+    ``cc -O3 -ffp-contract=off -pthread -I"$csrc" program.c "$csrc"/*.c "$csrc"/isa/*.c -lm``.
     """
     package = os.path.dirname(os.path.abspath(__file__))
     installed = os.path.join(package, "csrc")
@@ -46,14 +47,16 @@ def get_include() -> str:
 def set_num_threads(n: int) -> None:
     """Let each call use at most n threads, from whichever Python thread it comes.
 
-    The default is OpenMP's: OMP_NUM_THREADS, or the number of cores. Results do not depend on it.
-    `threadpoolctl.threadpool_limits` and omp_set_num_threads work, too, for the calling thread. A
-    forked child, and a build without OpenMP, always use one thread.
+    The default is OMP_NUM_THREADS, or else the number of processors that this process may use, by its affinity and the
+    CPU quota of its control group (its container), rounded up. Results do not depend on it. A call uses fewer threads
+    where there is little to do, and its own alone while another Python thread's call has the rest. A forked child has
+    as many threads as its parent. `threadpoolctl.threadpool_limits` works, too, for calls from the thread that says it,
+    until that thread calls `set_num_threads`.
 
     Parameters
     ----------
     n : int
-        1 or more; more than there are cores is allowed and slow.
+        1 or more; more than there are processors is allowed and slow. What cannot be started is done without.
 
     Raises
     ------
@@ -85,14 +88,13 @@ def get_num_threads() -> int:
 
 
 def show_config() -> None:
-    """Print the version, the compiler, the instruction sets, and the threads."""
+    """Print the version, the compiler, the instruction sets, and how many threads there are and why."""
     from importlib import metadata  # slow, and used here only
 
-    openmp = lib.zdl_openmp()
     print(f"zerodl_c  {metadata.version('zerodl_c')}")
     print(f"compiler  {ffi.string(lib.zdl_compiler()).decode().strip()}")
     print(f"ISA       {ffi.string(lib.zdl_get_isa()).decode()}, of {', '.join(isa_levels())}")
-    print(f"threads   {get_num_threads()}, {f'OpenMP {openmp}' if openmp else 'without OpenMP'}")
+    print(f"threads   {get_num_threads()} ({ffi.string(lib.zdl_threads_from()).decode()})")
 
 
 if lib.zdl_isa_refused():
@@ -100,3 +102,5 @@ if lib.zdl_isa_refused():
         f"ZERODL_ISA={os.environ.get('ZERODL_ISA')} names no instruction set of this machine: "
         f"it must be one of {', '.join(isa_levels())}"
     )
+
+_threadpoolctl.register_when_imported()

@@ -562,7 +562,7 @@ def equal_threads(engines: Sequence[Engine], n: int) -> Iterator[None]:
             for engine in engines:
                 engine.set_threads(n)
             if zerodl_c.get_num_threads() != n:
-                raise BenchError(f"this build of zerodl_c has no OpenMP and cannot use {n} threads")
+                raise BenchError(f"this build of zerodl_c has no threads and cannot use {n} threads")
             yield
     finally:
         zerodl_c.set_num_threads(before)

@@ -1,0 +1,74 @@
+"""zerodl_c's threads for threadpoolctl, whichever is imported first: its functions limit and show them, too."""
+
+import sys
+from collections.abc import Sequence
+from functools import cache
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+from ._bridge import lib
+
+NAME = "threadpoolctl"
+
+
+def register_when_imported() -> None:
+    """Register now if threadpoolctl is imported already, or is what `python -m` runs, and whenever it is imported."""
+    for module in (sys.modules.get(NAME), sys.modules.get("__main__")):
+        if getattr(getattr(module, "__spec__", None), "name", None) == NAME:
+            register(module)
+    sys.meta_path.insert(0, Finder())
+
+
+def register(threadpoolctl: Any) -> None:
+    """Make zerodl_c's library one of those that threadpoolctl controls."""
+    if not hasattr(threadpoolctl, "register"):  # before 3.2
+        return
+
+    class Controller(threadpoolctl.LibController):  # type: ignore[misc]
+        user_api = internal_api = "zerodl_c"
+        filename_prefixes = ("_zerodl.",)
+        check_symbols = ("PyInit__zerodl",)
+
+        def get_num_threads(self) -> int:
+            return int(lib.zdl_get_num_threads())
+
+        def set_num_threads(self, num_threads: int) -> None:
+            lib.zdl_limit_this_thread(num_threads)
+
+        def get_version(self) -> str:
+            return version()
+
+    threadpoolctl.register(Controller)
+
+
+@cache
+def version() -> str:
+    from importlib import metadata  # slow, and used here only
+
+    return metadata.version("zerodl_c")
+
+
+class Finder:
+    """A finder of modules that leaves them all to the others, but sees when threadpoolctl is imported."""
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if name != NAME:
+            return None
+        for finder in sys.meta_path:
+            if not isinstance(finder, Finder) and (spec := finder.find_spec(name, path, target)):
+                watch(spec)
+                return spec
+        return None
+
+
+def watch(spec: ModuleSpec) -> None:
+    """Register once the module of this spec has been executed. A loader may have other modules, too."""
+    execute = spec.loader.exec_module  # type: ignore[union-attr]
+
+    def exec_module(module: ModuleType) -> None:
+        execute(module)
+        if module.__name__ == NAME:
+            register(module)
+
+    spec.loader.exec_module = exec_module  # type: ignore[union-attr, method-assign]
