@@ -119,9 +119,14 @@ static int matmul_transposed(void) { return multiply(97, 103, 107, true, true); 
 static int matmul_of_one_row(void) { return multiply(1, 701, 801, false, true); }
 static int matmul_of_one_column(void) { return multiply(901, 801, 1, false, false); }
 static int matmul_of_blocks(void) { return multiply(30, 1030, 1100, false, true); }
-/* Rows that are pages apart: of b, and of a, for which n must be large, also when two threads share it. */
+/* Rows that are pages apart: of b, and of a, for which n must be large, also in the pieces of two threads. */
 static int matmul_of_pages(void) { return multiply(64, 30, 1024, false, false); }
-static int matmul_of_pages_of_a(void) { return multiply(20, 1024, 2112, false, false); }
+
+static int matmul_of_pages_of_a(void)
+{
+    ptrdiff_t m = 20, k = 40, n = 8 * 1056, row = 1024;
+    return ZDL(matmul)(reals(m * n), n, reals(m * row), row, 1, reals(k * n), n, 1, m, k, n);
+}
 
 static int matmul_strided(void)
 {

@@ -40,16 +40,16 @@ ALWAYS_INLINE vec largest_of(vec *which, const struct zdl_windows *w, const real
     return most;
 }
 
-/* Which pixel of its window `most` is, of one with too many pixels to count along the way. */
-static int64_t find_largest(const struct zdl_windows *w, const real *plane, ptrdiff_t top, ptrdiff_t left, real most)
+/* Which pixel of its window `most` is, of one with too many pixels to count along the way: the last, if none before. */
+static ptrdiff_t find_largest(const struct zdl_windows *w, const real *plane, ptrdiff_t top, ptrdiff_t left, real most)
 {
-    for (ptrdiff_t i = 0; i < w->filter_h; i++)
-        for (ptrdiff_t j = 0; j < w->filter_w; j++) {
-            real pixel = first_lane(pixels_or_zeros(w, plane, top + i, left + j, 1));
-            if (pixel == most || isnan(pixel))
-                return (int64_t)i * w->filter_w + j;
-        }
-    return 0;
+    ptrdiff_t at = 0, last = w->filter_h * w->filter_w - 1;
+    for (; at < last; at++) {
+        real pixel = first_lane(pixels_or_zeros(w, plane, top + at / w->filter_w, left + at % w->filter_w, 1));
+        if (pixel == most || isnan(pixel))
+            break;
+    }
+    return at;
 }
 
 /* Row y of a channel's output. */
