@@ -3,6 +3,8 @@
 Both engines share this function: its time is that of the net's `loss`, or of f.
 """
 
+from __future__ import annotations  # np.random.Generator itself would import numpy.random
+
 import math
 from dataclasses import dataclass
 from numbers import Integral, Real
