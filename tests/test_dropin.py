@@ -377,8 +377,12 @@ def test_import_and_install_draw_no_random_numbers(python):
 
 
 def test_a_plain_import_swaps_nothing(python):
-    done = python("import sys; before = list(sys.meta_path); import zerodl_c; print(sys.meta_path == before)")
-    assert (done.stdout, done.stderr) == ("True\n", "")
+    """The one finder that it adds waits for threadpoolctl."""
+    done = python("""
+import sys; before = list(sys.meta_path); import zerodl_c; first, *rest = sys.meta_path
+print(rest == before, type(first).__module__, first.find_spec("common", None, None))
+""")
+    assert (done.stdout, done.stderr) == ("True zerodl_c._threadpoolctl None\n", "")
     assert "No module named 'common'" in python("import zerodl_c, common.functions").stderr
 
 

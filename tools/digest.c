@@ -1,5 +1,8 @@
 /* Prints the results of every function of zerodl.h on fixed inputs, for the element type of -DREAL_BITS=32 or 64: a line
  * each, of its name, how another machine's results may differ, and the bits of every number. See tools/cross.sh. */
+#ifndef REAL_BITS
+#define REAL_BITS 64
+#endif
 #include "real.h"
 #include "zerodl.h"
 
