@@ -1,16 +1,22 @@
 """What the tests share: the two engines, every way to run the C one, and fresh interpreters."""
 
 import os
+import runpy
 import subprocess
 import sys
+import venv
+from pathlib import Path
 
 import pytest
 
 import zerodl_c
 from zerodl_c import _config, reference
 from zerodl_c._bridge import ffi, lib
+from zerodl_c.swap import HOOK
 
-collect_ignore = ["scripts"]  # which test_book_scripts runs
+EDITION = Path(__file__).parent / "edition"  # the tests' own edition of the book's `common`
+runpy.run_path(str(EDITION / "sitecustomize.py"))
+collect_ignore = ["scripts", "edition"]  # which tests run
 
 
 @pytest.fixture(params=[zerodl_c, reference], ids=["c", "numpy"])
@@ -62,3 +68,17 @@ def python(elsewhere):
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def hooked(tmp_path_factory):
+    """The python of an environment of its own that has the hook, and all that is importable here."""
+    folder = tmp_path_factory.mktemp("hooked")
+    venv.create(folder, symlinks=os.name != "nt")
+    executable = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    done = subprocess.run([executable, "-c", ask], capture_output=True, text=True, check=True)
+    packages = Path(done.stdout.strip())
+    (packages / "here.pth").write_text("\n".join(map(os.path.abspath, filter(os.path.isdir, sys.path))))
+    (packages / "hook.pth").write_text(HOOK)
+    return executable

@@ -8,13 +8,10 @@ import functools
 import os
 import subprocess
 import sys
-import venv
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-from zerodl_c import dropin
 
 CHAPTER = Path(__file__).parent / "scripts" / "chapter"
 SCRIPTS = sorted(path.name for path in CHAPTER.glob("*.py") if path.name != "conv_net.py")
@@ -46,19 +43,6 @@ def started(elsewhere):
         return printed([sys.executable, *arguments[way]], cwd=elsewhere, env={**os.environ, "PYTHONPATH": path})
 
     return start
-
-
-@pytest.fixture(scope="module")
-def hooked(tmp_path_factory):
-    """The python of an environment of its own that has the hook, and all that is importable here."""
-    folder = tmp_path_factory.mktemp("hooked")
-    venv.create(folder, symlinks=os.name != "nt")
-    executable = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    packages = Path(printed([executable, "-c", ask]).strip())
-    (packages / "here.pth").write_text(PATH.replace(os.pathsep, "\n"))
-    (packages / "hook.pth").write_text(dropin.HOOK)
-    return executable
 
 
 def printed(command, **options):

@@ -175,7 +175,7 @@ def test_accuracy(engine, name):
     for form in (np.asarray, np.uint8, lambda labels: np.eye(3)[labels]):
         assert net.accuracy(x, form(right)) == 1.0
         assert net.accuracy(x, form(half)) == 3 / 7
-    assert type(net.accuracy(x, right)) is float
+    assert type(net.accuracy(x, right)) is np.float64
 
 
 @pytest.mark.parametrize("t", [np.arange(7) % 3, np.eye(3)[np.arange(7) % 3]], ids=["labels", "one-hot"])
@@ -574,3 +574,32 @@ def test_changes_that_reach_the_layers_are_not_warned_of(engine, name):
     for use in USES.values():
         use(again, x, t)
         use(copy.deepcopy(net), x, t)
+
+
+# --- What scripts do with a net's layers -------------------------------------------------------------
+
+
+def test_layers_keep_an_order_that_scripts_may_change(engine):
+    np.random.seed(0)
+    x, t = normal((5, 3), np.float64), np.array([0, 1, 1, 0, 1])
+    net = engine.MultiLayerNet(3, [4, 4], 2)
+    net.layers.move_to_end("Activation_function1", last=False)
+    W1, b1, W2, b2, W3, b3 = net.params.values()
+    hidden = reference.relu((reference.relu(x) @ W1 + b1) @ W2 + b2)
+    np.testing.assert_allclose(net.predict(x), hidden @ W3 + b3, rtol=1e-12)
+    grads, expected = net.gradient(x, t), net.numerical_gradient(x, t)
+    for key, grad in grads.items():
+        np.testing.assert_allclose(grad, expected[key], rtol=1e-4, atol=1e-6, err_msg=key)
+    assert net.layers.popitem()[0] == "Affine3"
+    np.testing.assert_allclose(net.predict(x), hidden, rtol=1e-12)
+
+
+def test_a_layer_with_dropout_in_its_name_learns(engine):
+    """As in the book, which looks for the word anywhere in a layer's name."""
+    np.random.seed(0)
+    net, x = engine.MultiLayerNetExtend(3, [4], 2), normal((5, 3), np.float64)
+    net.layers["MyDropout"] = engine.Dropout(0.5)
+    assert (net.predict(x, train_flg=True) == 0).any()
+    scores = net.predict(x)
+    del net.layers["MyDropout"]
+    np.testing.assert_array_equal(scores, 0.5 * net.predict(x))

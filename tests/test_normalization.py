@@ -81,7 +81,7 @@ def test_sums_of_ten_million_float32():
     layer = zerodl_c.BatchNormalization(one, zero, 0.0)
     assert not layer.forward(x).any()
     assert layer.running_mean == x[0]
-    layer.xn = x
+    layer.xn[...] = x
     layer.backward(x)
     total, squares = 1e7 * np.float64(x[0]), 1e7 * np.float64(x[0] * x[0])
     np.testing.assert_array_equal([layer.dbeta, layer.dgamma], np.float32([total, squares]))

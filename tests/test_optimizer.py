@@ -384,3 +384,25 @@ def test_a_shelf_is_trained(engine, name, tmp_path):
         params["W"] = np.ones(3)
         getattr(engine, name)().update(params, {"W": np.array([1.0, -2.0, 3.0])})
         assert (params["W"] != 1).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_velocity_that_somebody_has_kept_stays_as_it_was(engine, dtype):
+    """The book's Momentum makes a new v at each update, so that a history of them is one."""
+    optimizer, params = engine.Momentum(lr=0.5, momentum=0.5), {"W": np.zeros(3, dtype), "b": np.zeros(1, dtype)}
+    history, part = [], None
+    for _ in range(3):
+        optimizer.update(params, {"W": np.ones(3, dtype), "b": np.ones(1, dtype)})
+        history.append(optimizer.v["W"])
+        part = part if part is not None else optimizer.v["b"][:]
+    np.testing.assert_array_equal(history, np.repeat([[-0.5], [-0.75], [-0.875]], 3, axis=1))
+    np.testing.assert_array_equal(part, [-0.5])
+    np.testing.assert_array_equal(optimizer.v["b"], [-0.875])
+
+
+def test_a_velocity_that_nobody_has_kept_is_not_copied():
+    optimizer, params = zerodl_c.Momentum(), {"W": np.zeros(3)}
+    optimizer.update(params, {"W": np.ones(3)})
+    address = optimizer.v["W"].ctypes.data
+    optimizer.update(params, {"W": np.ones(3)})
+    assert optimizer.v["W"].ctypes.data == address

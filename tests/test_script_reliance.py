@@ -1,7 +1,7 @@
 """What the book's scripts rely on, and nobody wrote down: of every layer and net, on both engines.
 
 More of it is where it belongs: strided `dout` and the dtypes of layers in test_layers, weight decay with lambda 0 in
-test_multi_layer_net, plain floats in test_optimizer, what `import *` brings in test_dropin.
+test_multi_layer_net, plain floats in test_optimizer, what `import *` brings in test_swap.
 """
 
 import copy

@@ -174,3 +174,10 @@ def test_it_trains_a_net(engine):
     assert trainer.train_loss_list[-1] < 0.5 * trainer.train_loss_list[0]
     assert trainer.test_acc_list[-1] > 0.8
     assert net.accuracy(x[40:], t[40:]) > 0.8
+
+
+def test_the_misprint_of_the_first_printings(engine):
+    x, t = np.zeros((4, 2)), np.zeros(4, int)
+    trainer = trainer_of(engine, Net(), x, t, x, t, optimizer="rmsprpo", optimizer_param={"lr": 0.5})
+    assert type(trainer.optimizer) is engine.optimizer.RMSprop
+    assert trainer.optimizer.lr == 0.5

@@ -165,7 +165,7 @@ def test_accuracy(engine):
         assert net.accuracy(x, form(right)) == 1.0
         assert net.accuracy(x, form(wrong)) == 0.0
         assert net.accuracy(x, form(half)) == 4 / 11
-    assert type(net.accuracy(x, right)) is float
+    assert type(net.accuracy(x, right)) is np.float64
 
 
 @every_dtype

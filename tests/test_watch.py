@@ -1,17 +1,19 @@
 """`zerodl-c run --verify` stops at a wrong result and at no right one; `--report` tells what a script's calls took."""
 
 import os
+import py_compile
 import re
 import textwrap
 from time import perf_counter
 
 import numpy as np
 import pytest
-from test_dropin import CHAPTER, OWN, alike, command, run, write
+from test_swap import CHAPTER, OWN, WITH_EDITION, command, run, write
 
 import zerodl_c
-from zerodl_c import cli, dropin, reference
-from zerodl_c._difference import TWINS, Tolerance, described, difference, twin
+from zerodl_c import cli, reference
+from zerodl_c.swap import running
+from zerodl_c.swap.comparing import Tolerance, Twins, described, difference
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 
@@ -92,10 +94,11 @@ class TestBoth:
     def test_the_script_goes_as_without(self, tmp_path, options):
         write(tmp_path / "book", {**CHAPTER, **OWN})
         path = tmp_path / "book/ch90/train.py"
-        done, plain = run(*options, path, "3"), run(path, "3")
+        done, plain = (run(*of, path, "3", PYTHONPATH=WITH_EDITION) for of in (options, []))
         assert (done.returncode, done.stdout) == (0, plain.stdout)
         assert ("zerodl-c report: " in done.stderr) == ("--report" in options)
-        assert done.stderr.startswith("zerodl-c report: ") or not done.stderr
+        assert ("zerodl-c: --verify: " in done.stderr) == ("--verify" in options)
+        assert done.stderr.startswith("zerodl-c") and "Traceback" not in done.stderr
 
     @pytest.mark.parametrize(
         "ending",
@@ -233,7 +236,7 @@ def test_run_refuses_the_reference(script):
     path = str(script("print(1)"))
     for option in ("verify", "report"):
         with pytest.raises(ValueError, match=r"^engine must be 'c' with verify or report, .*, got 'numpy'$"):
-            dropin.run(path, engine="numpy", **{option: True})
+            running.run(running.script(path), engine="numpy", **{option: "all"})
 
 
 def test_script_that_is_missing_comes_first():
@@ -244,9 +247,26 @@ def test_script_that_is_missing_comes_first():
 
 
 class TestVerify:
-    def test_is_silent_where_all_is_well(self, script):
+    @pytest.mark.parametrize("option", ["--verify", "--verify=all"])
+    def test_tells_at_the_end_how_much_was_compared(self, script, option):
         path = script(SCRIPT)
-        assert alike(run("--verify", path), run(path))
+        done, plain = run(option, path), run(path)
+        assert (done.returncode, done.stdout) == (0, plain.stdout)
+        told = re.fullmatch(r"zerodl-c: --verify: (\d+) of (\d+) calls compared, no difference\n", done.stderr)
+        compared, count = map(int, told.groups())
+        assert compared == count if option == "--verify=all" else 1 < compared < count / 2
+
+    def test_compares_calls_1_2_4_8(self, script):
+        path = script(
+            """
+            import numpy as np
+            from common.functions import softmax, sigmoid
+            for _ in range(9):
+                softmax(np.ones(3))
+            sigmoid(np.ones(3))
+            """
+        )
+        assert run("--verify", path).stderr == "zerodl-c: --verify: 5 of 10 calls compared, no difference\n"
 
     @pytest.mark.parametrize(
         "owner, name, change, told",
@@ -331,7 +351,7 @@ class TestVerify:
 
     def test_rounding_is_no_difference(self, script, broken):
         done = broken(script(SCRIPT), "functions", "softmax", "result *= 1 + 4e-16")
-        assert (done.returncode, done.stderr) == (0, "")
+        assert done.returncode == 0 and "no difference" in done.stderr
 
     def test_what_the_script_would_catch(self, script, broken):
         path = script(
@@ -401,6 +421,7 @@ class TestDifference:
             (np.array([1.0]), np.array([np.inf])),
             (np.array([1, 2]), np.array([1, 3])),
             (np.array([1, 2]), np.array([1.0, 2.0])),
+            (np.array([0.1], np.float32), np.array([0.1])),
             (np.array([True]), np.array([False])),
             (np.zeros((2, 1)), np.zeros((1, 2))),
             (1.0, 1.1),
@@ -421,6 +442,7 @@ class TestDifference:
         [
             (np.array([1.0, np.nan, np.inf, -np.inf]), np.array([1 + 2e-16, np.nan, np.inf, -np.inf])),
             (np.float32(1), np.float32(1 + 1e-7)),
+            (np.array([0.1, np.nan], np.float32), np.array([np.float32(0.1), np.nan], np.float64)),
             (1.0, np.float64(1)),
             (0.0, 1e-310),
             (np.empty((0, 3)), np.empty((0, 3))),
@@ -446,19 +468,19 @@ class TestDifference:
         x.flags.writeable = False
         generator = (i for i in [])
         value = {"x": x, "list": [x, (x,)], "generator": generator, "f": len}
-        copied = twin(value)
+        copied = Twins({}.get).of(value)
         y = copied["x"]
         assert y is not x and (y == x).all() and y.strides == x.strides and not y.flags.writeable
         assert copied["list"][0] is y and copied["list"][1][0] is y
         assert copied["generator"] is generator and copied["f"] is len
 
-    def test_twin_of_layers_is_the_references(self, monkeypatch):
-        monkeypatch.setitem(TWINS, zerodl_c.Convolution, reference.Convolution)
+    def test_twin_of_layers_is_the_references(self):
         layers = [zerodl_c.Convolution(np.ones((1, 1, 2, 2)), i) for i in range(9)]
         for i, layer in enumerate(layers):
             layer.forward(np.full((1, 1, 3, 3), float(i)))
+        twin = Twins({zerodl_c.Convolution: reference.Convolution}.get).of
         for i, layer in enumerate(twin(layers)):
-            assert type(layer) is reference.Convolution and layer.b == i
+            assert layer.forward.__func__ is reference.Convolution.forward and layer.b == i
             assert (layer.x == i).all() and (layer.col == i).all()  # which C makes when it is read
             assert layer.W is not layers[i].W
 
@@ -475,7 +497,7 @@ class TestDifference:
 
 class TestReport:
     def report(self, path, *arguments):
-        done = run("--report", path, *arguments)
+        done = run("--report", path, *arguments, PYTHONPATH=WITH_EDITION)
         assert done.returncode == 0, done.stderr
         first, *lines = done.stderr.splitlines()
         assert first.startswith("zerodl-c report: the script took ")
@@ -516,9 +538,10 @@ class TestReport:
         calls, saved = command(driver, path).stderr.splitlines()[1:3]
         milliseconds, ratio = re.search(r"calls: sigmoid 20 calls, ([\d.]+) ms, ([\d.]+)x;", calls).groups()
         assert 4 < float(ratio) <= 10.5
-        found = re.match(r"  saved: about ([\d.]+) ms: the reference took x times as long in (\d) calls of", saved)
+        told = r"  saved: about ([\d.]+) ms: the reference would take ([\d.]+) times as long, by (\d) calls? of these"
+        found = re.match(told, saved)
         assert float(found[1]) == pytest.approx(float(milliseconds) * (float(ratio) - 1), rel=0.1)
-        assert 1 <= int(found[2]) <= 4  # calls 2, 4, 8 and 16
+        assert found[2] == ratio and 1 <= int(found[3]) <= 4  # calls 2, 4, 8 and 16
         assert saved.endswith("; not measured, as called once or for too long: softmax")
 
     def test_numerical_gradient_of_a_net_is_estimated(self, script):
@@ -544,7 +567,7 @@ class TestReport:
             from common.optimizer import SGD
             from common.extra import half
             import common.util
-            numerical_gradient(lambda x: sigmoid(x).sum(), np.ones(3))
+            numerical_gradient(lambda x: relu_grad(x).sum(), np.ones(3))
             SGD().update({"x": 1.0}, {"x": 2.0})
             relu([1, 2])
             relu(np.arange(3))
@@ -560,13 +583,53 @@ class TestReport:
         assert "; Dropout.forward, the same code on both engines;" in told
         assert "SGD.update of plain numbers, 1 call, " in told
         assert all(f"relu of {kind}, 1 call, " in told for kind in ("lists", "int64", "float16"))
-        assert "sigmoid of" not in told and "float64" not in told
-        own = report["the script's own in common"].split(", ")
-        assert sorted(own) == ["extra.half", "functions.leaky_relu", "functions.twice_sigmoid", "layers.Scale"]
+        assert "relu_grad of" not in told and "float64" not in told
+        assert report["the script's own in common"] == (
+            "functions.sigmoid (changed), functions.sigmoid_grad (uses sigmoid, which stays the script's own), "
+            "functions.leaky_relu, functions.twice_softmax, "
+            "layers.Sigmoid (uses sigmoid, which stays the script's own), layers.Scale, extra.half"
+        )
+
+    def test_what_is_in_common_but_cannot_be_read(self, tmp_path):
+        write(tmp_path, {**OWN, "script.py": "import common.util\ncommon.util.im2col"})
+        py_compile.compile(str(tmp_path / "common/util.py"), str(tmp_path / "common/util.pyc"))
+        (tmp_path / "common/util.py").unlink()
+        report = self.report(tmp_path / "script.py")
+        assert report["the script's own in common"].startswith("util (its source cannot be read), util.smooth_curve, ")
+        assert report["nothing was swapped"] == (
+            "none of the definitions in common.util is the book's, with all that it uses"
+        )
+
+    @pytest.mark.parametrize("name", ["layers", "deep/common/layers", "common/layer"])
+    def test_the_books_code_under_another_name(self, tmp_path, name):
+        text = OWN["common/layers.py"].replace("from common.functions", "from common.functions")
+        files = {**OWN, "deep/__init__.py": "", "deep/common/__init__.py": "", f"{name}.py": text}
+        module = name.replace("/", ".")
+        write(tmp_path, {**files, "script.py": f"from {module} import Affine, softmax\nprint(Affine.__module__)"})
+        done = run("--report", tmp_path / "script.py", PYTHONPATH=WITH_EDITION)
+        assert done.stdout == f"{module}\n"
+        told = "  the book's, but not swapped, as it is not in common's functions, gradient, "
+        (line,) = (line for line in done.stderr.splitlines() if line.startswith(told))
+        assert line.endswith(
+            f": {module} has Relu, Sigmoid, Affine, SoftmaxWithLoss, Dropout, BatchNormalization, Convolution, Pooling"
+        )
+
+    def test_what_a_script_replaced(self, tmp_path):
+        text = """
+            import numpy as np
+            import common.layers
+            common.layers.softmax = lambda x: x
+            print(common.layers.SoftmaxWithLoss().forward(np.ones((1, 2)), np.array([0])))
+            """
+        write(tmp_path, {**OWN, "script.py": text})
+        own = self.report(tmp_path / "script.py")["the script's own in common"]
+        assert "layers.SoftmaxWithLoss (uses softmax, which was replaced)" in own
 
     def test_a_script_without_calls(self, script):
         report = self.report(script("print(1)"))
-        assert "in 0 calls of common" in report["first"] and set(report) == {"first", "not accelerated"}
+        assert "in 0 calls of common" in report["first"]
+        assert set(report) == {"first", "nothing was swapped", "not accelerated"}
+        assert report["nothing was swapped"].startswith("the script imported none of common's functions, gradient, ")
 
     def test_measuring_leaves_the_random_numbers(self, script):
         path = script(
@@ -615,7 +678,7 @@ def test_starting_takes_a_fifth_of_a_second_at_most(script):
 
 
 def test_watching_is_loaded_only_when_asked_for(script):
-    path = script("import sys; print('zerodl_c._watch' in sys.modules, 'zerodl_c._report' in sys.modules)")
+    path = script("import sys; print(*(f'zerodl_c.swap.{name}' in sys.modules for name in ('watching', 'reporting')))")
     assert run(path).stdout == "False False\n"
     assert run("--verify", path).stdout == "True False\n"
-    assert command("-c", "import sys, zerodl_c; print('zerodl_c._watch' in sys.modules)").stdout == "False\n"
+    assert command("-c", "import sys, zerodl_c; print('zerodl_c.swap.watching' in sys.modules)").stdout == "False\n"

@@ -4,7 +4,6 @@
 """
 
 from ._config import get_include, get_num_threads, set_num_threads, show_config
-from .dropin import install, uninstall
 from .functions import (
     affine,
     affine_backward,
@@ -48,6 +47,7 @@ from .multi_layer_net import MultiLayerNet
 from .multi_layer_net_extend import MultiLayerNetExtend
 from .optimizer import SGD, AdaGrad, Adam, Momentum, Nesterov, RMSprop
 from .reference.gradient_check import gradient_check
+from .swap import install, uninstall
 from .trainer import Trainer
 from .two_layer_net import SimpleNet, TwoLayerNet
 from .util import col2im, conv_output_size, im2col, shuffle_dataset, smooth_curve
@@ -115,3 +115,13 @@ __all__ = [
     "tanh_backward",
     "uninstall",
 ]
+
+
+def load_ipython_extension(ipython: object) -> None:
+    """What `%load_ext zerodl_c` does in IPython."""
+    install()
+
+
+def unload_ipython_extension(ipython: object) -> None:
+    """What `%unload_ext zerodl_c` does."""
+    uninstall()

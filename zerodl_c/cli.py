@@ -23,10 +23,10 @@ import numpy as np
 
 import zerodl_c
 import zerodl_c.reference
-from zerodl_c import dropin
 from zerodl_c._files import replacing, try_to_write
 from zerodl_c.datasets import CLASSES, Dataset, load_digits, load_mnist
 from zerodl_c.optimizer import SGD
+from zerodl_c.swap import HOOK, running
 from zerodl_c.two_layer_net import TwoLayerNet
 
 __all__ = ["main"]
@@ -282,9 +282,10 @@ def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
     parser = commands.add_parser(
         "run",
         help="run a script of the book on this engine, unmodified",
-        description="Run a script as python does, with the book's package common resolved to this engine. "
-        "The folder above the script's is added to sys.path, so that dataset is found from any current folder.",
-        usage="%(prog)s [-h] [--engine {c,numpy}] [--verify] [--report] SCRIPT [ARGS ...]",
+        description="Run a script, a module or a program as python does, with the book's package common resolved to "
+        "this engine. The folder above the script's is added to sys.path, so that dataset is found from any current "
+        "folder.",
+        usage="%(prog)s [-h] [--engine {c,numpy}] [--verify[=all]] [--report] [-m | -c] SCRIPT [ARGS ...]",
         allow_abbrev=False,
     )
     parser.set_defaults(command=run)
@@ -292,14 +293,22 @@ def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
     option("--engine", choices=ENGINES, default="c", help="default: %(default)s")
     option(
         "--verify",
-        action="store_true",
-        help="run every call on the reference, too; say where they first differ by more than rounding, and exit 1",
+        action="store_const",
+        const="sample",
+        default="",
+        help="run calls 1, 2, 4, 8, ... of each function on the script's own code, too, or on the reference; say where "
+        "they first differ by more than rounding, and exit 1",
     )
+    option("--verify=all", dest="verify", action="store_const", const="all", help="all calls")
     option(
         "--report",
         action="store_true",
         help="print to stderr at the end what the calls took and saved, and what was not accelerated",
     )
+    kind = parser.add_mutually_exclusive_group().add_argument
+    parser.set_defaults(kind=running.script)
+    kind("-m", dest="kind", action="store_const", const=running.module, help="SCRIPT is a module's name")
+    kind("-c", dest="kind", action="store_const", const=running.command, help="SCRIPT is a program itself")
     # PARSER hands on what follows the script as it is; REMAINDER after SCRIPT would lose a "--".
     option("script", metavar="SCRIPT", nargs=argparse.PARSER, help="and its own arguments")
 
@@ -309,10 +318,11 @@ def _add_hook(commands: argparse._SubParsersAction[_Parser]) -> None:
         "hook",
         help="let ZERODL_SWAP=1 do what run does, in this environment of Python",
         description="Install or remove a .pth file of one line in this environment's site-packages. With it, a python "
-        "that starts with ZERODL_SWAP=1 calls zerodl_c.install(); without the variable it does nothing.",
+        "that starts with ZERODL_SWAP=c (or 1, or numpy) calls zerodl_c.install(); without the variable it does "
+        "nothing. Without an option: say whether it is installed.",
     )
     parser.set_defaults(command=hook)
-    which = parser.add_mutually_exclusive_group(required=True)
+    which = parser.add_mutually_exclusive_group()
     which.add_argument("--install", action="store_true", help="write the file")
     which.add_argument("--remove", action="store_true", help="remove it, if it is there")
 
@@ -662,23 +672,28 @@ def run(args: argparse.Namespace) -> None:
         if getattr(args, name) and args.engine != "c":
             raise CommandError(f"argument --{name}: compares the C engine with numpy: leave out --engine {args.engine}")
     try:
-        with open(script, "rb"):
-            pass
+        program = args.kind(script)
     except OSError as error:
         raise CommandError(f"cannot open {script}: {error.strerror}") from None
-    dropin.run(script, arguments, args.engine, verify=args.verify, report=args.report)
+    except ValueError as error:
+        raise CommandError(str(error)) from None
+    running.run(program, arguments, args.engine, verify=args.verify, report=args.report)
 
 
 # ---- hook ----------------------------------------------------------------------------------------
 
 
 def hook(args: argparse.Namespace) -> None:
-    """Write or remove the line that Python runs when it starts."""
+    """Write or remove the line that Python runs when it starts, or say whether it is there."""
     path = Path(sysconfig.get_path("purelib"), "zerodl_c_swap.pth")
     if args.install:
         with _replacing(path) as file:
-            file.write(dropin.HOOK.encode())
+            file.write(HOOK.encode())
         _say(f"wrote {path}: ZERODL_SWAP=1 swaps the engine in")
+        return
+    if not args.remove:
+        there, does = ("is a", "swaps the engine in") if path.exists() else ("is no", "does nothing")
+        _say(f"there {there} {path}: ZERODL_SWAP=1 {does}")
         return
     try:
         path.unlink(missing_ok=True)

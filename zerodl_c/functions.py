@@ -351,7 +351,7 @@ def affine(x: ArrayLike, W: ArrayLike, b: ArrayLike) -> Array:
         if _AFFINE(id(y), id(x), id(W), id(b)) == OK:
             return y
     x, W, b, dtype = reals(x=x, W=W, b=b)
-    if b.ndim > 1:
+    if b.ndim > 1 or W.ndim == 1:
         return finish(np.asarray(matmul(x, W) + b), dtype)
     if not x.ndim or W.ndim != 2 or x.shape[-1] != W.shape[0]:
         raise ValueError(f"affine: x and W must be (..., k) and (k, n), got {x.shape}, {W.shape}")

@@ -95,6 +95,19 @@ class Dropout(reference.Dropout):
 class BatchNormalization(reference.BatchNormalization):
     __doc__ = reference.BatchNormalization.__doc__
 
+    _kept: Any = None, None  # xn and std of the last pass in C
+    _xc: Any = None  # what somebody else has set
+
+    @property
+    def xc(self) -> Any:
+        """x - mean of the last pass with train_flg: made when it is read, for C does without."""
+        xn, std = self._kept
+        return self._xc if xn is None or self._xc is not None else np.asarray(xn * std, xn.dtype)
+
+    @xc.setter
+    def xc(self, value: Any) -> None:
+        self._xc = value
+
     def forward(self, x: ArrayLike, train_flg: bool = True) -> Array:
         """Normalise x, (batch, features) or (batch, channels, height, width).
 
@@ -124,16 +137,20 @@ class BatchNormalization(reference.BatchNormalization):
             self.running_mean, self.running_var = np.zeros((2, features))
         self.running_mean = self._moved(self.running_mean, mean)
         self.running_var = self._moved(self.running_var, variance)
-        self.std, self.xn = std, xn if result is None else finish(xn, result)
+        self.batch_size, self.std, self.xn = len(x), std, xn if result is None else finish(xn, result)
+        self._xc, self._kept = None, (self.xn, std)
         return out
 
     def backward(self, dout: ArrayLike) -> Array:
         """dx, of x's shape as dout is; keeps dgamma and dbeta. x is that of the last pass with train_flg."""
+        xn, std = self._kept
+        if self._xc is not None or self.xn is not xn or self.std is not std or self.batch_size != len(xn):
+            return super().backward(dout)
         dout = _checked(dout, self.input_shape)
-        grads = _batch_norm_gradients(dout, self.xn, self.gamma, self.std)
+        grads = _batch_norm_gradients(dout, xn, self.gamma, std)
         if grads is None:
-            batch, xn, gamma, dtype = reals(dout=dout, xn=self.xn, gamma=self.gamma)
-            batch, xn, std = np.asarray(batch, order="C"), np.asarray(xn, order="C"), np.asarray(self.std, batch.dtype)
+            batch, xn, gamma, dtype = reals(dout=dout, xn=xn, gamma=self.gamma)
+            batch, xn, std = np.asarray(batch, order="C"), np.asarray(xn, order="C"), np.asarray(std, batch.dtype)
             grads = _batch_norm_gradients(batch, xn, _of_each(gamma, batch), std)
             if grads is None:
                 return super().backward(dout)
@@ -158,11 +175,32 @@ def _of_each(value: Array, batch: Array) -> Array:
 class Convolution(reference.Convolution):
     __doc__ = reference.Convolution.__doc__
 
+    _kept_W: Any = None  # that of the last `forward`
+    _col: Any = None  # what somebody else has set, as _col_W
+    _col_W: Any = None
+
     @property
-    def col(self) -> Array:  # type: ignore[override]
+    def col(self) -> Any:
         """im2col of the last input: made when it is read, for C does without."""
-        _, _, filter_h, filter_w = np.shape(self.W)
+        if self._col is not None or self._kept_W is None:
+            return self._col
+        _, _, filter_h, filter_w = self._kept_W.shape
         return im2col(self.x, filter_h, filter_w, self.stride, self.pad)
+
+    @col.setter
+    def col(self, value: Any) -> None:
+        self._col = value
+
+    @property
+    def col_W(self) -> Any:
+        """The last W, a column for each filter."""
+        if self._col_W is not None or self._kept_W is None:
+            return self._col_W
+        return self._kept_W.reshape(len(self._kept_W), math.prod(self._kept_W.shape[1:])).T
+
+    @col_W.setter
+    def col_W(self, value: Any) -> None:
+        self._col_W = value
 
     def forward(self, x: ArrayLike) -> Array:
         """(batch, filters, out_h, out_w) for x of shape (batch, channels, height, width).
@@ -172,17 +210,24 @@ class Convolution(reference.Convolution):
         """
         given, W = as_array("x", x), as_array("W", self.W)
         shape, window = self._shape_of_output(given, W), self._window(W)
+        given_W = W
         x, W, b, dtype = reals(x=given, W=W, b=self.b)
-        out, b = empty(shape, x.dtype), np.broadcast_to(b, len(W))
+        if b.ndim > 1 and b.size > b.shape[-1]:
+            return super().forward(given)  # a number for each place, not only for each filter
+        out, b = empty(shape, x.dtype), np.broadcast_to(b.ravel() if b.ndim else b, len(W))
         arrays = [np.asarray(array, order="C") for array in (x, W, b)]
         check(lib.np_convolution(id(out), *map(id, arrays), *window[2:]))
-        self.x = given
+        self.x, self._kept_W, self._col, self._col_W = given, given_W, None, None
         return finish(out, dtype)
 
     def backward(self, dout: ArrayLike) -> Array:
         """dx, of x's shape, for dout of the output's shape; keeps dW and db."""
-        x, W = self.x, as_array("W", self.W)
+        x, W, kept_W = self.x, as_array("W", self.W), self._kept_W
+        if self._col is not None or self._col_W is not None:
+            return super().backward(dout)
         dout, window = _checked(dout, self._shape_of_output(x, W)), self._window(W)
+        if kept_W.shape == W.shape:
+            W = kept_W
         dout, x, W, dtype = reals(dout=dout, x=x, W=W)
         arrays = [np.asarray(array, order="C") for array in (dout, x, W)]
         grads = [empty(shape, x.dtype) for shape in (x.shape, W.shape, len(W))]

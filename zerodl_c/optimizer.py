@@ -1,9 +1,10 @@
 """Optimizers in C: one pass over each parameter, in place.
 
-The state changes in place, too: Momentum's v is one array for all updates; the reference makes a new one for each.
+The state changes in place, too.
 """
 
 from collections.abc import Mapping, MutableMapping
+from sys import getrefcount
 from typing import Any, ClassVar
 
 import numpy as np
@@ -47,6 +48,13 @@ class SGD(_InC, reference.SGD):
 class Momentum(_InC, reference.Momentum):
     __doc__ = reference.Momentum.__doc__
     _kernel, _rates = lib.np_momentum, ("momentum",)
+
+    def update(self, params: MutableMapping[str, Any], grads: Mapping[str, Any]) -> None:
+        # The reference makes a new v at each update, so that one that a script has kept stays as it was.
+        for key in self.v or ():
+            if getrefcount(self.v[key]) > 2:  # one reference is the dict's, one is getrefcount's own
+                self.v[key] = self.v[key].copy()
+        super().update(params, grads)
 
 
 class Nesterov(_InC, reference.Nesterov):

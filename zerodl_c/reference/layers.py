@@ -283,10 +283,14 @@ class BatchNormalization:
         A moving average of the statistics: what stands in for them when the net no longer learns.
     input_shape : tuple
         x's shape.
-    xn : (batch, features) ndarray
-        The normalised x of the last pass with train_flg.
+    batch_size : int
+        Of the last pass with train_flg, as are xc, std and xn, from which `backward` computes.
+    xc : (batch, features) ndarray
+        x - mean.
     std : (features,) ndarray
-        What x was divided by there.
+        What xc was divided by.
+    xn : (batch, features) ndarray
+        The normalised x, xc / std.
     dgamma, dbeta : (features,) ndarray
 
     Examples
@@ -313,8 +317,10 @@ class BatchNormalization:
         self.running_mean: Any = running_mean
         self.running_var: Any = running_var
         self.input_shape: Any = None
-        self.xn: Any = None
+        self.batch_size: Any = None
+        self.xc: Any = None
         self.std: Any = None
+        self.xn: Any = None
         self.dgamma: Any = None
         self.dbeta: Any = None
 
@@ -334,9 +340,9 @@ class BatchNormalization:
             variance = _mean(centred**2)
             self.running_mean = self._moved(self.running_mean, mean)
             self.running_var = self._moved(self.running_var, variance)
-            self.std = np.sqrt(variance + 1e-6)
+            self.batch_size, self.std = len(rows), np.sqrt(variance + 1e-6)
             xn = centred / self.std
-            self.xn = _result(xn, dtype)
+            self.xc, self.xn = _result(centred, dtype), _result(xn, dtype)
         else:
             xn = (rows - self.running_mean) / np.sqrt(np.add(self.running_var, 1e-6))
         return _result((gamma * xn + beta).reshape(x.shape), dtype)
@@ -345,13 +351,15 @@ class BatchNormalization:
         """dx, of x's shape as dout is; keeps dgamma and dbeta. x is that of the last pass with train_flg.
 
         The mean and the variance depend on x, too: their part of the gradient is what is
-        subtracted from dout (Ioffe and Szegedy, section 3).
+        subtracted from dout (Ioffe and Szegedy, section 3). The mean of xc is 0, unless a subclass
+        has set another xc in a `forward` of its own.
         """
         dout = _checked(dout, self.input_shape)
-        dout, gamma, xn, dtype = _floats(dout=dout, gamma=self.gamma, xn=self.xn)
-        rows = dout.reshape(xn.shape)
+        dout, gamma, xn, xc, dtype = _floats(dout=dout, gamma=self.gamma, xn=self.xn, xc=self.xc)
+        rows, scaled = dout.reshape(xn.shape), xc / self.std
         dbeta, dgamma = rows.sum(axis=0), (rows * xn).sum(axis=0)
-        dx = gamma / self.std * (rows - (dbeta + xn * dgamma) / len(rows))
+        along = (scaled - _mean(scaled)) * (rows * scaled).sum(axis=0)
+        dx = gamma / self.std * (rows - (dbeta + along) / self.batch_size)
         self.dgamma, self.dbeta = _result(dgamma, dtype), _result(dbeta, dtype)
         return _result(dx.reshape(dout.shape), dtype)
 
@@ -380,6 +388,8 @@ class Convolution:
         The last input.
     col : (batch * out_h * out_w, channels * filter_h * filter_w) ndarray
         Its im2col.
+    col_W : (channels * filter_h * filter_w, filters) ndarray
+        W as it was multiplied by, a column for each filter. `backward` computes from col and col_W.
     dW, db : ndarray
         Of the shapes of W and (filters,).
 
@@ -402,6 +412,8 @@ class Convolution:
     def __init__(self, W: ArrayLike, b: ArrayLike, stride: int = 1, pad: int = 0) -> None:
         self.W, self.b, self.stride, self.pad = W, b, stride, pad
         self.x: Any = None
+        self.col: Any = None
+        self.col_W: Any = None
         self.dW: Any = None
         self.db: Any = None
 
@@ -414,17 +426,18 @@ class Convolution:
         x, W = as_array("x", x), as_array("W", self.W)
         batch, filters, out_h, out_w = self._shape_of_output(x, W)
         col = im2col(x, W.shape[2], W.shape[3], self.stride, self.pad)
-        pixels = affine(col, W.reshape(filters, math.prod(W.shape[1:])).T, self.b)
-        self.x, self.col = x, col
+        col_W = W.reshape(filters, math.prod(W.shape[1:])).T
+        pixels = affine(col, col_W, self.b)
+        self.x, self.col, self.col_W = x, col, col_W
         return pixels.reshape(batch, out_h, out_w, filters).transpose(0, 3, 1, 2)
 
     def backward(self, dout: ArrayLike) -> Array:
         """dx, of x's shape, for dout of the output's shape; keeps dW and db."""
-        x, col, W = self.x, self.col, as_array("W", self.W)
+        x, W = self.x, as_array("W", self.W)
         dout = _checked(dout, self._shape_of_output(x, W))
         filters, _, filter_h, filter_w = W.shape
         pixels = dout.transpose(0, 2, 3, 1).reshape(math.prod(dout.shape) // max(filters, 1), filters)
-        dcol, dW, db = affine_backward(pixels, col, W.reshape(filters, math.prod(W.shape[1:])).T)
+        dcol, dW, db = affine_backward(pixels, self.col, self.col_W)
         self.dW, self.db = dW.T.reshape(W.shape), db
         return col2im(dcol, x.shape, filter_h, filter_w, self.stride, self.pad)
 

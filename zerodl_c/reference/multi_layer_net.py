@@ -1,6 +1,7 @@
 """A fully connected net of any depth, made of layers."""
 
 import warnings
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from operator import is_
@@ -89,7 +90,7 @@ class MultiLayerNet:
         self.hidden_layer_num = len(hidden_size_list)
         self.weight_decay_lambda = weight_decay_lambda
         self.params: dict[str, Any] = {}
-        self.layers: dict[str, Any] = {}
+        self.layers: OrderedDict[str, Any] = OrderedDict()
         self._init_weights(weight_init_std)
         for i in range(1, self.hidden_layer_num + 1):
             self._add_hidden_layer(i, getattr(self._kinds, _ACTIVATIONS[activation])())
@@ -114,7 +115,7 @@ class MultiLayerNet:
         y, labels = _rows(self.predict(x), t)
         if labels.ndim == 2:
             labels = labels.argmax(axis=1)
-        return float(np.mean(y.argmax(axis=1) == labels))
+        return np.mean(y.argmax(axis=1) == labels)
 
     def gradient(self, x: ArrayLike, t: ArrayLike) -> dict[str, Array]:
         """Gradients of the loss by backpropagation, under the names of the parameters.
@@ -160,7 +161,7 @@ class MultiLayerNet:
     def _gradient_of_shared_layers(self, x: ArrayLike, t: ArrayLike) -> dict[str, Array]:
         self._notice_params()
         net = copy(self)
-        net.layers = {key: _Place(layer) for key, layer in self.layers.items()}
+        net.layers = OrderedDict((key, _Place(layer)) for key, layer in self.layers.items())
         net._backpropagate(x, t)
         parameters = [*zip(self._parameters(), net._parameters(), strict=True)]
         for (_, name, layer), _ in parameters:

@@ -64,7 +64,7 @@ class MultiLayerNetExtend(MultiLayerNet):
         self._notice_params()
         out: Any = x
         for key, layer in self.layers.items():
-            learns = key.startswith(("BatchNorm", "Dropout"))
+            learns = "BatchNorm" in key or "Dropout" in key
             out = layer.forward(out, train_flg) if learns else layer.forward(out)
         return out
 

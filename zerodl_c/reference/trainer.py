@@ -9,6 +9,7 @@ import numpy as np
 from . import optimizer as optimizers
 
 _OPTIMIZERS = {name.lower(): name for name in ("SGD", "Momentum", "Nesterov", "AdaGrad", "RMSprop", "Adam")}
+_MISPRINTS = {"rmsprpo": "rmsprop"}  # of the book's first printings
 
 
 class Trainer:
@@ -83,7 +84,8 @@ class Trainer:
         evaluate_sample_num_per_epoch: int | None = None,
         verbose: bool = True,
     ) -> None:
-        if optimizer.lower() not in _OPTIMIZERS:
+        kind = _MISPRINTS.get(optimizer.lower(), optimizer.lower())
+        if kind not in _OPTIMIZERS:
             raise ValueError(f"optimizer must be one of {', '.join(_OPTIMIZERS.values())}, got {optimizer!r}")
         if mini_batch_size < 1:
             raise ValueError(f"mini_batch_size must be 1 or more, got {mini_batch_size}")
@@ -94,7 +96,7 @@ class Trainer:
         self.batch_size = mini_batch_size
         self.evaluate_sample_num_per_epoch = evaluate_sample_num_per_epoch
         self.verbose = verbose
-        self.optimizer = getattr(self._optimizers, _OPTIMIZERS[optimizer.lower()])(**optimizer_param)
+        self.optimizer = getattr(self._optimizers, _OPTIMIZERS[kind])(**optimizer_param)
 
         self.train_size = len(x_train)
         self.iter_per_epoch = max(self.train_size / mini_batch_size, 1)

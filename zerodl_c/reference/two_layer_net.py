@@ -117,7 +117,7 @@ class TwoLayerNet:
         y, labels = _rows(self.predict(x), t)
         if labels.ndim == 2:
             labels = labels.argmax(axis=1)
-        return float(np.mean(y.argmax(axis=1) == labels))
+        return np.mean(y.argmax(axis=1) == labels)
 
     def gradient(self, x: ArrayLike, t: ArrayLike) -> dict[str, Array]:
         """Gradients of the loss by backpropagation, for x of shape (batch, input).

@@ -4,12 +4,17 @@ The engine's functions and methods are replaced, in their modules and classes an
 that watch; the classes stay the same objects, so that subclassing and pickling go on as ever. A call that the engine
 makes of itself is a part of the call that is watched. Where the nets of `common` only hand on from layer to layer, in
 the same code on both engines, each layer's call is watched, and of a net itself what C has its own way for.
+
+The other code, which C is compared with, is the script's own definition where the engine stands in for one, and else
+the reference. A script's own definitions call each other by the names in their modules, which are the engine's: while
+one of them runs beside a call, these hand on to the script's own.
 """
 
 import atexit
 import copy
 import inspect
 import linecache
+import math
 import os
 import sys
 import threading
@@ -24,15 +29,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._difference import TWINS, Difference, Tolerance, described, difference, largest, twin
-from .dropin import _BOOK
-from .reference._cfunction import c_function
-from .reference._own import Own
-from .reference.layers import _OfFunctions
+from ..reference._cfunction import c_function
+from ..reference._own import Own
+from ..reference.layers import _OfFunctions
+from .comparing import Difference, Tolerance, Twins, described, difference, largest, shake
+from .modules import own_definition
+from .names import BOOK, of_engine, on_made
 
 _STEP = 1e-4  # of the nets' numerical gradients
-_SHARE, _FREE = 0.05, 0.5  # of the script's time, and seconds besides: what --report may spend on the reference
-_RATIO = 10  # how many times as long as C the reference is expected to take
+_SHARE, _FREE = 0.05, 0.5  # of the script's time, and seconds besides: what --report may spend on the other code
+_RATIO = 10  # how many times as long as C the other code is expected to take
 _RUNS = 3  # of which the least time counts, as other work and cold caches only add to it
 _STEPS = {"forward", "backward", "update"}
 _REALS = {np.dtype(np.float32), np.dtype(np.float64)}
@@ -43,8 +49,9 @@ Function = Callable[..., Any]
 class Calls:
     """The calls of one function or method of `common`."""
 
-    def __init__(self, module: str, name: str, ours: Function, theirs: Function) -> None:
-        self.module, self.name, self.ours, self.theirs = module, name, ours, theirs
+    def __init__(self, module: str, name: str, ours: Function, theirs: Function, owner: type | None = None) -> None:
+        self.module, self.name, self.ours, self.reference = module, name, ours, theirs
+        self.stand_in: Any = owner  # the class, or the function that watches
         self.takes_f = module == "gradient"  # the script's own function, whose calls of `common` are watched apart
         self.first = int("." in name)  # where the arguments begin, after self
         self.of_net = "." in name and name.rpartition(".")[2] not in _STEPS
@@ -52,13 +59,23 @@ class Calls:
         self.shared = ours is theirs or self.takes_f  # one code for both engines
         self.draws = self.of_net or "random" in {*ours.__code__.co_names, *theirs.__code__.co_names}
         self.count, self.seconds = 0, 0.0
-        self.compared, self.ours_seconds, self.theirs_seconds = 0, 0.0, 0.0  # those that the reference ran, too
+        self.compared, self.ours_seconds, self.theirs_seconds = 0, 0.0, 0.0  # those that the other code ran, too
         self.unusual: Counter[str] = Counter()
         self.parameters = list(inspect.signature(theirs).parameters)
 
+    def other(self, args: Any, kwargs: Any) -> Function:
+        """The script's own code, or the reference if there is none or it does not take these arguments."""
+        own = self._own_method(args) if self.first else own_definition(self.stand_in)
+        return own if own and _takes(own, args, kwargs) else self.reference
+
+    def _own_method(self, args: Any) -> Any:
+        kinds = [kind for kind in type(args[0]).__mro__ if issubclass(kind, self.stand_in)] if args else []
+        found = next(filter(None, map(own_definition, kinds)), None)
+        return getattr(found, self.name.rpartition(".")[2], None)
+
     @property
     def ratio(self) -> float:
-        """How many times as long as C the reference took: by the same calls or, where it was only estimated, by all."""
+        """How many times as long the other code took as C: by the same calls or, where it was estimated, by all."""
         ours = self.ours_seconds or self.compared * self.seconds / self.count
         return self.theirs_seconds / max(ours, 1e-9)
 
@@ -70,6 +87,14 @@ class Calls:
     def named(self, args: Any, kwargs: Any) -> dict[str, Any]:
         """The arguments by name."""
         return {**dict(zip(self.parameters, args, strict=False)), **kwargs}
+
+
+def _takes(function: Function, args: Any, kwargs: Any) -> bool:
+    try:
+        inspect.signature(function).bind(*args, **kwargs)
+    except TypeError:
+        return False
+    return True
 
 
 class _Outcome(NamedTuple):
@@ -89,40 +114,50 @@ class _Here(threading.local):
     """What a thread is doing."""
 
     busy = False  # within a watched call
+    beside = False  # within the other code that runs beside one
     watched = 0.0  # seconds of all its watched calls, and of what was done beside them
 
 
 _here = _Here()
 
 
-def watch(verify: bool, report: bool) -> None:
-    """Watch every call of `common` from now on, for `--verify`, `--report` or both."""
+def watch(verify: str = "") -> "Watcher":
+    """Watch every call of `common` from now on, and compare with the other code: "sample", or "all" calls."""
     watcher = Watcher(verify)
-    for module, of_module in _BOOK.items():
-        ours, theirs = (import_module(f"{package}.{module}") for package in ("zerodl_c", "zerodl_c.reference"))
+    for module, of_module in BOOK.items():
         for key in of_module[module].split():
-            mine, twin_of_mine = getattr(ours, key), getattr(theirs, key)
+            mine, twin_of_mine = (of_engine(engine, f"{module}.{key}") for engine in ("c", "numpy"))
             if isinstance(mine, type):
-                TWINS[mine] = twin_of_mine
+                _REFERENCE[mine] = twin_of_mine
                 watcher.watch_methods(module, mine, twin_of_mine)
             else:
-                setattr(ours, key, watcher.watched(Calls(module, key, mine, twin_of_mine)))
+                of = import_module(f"zerodl_c.{module}")
+                setattr(of, key, watcher.watched(Calls(module, key, mine, twin_of_mine)))
+    on_made.append(watcher.watch_made)
     Own.renew()
     if verify:
-        atexit.register(watcher.exit_if_stopped)
-    if report:
-        from ._report import show
+        atexit.register(watcher.end)
+    return watcher
 
-        atexit.register(show, watcher)
+
+def _other_class(kind: type) -> type | None:
+    """What a class of the engine is in the other code."""
+    own: type | None = own_definition(kind)
+    return own or _REFERENCE.get(kind)
+
+
+_REFERENCE: dict[type, type] = {}  # a class of the engine, and the reference's
+_twin = Twins(_other_class).of
 
 
 class Watcher:
     """What was seen so far."""
 
-    def __init__(self, verify: bool) -> None:
+    def __init__(self, verify: str) -> None:
         self.verify, self.process, self.stopped = verify, os.getpid(), ""
         self.calls: list[Calls] = []
-        self.start, self.spent = perf_counter(), 0.0  # seconds spent on copies and on the reference
+        self.start, self.spent = perf_counter(), 0.0  # seconds spent on copies and on the other code
+        self._told = perf_counter() if verify and sys.stderr and sys.stderr.isatty() else math.inf
 
     def watch_methods(self, module: str, mine: type, twin_of_mine: type) -> None:
         """Watch the methods of layers and optimizers, and of others those that C has its own way for."""
@@ -131,9 +166,16 @@ class Watcher:
             if name.startswith("_") or not inspect.isfunction(ours) or not theirs:
                 continue
             if name in _STEPS or name == "numerical_gradient" or ours is not theirs:
-                calls = Calls(module, f"{mine.__name__}.{name}", ours, theirs)
+                calls = Calls(module, f"{mine.__name__}.{name}", ours, theirs, mine)
                 calls.shared &= not issubclass(mine, _OfFunctions) and not calls.of_net
                 setattr(mine, name, self.watched(calls))
+
+    def watch_made(self, place: str, made: Any) -> Any:
+        """Watch a function that stands in for one of an older edition."""
+        if isinstance(made, type):
+            return made
+        module, name = place.split(".")
+        return self.watched(Calls(module, name, made, of_engine("numpy", place)))
 
     def watched(self, calls: Calls) -> Function:
         """What takes the place of `calls.ours`."""
@@ -142,19 +184,26 @@ class Watcher:
 
         @wraps(ours)
         def function(*args: Any, **kwargs: Any) -> Any:
-            # Of a net of the script's own class the layers are watched: what it overrides, the reference has not.
-            if _here.busy or (calls.of_net and args and type(args[0]) not in TWINS):
+            if _here.beside:
+                return calls.other(args, kwargs)(*args, **kwargs)
+            # Of a net of the script's own class the layers are watched: what it overrides, the other code has not.
+            if _here.busy or (calls.of_net and args and not _other_class(type(args[0]))):
                 return ours(*args, **kwargs)
             return call(calls, args, kwargs)
 
+        if not calls.first:
+            calls.stand_in = function
         return function
 
     def _call(self, calls: Calls, args: Any, kwargs: Any) -> Any:
         _here.busy = True
         try:
             if self.verify:
+                self._go_on()
+            is_one_of_few = not calls.count & (calls.count + 1)  # 1, 2, 4, 8, ...
+            if self.verify == "all" or (self.verify and is_one_of_few):
                 return self._verify(calls, args, kwargs)
-            if not calls.count & (calls.count + 1) and self._is_worth_measuring(calls):  # calls 1, 2, 4, 8, ...
+            if not self.verify and is_one_of_few and self._is_worth_measuring(calls):
                 self._measure(calls, args, kwargs)
             start = perf_counter()
             try:
@@ -165,21 +214,22 @@ class Watcher:
             _here.busy = False
 
     def _is_worth_measuring(self, calls: Calls) -> bool:
-        """Whether to run both engines on copies before this call: it must tell something, and cost little."""
+        """Whether to run both codes on copies before this call: it must tell something, and cost little."""
         if calls.shared or calls.by_differences:
             return calls.by_differences
         cost = _RUNS * (1 + _RATIO) * calls.seconds / max(calls.count, 1)
         return calls.count > 0 and self.spent + cost < _FREE + _SHARE * (perf_counter() - self.start)
 
     def _measure(self, calls: Calls, args: Any, kwargs: Any) -> None:
-        """Time both engines on copies."""
+        """Time both codes on copies."""
         start, random = perf_counter(), _random_of(calls)
         try:
-            given = twin((args, kwargs))
+            given = _twin((args, kwargs))
             if calls.by_differences:
                 calls.compare(0.0, _estimate(given))
             else:
-                calls.compare(_least(calls.ours, (args, kwargs)), _least(calls.theirs, given))
+                ours = _least(calls.ours, (args, kwargs))
+                calls.compare(ours, _least(partial(_beside, calls.other(args, kwargs)), given))
         except Exception:  # what cannot be copied, or raises, is not measured
             pass
         finally:
@@ -188,38 +238,45 @@ class Watcher:
             self._spend(perf_counter() - start)
 
     def _verify(self, calls: Calls, args: Any, kwargs: Any) -> Any:
-        """Call C, and the reference on copies: both draw the same of NumPy's random numbers."""
-        self._go_on()
-        start, before, given = perf_counter(), _random_of(calls), twin((args, kwargs))
-        tolerance = Tolerance(given)
+        """Call C, and the other code on copies: both draw the same of NumPy's random numbers."""
+        start, before, given, spare = perf_counter(), _random_of(calls), _twin((args, kwargs)), _twin((args, kwargs))
+        other, tolerance = partial(_beside, calls.other(args, kwargs)), Tolerance(given)
         if calls.by_differences:  # a difference of losses is divided by the step
             tolerance.scale = max(tolerance.scale, largest(_loss(given).result) / _STEP)
         ours = _outcome(calls.ours, args, kwargs)
         after = before and _random()
-        if before:
-            np.random.set_state(before)
-        theirs = _quietly(calls.theirs, *given)
+        theirs = _quietly(other, given, before)
         drawn = before and _random()
         self._count(calls, args[calls.first :], ours.seconds)
         calls.compare(ours.seconds, theirs.seconds)
         found = _difference(calls, ours, theirs, (args, kwargs), given, tolerance)
+        if found and found.allowed and not calls.by_differences:
+            shake(spare)
+            shaken = _quietly(other, spare, before)
+            tolerance.bend(_places(calls, theirs, given), _places(calls, shaken, spare))
+            found = _difference(calls, ours, theirs, (args, kwargs), given, tolerance)
+            if after:
+                np.random.set_state(after)
         self._stop_at(calls, args, kwargs, found or difference("NumPy's generator", after, drawn, tolerance))
         self._spend(perf_counter() - start - ours.seconds)
         return ours.give()
 
     def _call_with_f(self, calls: Calls, args: Any, kwargs: Any) -> Any:
-        """Call C with f(x), and the reference with a player of the values that f gave at each x."""
+        """Call C with f(x), and the other code with a player of the values that f gave at each x."""
         self._go_on()
+        other = calls.other(args, kwargs)
         f, args, kwargs = _without_f(args, kwargs)
+        verify = self.verify == "all" or (self.verify and not calls.count & (calls.count + 1))
         recorder, before = _Recorder(f), _here.watched
-        recorded = self.verify and recorder.can_record and not kwargs.keys() & {"workers", "vectorized"}
-        given: Any = twin((args, kwargs)) if self.verify else ()
+        recorded = verify and recorder.can_record and not kwargs.keys() & {"workers", "vectorized"}
+        given: Any = _twin((args, kwargs)) if verify else ()
         ours = _outcome(partial(calls.ours, recorder if recorded else f), args, kwargs)
         self._count(calls, (), ours.seconds - (_here.watched - before))
         start = perf_counter()
-        if self.verify and not recorder.raised:
+        if verify and not recorder.raised:
             player = _Player(recorder)
-            theirs = _quietly(partial(calls.theirs, player if recorded else f), *given)
+            theirs = _quietly(partial(_beside, other, player if recorded else f), given)
+            calls.compare(ours.seconds, theirs.seconds)
             found = _difference(calls, ours, theirs, ((f, *args), kwargs), ((f, *given[0]), given[1]), Tolerance(given))
             if recorded and player.left():
                 found = found or Difference("f", "called more often", "called less often")
@@ -234,6 +291,14 @@ class Watcher:
         unusual = args and _unusual(args[0])
         if unusual:
             calls.unusual[unusual] += 1
+        if perf_counter() - self._told > 1:  # on a terminal, once a second
+            self._told = perf_counter()
+            print(f"\rzerodl-c: --verify: {self.compared()}", end="", file=sys.stderr, flush=True)
+
+    def compared(self) -> str:
+        """How many calls were compared, of how many."""
+        compared, count = (sum(of) for of in zip(*[(c.compared, c.count) for c in self.calls], strict=True))
+        return f"{compared:,} of {count:,} call{'' if count == 1 else 's'} compared"
 
     def _spend(self, seconds: float) -> None:
         """Note time that the script would not have taken."""
@@ -248,10 +313,11 @@ class Watcher:
             return
         values = calls.named(args, kwargs).items()
         given = ", ".join(f"{name} {described(value)}" for name, value in values if name != "self")
+        of = "the reference" if calls.other(args, kwargs) is calls.reference else "the script's own"
         allowed = f", more than {found.allowed} apart" if found.allowed else ""
         self.stopped = (
-            f"zerodl-c: --verify: common.{calls.module}.{calls.name} differs from the reference: {found.place} is "
-            f"{found.ours} in C and {found.theirs} in the reference{allowed}. The arguments: {given or 'none'}. "
+            f"zerodl-c: --verify: common.{calls.module}.{calls.name} differs from {of}: {found.place} is "
+            f"{found.ours} in C and {found.theirs} in {of}{allowed}. The arguments: {given or 'none'}. "
             f"Called in {_place(sys._getframe())}"
         )
         if self.is_own_process():
@@ -263,9 +329,15 @@ class Watcher:
         if self.stopped:
             raise SystemExit(1) if self.is_own_process() else RuntimeError(self.stopped)
 
-    def exit_if_stopped(self) -> None:
-        """Exit with 1 after a difference, even if it was in a thread, or the script caught the SystemExit."""
-        if self.stopped and self.is_own_process():
+    def end(self) -> None:
+        """Tell how much was compared. Exit with 1 after a difference, even if the script caught the SystemExit."""
+        if not self.is_own_process():
+            return
+        if not self.stopped:
+            clear = "" if self._told == math.inf else "\r"
+            with suppress(Exception):
+                print(f"{clear}zerodl-c: --verify: {self.compared()}, no difference", file=sys.stderr, flush=True)
+        else:
             with suppress(Exception):  # it may be closed
                 sys.stdout.flush()
             os._exit(1)
@@ -288,7 +360,7 @@ def _unusual(x: Any) -> str | None:
 
 def _place(frame: FrameType | None) -> str:
     """The line of the script that called into this package."""
-    package = os.path.dirname(__file__) + os.sep
+    package = os.path.dirname(os.path.dirname(__file__)) + os.sep
     while frame and frame.f_code.co_filename.startswith(package):
         frame = frame.f_back
     if not frame:
@@ -311,29 +383,41 @@ def _outcome(function: Function, args: Any, kwargs: Any) -> _Outcome:
     return _Outcome(result, error, perf_counter() - start)
 
 
-def _quietly(function: Function, args: Any, kwargs: Any) -> _Outcome:
-    with np.errstate(all="ignore"):  # C warns of nothing, and so must the reference beside it
-        return _outcome(function, args, kwargs)
+def _quietly(function: Function, given: tuple[Any, Any], random: Any = None) -> _Outcome:
+    """The outcome without warnings, as C warns of nothing, from one state of NumPy's generator."""
+    if random:
+        np.random.set_state(random)
+    with np.errstate(all="ignore"):
+        return _outcome(function, *given)
+
+
+def _beside(function: Function, *args: Any, **kwargs: Any) -> Any:
+    """Call other code: what it calls of the engine is the other code's, too."""
+    _here.beside = True
+    try:
+        return function(*args, **kwargs)
+    finally:
+        _here.beside = False
 
 
 def _least(function: Function, given: Any) -> float:
     """The least seconds of some calls with copies of the arguments; what they raise is raised."""
-    outcomes = [_quietly(function, *copy.deepcopy(given)) for _ in range(_RUNS)]
+    outcomes = [_quietly(function, copy.deepcopy(given)) for _ in range(_RUNS)]
     outcomes[0].give()
     return min(outcome.seconds for outcome in outcomes)
 
 
 def _estimate(given: Any) -> float:
-    """What a net's numerical gradient, two losses for each parameter, would take the reference: maybe minutes."""
+    """What a net's numerical gradient, two losses for each parameter, would take the other code: maybe minutes."""
     seconds = min(_loss(given).seconds for _ in range(_RUNS))
     return seconds * 2 * sum(np.size(param) for param in given[0][0].params.values())
 
 
 def _loss(given: tuple[Any, Any]) -> _Outcome:
-    """A net's loss by the reference; nothing of it is left."""
+    """A net's loss by the other code; nothing of it is left."""
     random, ((net, *args), kwargs) = _random(), copy.deepcopy(given)
     try:
-        return _quietly(net._training_loss, args, kwargs)
+        return _quietly(partial(_beside, net._training_loss), (args, kwargs))
     finally:
         np.random.set_state(random)
 
@@ -355,17 +439,17 @@ def _difference(
         return Difference("what comes of it", *map(_told, (ours, theirs)))
     if ours.error:
         return None
-    found = difference("the result", ours.result, theirs.result, tolerance)
-    if found:
-        return found
-    values, twins = calls.named(*args), calls.named(*given)
-    places = {name: "self" if name == "self" else f"the argument {name}" for name in values}
-    if calls.by_differences:  # C needs no layers: what they remember of the reference's last loss, it has not
-        for of in (values, twins):
-            of["self"] = of["self"].params
-        places["self"] = "self.params"
-    found_in = (difference(place, values[name], twins[name], tolerance) for name, place in places.items())
-    return next((one for one in found_in if one), None)
+    values, twins = _places(calls, ours, args), _places(calls, theirs, given)
+    found = (difference(place, values[place], twins[place], tolerance) for place in values)
+    return next((one for one in found if one), None)
+
+
+def _places(calls: Calls, outcome: _Outcome, args: Any) -> dict[str, Any]:
+    """What a call gave, and what it may have changed."""
+    values = {("self" if name == "self" else f"the argument {name}"): x for name, x in calls.named(*args).items()}
+    if calls.by_differences:  # C needs no layers: what they remember of the other code's last loss, it has not
+        values["self.params"] = values.pop("self").params
+    return {"the result": outcome.result, **values}
 
 
 def _without_f(args: Any, kwargs: Any) -> tuple[Any, Any, Any]:

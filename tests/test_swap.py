@@ -3,7 +3,10 @@
 import errno
 import importlib.abc
 import importlib.util
+import inspect
 import os
+import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,13 +15,17 @@ import textwrap
 import types
 import venv
 import warnings
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
+from conftest import EDITION
 
 import zerodl_c
-from zerodl_c import _files, cli, dropin, reference
+from zerodl_c import _files, cli, reference
+from zerodl_c.swap.modules import Finder
 
 FUNCTIONS = (
     "np identity_function step_function sigmoid sigmoid_grad relu relu_grad softmax sum_squared_error "
@@ -40,38 +47,28 @@ BROUGHT = {
     "util": "np smooth_curve shuffle_dataset conv_output_size im2col col2im",
 }
 
-# A script's own `common`: what is the book's fails when it is used, and some of it is not the book's.
-OWN = {
-    "common/__init__.py": "",
-    "common/functions.py": """
-        import numpy as np
+# A script's own `common`: the tests' edition of the book's, with more, and with a sigmoid of its own.
+OWN = {f"common/{path.name}": path.read_text() for path in sorted((EDITION / "book/common").glob("*.py"))}
+OWN["common/functions.py"] = OWN["common/functions.py"].replace("1.0 / (1.0 +", "1.5 / (1.5 + 0 *x +")
+OWN["common/functions.py"] += textwrap.dedent(
+    """
+    def leaky_relu(x):
+        return np.where(x > 0, x, 0.1 * x)
 
-        def sigmoid(x):
-            raise AssertionError("this is the script's own sigmoid")
 
-        def leaky_relu(x):
-            return np.where(x > 0, x, 0.1 * x)
-
-        def twice_sigmoid(x):
-            return 2 * sigmoid(x)
-        """,
-    "common/layers.py": """
-        from common.functions import *
-
-        class Affine:
-            pass
-
-        class Scale:
-            def forward(self, x):
-                return 2 * x
-        """,
-    "common/extra.py": """
-        from common.functions import sigmoid
-
-        def half(x):
-            return sigmoid(x) / 2
-        """,
-}
+    def twice_softmax(x):
+        return 2 * softmax(x)
+    """
+)
+OWN["common/layers.py"] += textwrap.dedent(
+    """
+    class Scale:
+        def forward(self, x):
+            return 2 * x
+    """
+)
+OWN["common/extra.py"] = "from common.functions import relu\n\n\ndef half(x):\n    return relu(x) / 2\n"
+WITH_EDITION = os.pathsep.join([str(EDITION), *sys.path])
 
 
 def write(folder, files):
@@ -169,7 +166,7 @@ class TestInstall:
     def test_unknown_engine(self):
         with pytest.raises(ValueError, match=r"^engine must be one of 'c', 'numpy', got 'torch'$"):
             zerodl_c.install("torch")
-        assert not any(isinstance(finder, dropin._Swap) for finder in sys.meta_path)
+        assert not any(isinstance(finder, Finder) for finder in sys.meta_path)
 
     def test_another_engine_takes_the_place_of_the_first(self):
         zerodl_c.install()
@@ -179,7 +176,7 @@ class TestInstall:
         from common.functions import sigmoid
 
         assert sigmoid is reference.sigmoid
-        assert sum(isinstance(finder, dropin._Swap) for finder in sys.meta_path) == 1
+        assert sum(isinstance(finder, Finder) for finder in sys.meta_path) == 1
 
     def test_what_neither_has_is_an_import_error(self):
         zerodl_c.install()
@@ -199,7 +196,7 @@ class TestInstall:
         importlib.invalidate_caches()
         from common.extra import half
 
-        assert half(0.0) == 0.25
+        assert half(1.0) == 0.5
 
     def test_reload_keeps_the_engine(self):
         zerodl_c.install()
@@ -211,61 +208,103 @@ class TestInstall:
 
 @pytest.mark.usefixtures("own")
 class TestOwnCommon:
-    def test_the_books_names_are_the_engines_and_others_stay(self):
-        zerodl_c.install()
-        brought = star("common.functions")
-        assert brought["sigmoid"] is zerodl_c.sigmoid
-        assert brought["softmax"] is zerodl_c.softmax
-        assert brought["leaky_relu"](-1.0) == -0.1
-        assert brought["twice_sigmoid"](0.0) == 1  # it calls the engine's
-        layers = star("common.layers")
-        assert layers["Affine"] is zerodl_c.Affine
+    @pytest.mark.parametrize("name", ["c", "numpy"])
+    def test_what_is_the_books_is_the_engines_and_the_rest_stays(self, name):
+        zerodl_c.install(name)
+        engine = {"c": zerodl_c, "numpy": reference}[name]
+        functions, layers = star("common.functions"), star("common.layers")
+        own = {"sigmoid", "sigmoid_grad", "leaky_relu", "twice_softmax", "Sigmoid", "Scale"}
+        for key in [*functions, *layers]:
+            if key not in own | {"np"}:
+                assert layers[key] is getattr(engine, key), key
+        assert functions["sigmoid"](0.0) == 0.6
+        assert layers["Sigmoid"]().forward(np.zeros(1)) == 0.6
+        assert functions["sigmoid"].__module__ == "common.functions" and layers["Sigmoid"].__module__ == "common.layers"
+        assert functions["leaky_relu"](-1.0) == -0.1
+        assert functions["twice_softmax"](np.zeros(2)).tolist() == [1, 1]
         assert layers["Scale"]().forward(2) == 4
-        assert layers["leaky_relu"] is brought["leaky_relu"]
+        assert star("common.multi_layer_net")["MultiLayerNet"].__module__ == "common.multi_layer_net"  # uses Sigmoid
+        assert star("common.trainer")["Trainer"] is engine.Trainer
 
     def test_modules_that_the_book_has_not(self):
         zerodl_c.install()
-        from common.extra import half
+        from common.extra import half, relu
 
-        assert half(0.0) == 0.25
+        assert half(1.0) == 0.5 and relu is zerodl_c.relu
 
-    def test_own_np_stays(self, tmp_path):
-        (tmp_path / "own/common/functions.py").write_text("np = 'another NumPy'")
+    def test_a_name_that_is_missing_stays_missing(self):
         zerodl_c.install()
-        assert star("common.functions")["np"] == "another NumPy"
+        with pytest.raises(ImportError, match="cannot import name 'mean_squared_error' from"):
+            from common.functions import mean_squared_error  # noqa: F401
+        Path(sys.path[0], "common/util.py").unlink()
+        importlib.invalidate_caches()
+        with pytest.raises(ModuleNotFoundError, match=r"No module named 'common\.util'"):
+            importlib.import_module("common.util")
 
-    @pytest.mark.parametrize("imported_before", [False, True])
-    def test_own_mean_squared_error_beside_the_books_sum(self, tmp_path, imported_before):
-        text = "def mean_squared_error(y, t): return 'own'\ndef sum_squared_error(y, t): return 'book'\n"
-        (tmp_path / "own/common/functions.py").write_text(text)
-        if imported_before:
-            importlib.import_module("common.layers")
+    def test_the_first_printings_name_of_a_loss(self, tmp_path):
+        path = tmp_path / "own/common/functions.py"
+        path.write_text(path.read_text().replace("sum_squared_error", "mean_squared_error"))
         zerodl_c.install()
-        for module in ("common.functions", "common.layers"):
-            brought = star(module)
-            assert brought["mean_squared_error"](1, 0) == "own"
-            assert brought["sum_squared_error"] is zerodl_c.sum_squared_error
-
-    def test_own_mean_squared_error_of_the_first_printings(self, tmp_path):
-        (tmp_path / "own/common/functions.py").write_text("def mean_squared_error(y, t): return 'book'\n")
-        zerodl_c.install()
-        assert star("common.functions")["mean_squared_error"] is zerodl_c.sum_squared_error
         assert star("common.layers")["mean_squared_error"] is zerodl_c.sum_squared_error
+
+    def test_an_unrelated_project(self, tmp_path):
+        text = "def shuffle_dataset(rows):\n    return rows[::-1]\n"
+        (tmp_path / "own/common/util.py").write_text(text)
+        zerodl_c.install()
+        import common.util
+
+        assert common.util.shuffle_dataset([1, 2]) == [2, 1]
+        assert {name for name in vars(common.util) if name[:2] != "__"} == {"shuffle_dataset"}
+        assert type(common.util) is types.ModuleType
+
+    def test_what_a_module_shows_of_itself(self, tmp_path):
+        zerodl_c.install()
+        import common.functions
+
+        path = tmp_path / "own/common/functions.py"
+        assert common.functions.__file__ == str(path)
+        assert inspect.getsource(common.functions) == path.read_text()
+        assert inspect.getsource(common.functions.leaky_relu).startswith("def leaky_relu(x):\n")
+        assert type(common.functions.__loader__) is type(common.functions.__spec__.loader) is SourceFileLoader
+        assert common.functions.__doc__.startswith("What the tests' edition")
+        assert not [name for name in vars(common.functions) if "zerodl" in name]
+
+    def test_reload_looks_again(self, tmp_path):
+        zerodl_c.install()
+        import common.functions
+
+        path = tmp_path / "own/common/functions.py"
+        text = path.read_text()
+        assert common.functions.relu is zerodl_c.relu
+        path.write_text(text.replace("np.where(x > 0, x, 0.0)", "np.where(x > 1, x, 0.0)"))
+        importlib.reload(common.functions)
+        assert common.functions.relu(0.5) == 0 and common.functions.softmax is zerodl_c.softmax
+        path.write_text(text)
+        assert importlib.reload(common.functions).relu is zerodl_c.relu
 
     def test_imported_before_is_changed_in_place(self):
         functions = importlib.import_module("common.functions")
-        before = dict(vars(functions))
+        layers = importlib.import_module("common.layers")
+        before = dict(vars(functions)), dict(vars(layers))
         zerodl_c.install()
-        assert functions.sigmoid is functions.__dict__["sigmoid"] is zerodl_c.sigmoid
-        assert functions.softmax is zerodl_c.softmax
+        assert functions.softmax is layers.softmax is zerodl_c.softmax
+        assert layers.SoftmaxWithLoss is zerodl_c.SoftmaxWithLoss
+        assert functions.sigmoid(0.0) == 0.6 and layers.Sigmoid.__module__ == "common.layers"
         assert importlib.import_module("common.functions") is functions
-        assert functions.twice_sigmoid(0.0) == 1
         zerodl_c.uninstall()
-        assert vars(functions) == before
+        assert (vars(functions), vars(layers)) == before
+
+    def test_what_is_in_use_before_stays(self, tmp_path):
+        with open(tmp_path / "own/common/layers.py", "a") as file:
+            file.write("\nclass Wide(Affine):\n    pass\n\n\nTABLE = {'relu': Relu}\nPooling.backward = None\n")
+        layers = importlib.import_module("common.layers")
+        own = layers.Affine, layers.Relu, layers.Pooling
+        zerodl_c.install()
+        assert own == (layers.Affine, layers.Relu, layers.Pooling) and layers.Dropout is zerodl_c.Dropout
 
     def test_warns_of_what_it_cannot_reach(self):
         importlib.import_module("common.extra")
-        with pytest.warns(UserWarning, match="sigmoid in common.extra") as caught:
+        with pytest.warns(UserWarning, match=r"relu in common\.extra") as caught:
             zerodl_c.install()
         assert len(caught) == 1 and caught[0].filename == __file__
 
@@ -284,9 +323,9 @@ class TestOwnCommon:
         monkeypatch.setitem(sys.modules, "lazy", module)
         zerodl_c.install()
         assert "half" not in object.__getattribute__(module, "__dict__")
-        assert module.half(0.0) == 0.25
+        assert module.half(0.0) == 0
 
-    def test_own_finders_and_loaders_are_asked(self, monkeypatch):
+    def test_what_another_loader_makes_stays(self, monkeypatch):
         class Module(types.ModuleType):
             pass
 
@@ -298,14 +337,14 @@ class TestOwnCommon:
                 return Module(spec.name)
 
             def exec_module(self, module):
-                module.ours = 1
+                module.im2col = module.col2im = 1
 
         # Python passes over a finder that has no find_spec
         monkeypatch.setattr(sys, "meta_path", [Finder(), object(), *sys.meta_path])
         zerodl_c.install()
-        util = importlib.import_module("common.util")
-        assert type(util) is Module and util.ours == 1 and util.im2col is zerodl_c.im2col
-        assert star("common.layers")["Affine"] is zerodl_c.Affine
+        layers = star("common.layers")
+        assert type(sys.modules["common.util"]) is Module and layers["im2col"] == 1
+        assert layers["Affine"] is zerodl_c.Affine and layers["Convolution"].__module__ == "common.layers"
         zerodl_c.uninstall()
 
     def test_uninstall_restores_everything(self):
@@ -313,16 +352,13 @@ class TestOwnCommon:
 
         before = of_common(), list(sys.meta_path), dict(vars(common)), dict(vars(common.functions))
         zerodl_c.install()
-        from common.extra import half
         from common.layers import Affine
 
-        assert half(0.0) == 0.25 and Affine is zerodl_c.Affine
+        assert Affine is zerodl_c.Affine
         del sys.modules["common.functions"]
         importlib.import_module("common.functions")
         zerodl_c.uninstall()
         assert (of_common(), list(sys.meta_path), vars(common), vars(common.functions)) == before
-        with pytest.raises(AssertionError, match="the script's own sigmoid"):
-            importlib.import_module("common.extra").half(0.0)
         assert importlib.import_module("common.layers").Affine is not zerodl_c.Affine
 
     def test_uninstall_without_install(self):
@@ -331,19 +367,157 @@ class TestOwnCommon:
         before = of_common(), list(sys.meta_path)
         zerodl_c.uninstall()
         assert (of_common(), list(sys.meta_path)) == before
-        assert common.functions.sigmoid.__module__ == "common.functions"
+        assert common.functions.softmax.__module__ == "common.functions"
 
-    def test_a_module_that_fails_fails_as_before(self, tmp_path):
-        (tmp_path / "own/common/functions.py").write_text("raise RuntimeError('broken')")
+    @pytest.mark.parametrize("text", ["raise RuntimeError('broken')", "x = (", "import numpy\0"])
+    def test_a_module_that_fails_fails_as_before(self, tmp_path, text):
+        (tmp_path / "own/common/functions.py").write_text(text)
+        with pytest.raises(Exception) as plain:
+            importlib.import_module("common.functions")
         zerodl_c.install()
         for _ in range(2):
-            with pytest.raises(RuntimeError, match="broken"):
+            with pytest.raises(plain.type) as raised:
                 importlib.import_module("common.functions")
+            assert str(raised.value) == str(plain.value)
 
     def test_folder_without_init(self, tmp_path):
         (tmp_path / "own/common/__init__.py").unlink()
         zerodl_c.install()
-        assert importlib.import_module("common.extra").half(0.0) == 0.25
+        assert importlib.import_module("common.extra").relu is zerodl_c.relu
+
+    def test_in_a_zip(self, tmp_path):
+        shutil.make_archive(tmp_path / "book", "zip", tmp_path / "own")
+        sys.path[0] = str(tmp_path / "book.zip")
+        zerodl_c.install()
+        assert importlib.import_module("common.layers").Affine is zerodl_c.Affine
+        from common.functions import leaky_relu
+
+        assert inspect.getsource(leaky_relu).startswith("def leaky_relu(x):\n") and leaky_relu(-1.0) == -0.1
+
+    def test_a_file_and_no_package(self, tmp_path):
+        write(tmp_path / "file", {"common.py": "def softmax(x):\n    return 'own'\n"})
+        sys.path.insert(0, str(tmp_path / "file"))
+        zerodl_c.install()
+        import common
+
+        assert common.softmax(1) == "own"
+        with pytest.raises(ModuleNotFoundError, match="'common' is not a package"):
+            importlib.import_module("common.functions")
+
+    def test_modules_that_must_not_be_imported(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "common.functions", None)
+        zerodl_c.install()
+        with pytest.raises(ModuleNotFoundError):
+            importlib.import_module("common.functions")
+        zerodl_c.uninstall()
+        assert sys.modules.pop("common.functions") is None
+
+    def test_run_as_a_module(self, capsys):
+        zerodl_c.install()
+        path = Path(sys.path[0], "common/util.py")
+        path.write_text(path.read_text() + "\nif __name__ == '__main__':\n    print(im2col.__module__)\n")
+        runpy.run_module("common.util", run_name="__main__")
+        assert capsys.readouterr().out == "__main__\n"
+
+    def test_a_finder_that_somebody_removed(self):
+        zerodl_c.install()
+        sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, Finder)]
+        zerodl_c.install()
+        assert importlib.import_module("common.layers").Affine is zerodl_c.Affine
+        sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, Finder)]
+        zerodl_c.uninstall()
+        assert not of_common()
+
+    def test_the_swaps_own_module_reloaded(self):
+        zerodl_c.install()
+        importlib.reload(sys.modules["zerodl_c.swap.installing"]).install("numpy")
+        assert importlib.import_module("common.layers").Affine is reference.Affine
+        assert sum(isinstance(finder, Finder) for finder in sys.meta_path) == 1
+        zerodl_c.swap.installing.uninstall()
+
+
+@pytest.mark.usefixtures("own")
+class TestPatches:
+    """What a script replaces later takes effect as with plain python."""
+
+    X = np.array([[0.5, 1.5], [2.5, 0.0]])
+    T = np.array([0, 1])
+
+    @pytest.fixture
+    def layers(self, own):
+        zerodl_c.install()
+        return importlib.import_module("common.layers")
+
+    def test_a_function_that_a_layer_uses(self, layers):
+        loss = layers.SoftmaxWithLoss()
+        before = loss.forward(self.X, self.T)
+        with mock.patch.object(layers, "softmax", lambda x: np.full(x.shape, 0.25)):
+            assert loss.forward(self.X, self.T) == pytest.approx(-np.log(0.25), abs=1e-6)
+            assert layers.SoftmaxWithLoss is zerodl_c.SoftmaxWithLoss
+            assert (loss.backward() == [[-0.375, 0.125], [0.125, -0.375]]).all()
+        assert loss.forward(self.X, self.T) == before
+        assert zerodl_c.SoftmaxWithLoss.forward.__module__ != "common.layers"
+
+    def test_a_function_that_a_function_uses(self, layers):
+        import common.functions
+
+        before = common.functions.softmax_loss(self.X, self.T)
+        common.functions.softmax = lambda x: np.full(x.shape, 0.25)
+        assert common.functions.softmax_loss(self.X, self.T) == pytest.approx(-np.log(0.25), abs=1e-6)
+        assert layers.softmax_loss is common.functions.softmax_loss  # and its own softmax is as it was
+        assert layers.SoftmaxWithLoss().forward(self.X, self.T) == before
+        del common.functions.softmax
+        with pytest.raises(NameError):
+            common.functions.softmax_loss(self.X, self.T)
+        common.functions.softmax = zerodl_c.softmax
+        assert common.functions.softmax_loss is layers.softmax_loss is zerodl_c.softmax_loss
+
+    def test_a_mock_of_im2col(self, layers):
+        convolution = layers.Convolution(np.ones((1, 1, 2, 2)), np.zeros(1))
+        images = np.random.rand(2, 1, 3, 3)
+        with mock.patch("common.layers.im2col", wraps=layers.im2col) as im2col:
+            got = convolution.forward(images)
+            convolution.backward(got)
+        assert im2col.call_count == 1
+        np.testing.assert_allclose(got, convolution.forward(images), rtol=1e-12)
+
+    def test_a_layer_that_a_net_uses(self, own, tmp_path):
+        path = tmp_path / "own/common/functions.py"
+        path.write_text(path.read_text().replace("1.5 / (1.5 + 0 *x +", "1.0 / (1.0 +"))
+        zerodl_c.install()
+        import common.multi_layer_net
+        from common.multi_layer_net_extend import MultiLayerNetExtend
+
+        class Leaky(common.multi_layer_net.Relu):
+            pass
+
+        assert common.multi_layer_net.MultiLayerNet is zerodl_c.MultiLayerNet
+        extended = MultiLayerNetExtend(2, [3], 2, use_dropout=True)
+        common.multi_layer_net.Relu = Leaky
+        net = common.multi_layer_net.MultiLayerNet(2, [3], 2)
+        assert type(net.layers["Activation_function1"]) is Leaky
+        assert net.gradient(self.X, self.T).keys() == {"W1", "b1", "W2", "b2"}
+        np.random.seed(0)
+        grads = extended.gradient(self.X, self.T)
+        zerodl_c.uninstall()
+        np.random.seed(0)
+        assert (extended.gradient(self.X, self.T)["W1"] == grads["W1"]).all()
+        assert type(zerodl_c.MultiLayerNet(2, [3], 2).layers["Activation_function1"]) is zerodl_c.Relu
+
+    def test_numpy(self, layers):
+        import common.functions
+
+        common.functions.np = types.SimpleNamespace(where=lambda *_: "own")
+        assert common.functions.relu(1.0) == layers.relu(1.0) == "own"
+        common.functions.np = np
+        assert common.functions.relu is layers.relu is zerodl_c.relu
+
+    def test_uninstall_undoes_them(self, layers):
+        forward = zerodl_c.SoftmaxWithLoss.forward
+        layers.softmax = None
+        assert zerodl_c.SoftmaxWithLoss.forward is not forward
+        zerodl_c.uninstall()
+        assert zerodl_c.SoftmaxWithLoss.forward is forward
 
 
 def test_names_bound_of_another_engine_are_told(python):
@@ -374,6 +548,15 @@ def test_import_and_install_draw_no_random_numbers(python):
         """
     done = python(textwrap.dedent(program))
     assert (done.stdout, done.stderr) == ("True\n", "")
+
+
+def test_extension_of_ipython():
+    zerodl_c.load_ipython_extension(None)
+    try:
+        assert importlib.import_module("common.layers").Affine is zerodl_c.Affine
+    finally:
+        zerodl_c.unload_ipython_extension(None)
+    assert not of_common()
 
 
 def test_a_plain_import_swaps_nothing(python):
@@ -502,12 +685,15 @@ class TestRun:
     def test_a_chapter_gives_the_same_on_both_engines_from_another_folder(self, tmp_path, with_own):
         write(tmp_path / "book", {**CHAPTER, **(OWN if with_own else {})})
         script = tmp_path / "book/ch90/train.py"
-        c, numpy = run(script, "3"), run("--engine", "numpy", script, "3")
+        c, numpy = (run(*options, script, "3", PYTHONPATH=WITH_EDITION) for options in ([], ["--engine", "numpy"]))
         assert (c.stderr, numpy.stderr) == ("", "")
         *in_c, last = c.stdout.splitlines()
         *in_numpy, numpy_last = numpy.stdout.splitlines()
-        assert last == "zerodl_c.functions zerodl_c.multi_layer_net"
-        assert numpy_last == "zerodl_c.reference.functions zerodl_c.reference.multi_layer_net"
+        if with_own:
+            assert last == numpy_last == "common.functions common.multi_layer_net"
+        else:
+            assert last == "zerodl_c.functions zerodl_c.multi_layer_net"
+            assert numpy_last == "zerodl_c.reference.functions zerodl_c.reference.multi_layer_net"
         assert len(in_c) == 14
         values = [np.array(" ".join(lines).split(), float) for lines in (in_c, in_numpy)]
         np.testing.assert_allclose(values[0], values[1], rtol=1e-10)
@@ -628,6 +814,74 @@ class TestRun:
         assert missing.stderr == "zerodl-c: error: cannot open missing.py: No such file or directory\n"
         assert folder.stderr.startswith(f"zerodl-c: error: cannot open {tmp_path}: ")
 
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "import sys; print(sys.argv, __name__, sys.path[0])",
+            "import sys; print(__package__, __spec__, sorted(set(globals()) - {'__annotations__'}))",
+            "import sys; sys.exit(3)",
+            "def f():\n    1 / 0\nf()",
+            "x = (",
+        ],
+    )
+    def test_a_program_on_the_command_line(self, text):
+        done, plain = run("-c", text, "-x", "--"), command("-c", text, "-x", "--")
+        assert alike(done, plain), (done, plain)
+
+    @pytest.mark.parametrize("name", ["module", "package", "package.module", "missing", "package.missing", "broken.x"])
+    def test_a_module(self, tmp_path, name):
+        text = "import sys\nprint(sys.argv, __name__, __package__, __spec__.name, __file__, sys.path[0])\n1 / 0\n"
+        files = {"module.py": text, "package/__init__.py": "", "package/module.py": text, "broken/__init__.py": "1 / 0"}
+        write(tmp_path, {**files, "package/__main__.py": text})
+        done, plain = run("-m", name, "-x", "--"), command("-m", name, "-x", "--")
+        assert (done.returncode, done.stdout) == (plain.returncode, plain.stdout)
+        assert done.stderr.splitlines()[-1] == plain.stderr.splitlines()[-1]
+
+    def test_both_are_swapped(self, tmp_path):
+        write(tmp_path, {"module.py": "from common.functions import sigmoid\nprint(sigmoid.__module__)"})
+        for arguments in (["-m", "module"], ["-c", "import module"], ["module.py"]):
+            assert run(*arguments).stdout == "zerodl_c.functions\n"
+
+    def test_a_notebook_is_refused(self, tmp_path):
+        write(tmp_path, {"a.ipynb": "{}"})
+        done = run("a.ipynb")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == (
+            "zerodl-c: error: a.ipynb is a notebook: call zerodl_c.install() in its first cell, before the first "
+            "import of common\n"
+        )
+
+    @pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
+    @pytest.mark.parametrize("way", ["run", "install", "-m"])
+    def test_children(self, tmp_path, method, way):
+        if os.name == "nt" and method != "spawn":
+            pytest.skip("Windows has spawn alone")
+        text = """
+            import multiprocessing
+            import sys
+            from common.functions import softmax
+            from helper import number
+
+            def work(i):
+                return softmax.__module__, number(i), __name__.replace("__mp_main__", "__main__")
+
+            if __name__ == "__main__":
+                with multiprocessing.get_context(sys.argv[1]).Pool(2) as pool:
+                    print(*pool.map(work, [1, 2]), multiprocessing.current_process().name)
+            """
+        write(tmp_path, {"a/script.py": text, "a/helper.py": "from common.layers import Relu\nnumber = abs\n"})
+        if way == "install":
+            path = tmp_path / "a/script.py"
+            path.write_text("import zerodl_c\nif __name__ == '__main__':\n    zerodl_c.install()\n" + path.read_text())
+            done = command(path, method)
+        elif way == "run":
+            done = run("a/script.py", method)
+        else:
+            os.chdir("a")
+            done = run("-m", "script", method)
+        one, two = (f"('zerodl_c.functions', {i}, '__main__')" for i in (1, 2))
+        assert (done.stdout, done.stderr) == (f"{one} {two} MainProcess\n", "")
+
     def test_no_script(self):
         done = run("--engine", "numpy")
         assert done.returncode == 2
@@ -709,11 +963,31 @@ class TestHook:
         assert done.stderr == ""
         assert done.stdout.endswith("zerodl_c.reference.functions zerodl_c.reference.multi_layer_net\n")
 
-    def test_neither_or_both(self, elsewhere):
-        for options in ([], ["--install", "--remove"]):
-            done = command("-m", "zerodl_c", "hook", *options)
-            assert done.returncode == 2
-            assert done.stderr.startswith("zerodl-c: error: ")
+    def test_both(self, elsewhere):
+        done = command("-m", "zerodl_c", "hook", "--install", "--remove")
+        assert done.returncode == 2
+        assert done.stderr.startswith("zerodl-c: error: ")
+
+    def test_without_an_option_it_says_whether_it_is_installed(self, capsys, monkeypatch, tmp_path):
+        monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
+        path = tmp_path / "zerodl_c_swap.pth"
+        for option, told in (([], "is no"), (["--install"], None), ([], "is a"), (["--remove"], None), ([], "is no")):
+            assert cli.main(["hook", *option]) == 0
+            out = capsys.readouterr().out
+            assert not told or out.startswith(f"there {told} {path}: ZERODL_SWAP=1 ")
+
+    @pytest.mark.parametrize("value", ["c", "numpy", "1"])
+    def test_the_engine_that_is_asked_for(self, environment, value):
+        environment("-m", "zerodl_c", "hook", "--install")
+        done = environment("-c", "from common.functions import sigmoid as s; print(s.__module__)", ZERODL_SWAP=value)
+        module = "zerodl_c.reference.functions" if value == "numpy" else "zerodl_c.functions"
+        assert (done.stdout, done.stderr) == (f"{module}\n", "")
+
+    def test_another_value_is_warned_of(self, environment):
+        environment("-m", "zerodl_c", "hook", "--install")
+        done = environment("-c", "import common", ZERODL_SWAP="yes")
+        assert "UserWarning: ZERODL_SWAP must be c, numpy, 1 for c, or 0 or empty for neither, got 'yes'" in done.stderr
+        assert done.stderr.endswith("No module named 'common'\n")
 
     def test_folder_that_cannot_be_written(self, capsys, monkeypatch, tmp_path):
         monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path / "missing"))

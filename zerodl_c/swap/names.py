@@ -1,0 +1,109 @@
+"""What the modules of the book's `common` hold, and what the engine has for it."""
+
+import os
+import sys
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import numpy as np
+
+ENGINES = {"c": "zerodl_c", "numpy": "zerodl_c.reference"}
+
+_FUNCTIONS = {
+    "functions": (
+        "identity_function step_function sigmoid sigmoid_grad relu relu_grad softmax sum_squared_error "
+        "cross_entropy_error softmax_loss"
+    )
+}
+_OPTIMIZERS = {"optimizer": "SGD Momentum Nesterov AdaGrad RMSprop Adam"}
+_LAYERS = {
+    **_FUNCTIONS,
+    "util": "im2col col2im",
+    "layers": "Relu Sigmoid Affine SoftmaxWithLoss Dropout BatchNormalization Convolution Pooling",
+}
+# For each module of the book what `import *` brings, and the engine's module where it is.
+BOOK = {
+    "functions": _FUNCTIONS,
+    "gradient": {"gradient": "_numerical_gradient_1d numerical_gradient_2d numerical_gradient"},
+    "layers": _LAYERS,
+    "multi_layer_net": {**_LAYERS, "gradient": "numerical_gradient", "multi_layer_net": "MultiLayerNet"},
+    "multi_layer_net_extend": {
+        **_LAYERS,
+        "gradient": "numerical_gradient",
+        "multi_layer_net_extend": "MultiLayerNetExtend",
+    },
+    "optimizer": _OPTIMIZERS,
+    "trainer": {**_OPTIMIZERS, "trainer": "Trainer"},
+    "util": {"util": "smooth_curve shuffle_dataset conv_output_size im2col col2im"},
+}
+_NET_LIBRARY = {"np": np, "os": os, "sys": sys, "OrderedDict": OrderedDict}
+_LIBRARY: dict[str, dict[str, Any]] = {
+    "multi_layer_net": _NET_LIBRARY,
+    "multi_layer_net_extend": _NET_LIBRARY,
+    "trainer": {"np": np, "os": os, "sys": sys},
+}
+library = {"np": np, "OrderedDict": OrderedDict}  # what the book's definitions use of other packages
+# "layers.Affine" for Affine, and so on.
+PLACES = {name: f"{module}.{name}" for module, of in BOOK.items() for name in of[module].split()}
+ALL_PLACES = {**PLACES, "mean_squared_error": PLACES["sum_squared_error"]}  # with its name in the first printings
+
+
+class Edition(NamedTuple):
+    """A definition of the book, as some of its editions have it."""
+
+    place: str  # "layers.Pooling": its module and name
+    served: str  # the same, or a function of `editions`, which makes the engine's in this meaning; "": left alone
+    needs: str  # the global names that it uses, builtin ones included
+    editions: str  # which, and from when to when
+
+
+def of_engine(engine: str, place: str) -> Any:
+    """The engine's function or class for one of the book's."""
+    module, name = place.split(".")
+    return getattr(import_module(f"{ENGINES[engine]}.{module}"), name)
+
+
+def served(engine: str, edition: Edition) -> Any:
+    """What stands in for a definition of the book; None if nothing does."""
+    if edition.served in ("", edition.place):
+        return of_engine(engine, edition.place) if edition.served else None
+    return _older(engine, edition.served, edition.place)
+
+
+def is_served(engine: str, place: str, value: Any) -> bool:
+    """Whether a value stands in for one of the book's definitions, in whichever edition."""
+    return value is of_engine(engine, place) or any(
+        value is made for of, at, made in _made if (of, at) == (engine, place)
+    )
+
+
+def is_made(value: Any) -> bool:
+    """Whether a value stands in for a definition of an older edition."""
+    return any(value is made for _, _, made in _made)
+
+
+@cache
+def _older(engine: str, maker: str, place: str) -> Any:
+    made = getattr(import_module(f"{__package__}.editions"), maker)(of_engine(engine, place))
+    made.__module__ = f"common.{place.partition('.')[0]}"  # where pickle finds it, as long as the swap is in place
+    made.__name__ = made.__qualname__ = place.partition(".")[2]
+    for do in on_made:
+        made = do(place, made)
+    _made.append((engine, place, made))
+    return made
+
+
+on_made: list[Callable[[str, Any], Any]] = []  # what is done to each of them
+_made: list[tuple[str, str, Any]] = []  # what stands in for definitions of older editions
+
+
+def namesake(engine: str, module: str) -> dict[str, Any]:
+    """What a module of `common` holds for a script that has none: what every edition's holds."""
+    found: dict[str, Any] = dict(_LIBRARY.get(module, {"np": np}))
+    found |= {name: of_engine(engine, f"{of}.{name}") for of, names in BOOK[module].items() for name in names.split()}
+    if "sum_squared_error" in found:  # its name in the first printings
+        found["mean_squared_error"] = found["sum_squared_error"]
+    return found

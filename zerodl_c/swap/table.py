@@ -1,0 +1,305 @@
+"""The definitions of the book's `common` in all editions, by the digests of their syntax trees.
+
+Made by tools/editions.py; do not edit.
+"""
+
+# ruff: noqa: E501
+
+from .names import Edition
+
+TABLE = {
+    "4ed38e62dd2f7233": Edition(
+        "functions.cross_entropy_error",
+        "",
+        "np",
+        "Japanese 2016-07 to 2017-12, Korean 2016-07 to 2018-01",
+    ),
+    "703984b52896d01a": Edition(
+        "functions.cross_entropy_error",
+        "functions.cross_entropy_error",
+        "np",
+        "Japanese 2017-12 to now, Korean 2018-01 to now, English 2021-10 to now",
+    ),
+    "47e7329607142511": Edition(
+        "functions.identity_function",
+        "functions.identity_function",
+        "",
+        "Japanese 2016-07 to now, Korean 2016-07 to now, English 2021-10 to now",
+    ),
+    "0a117968a4288b3c": Edition(
+        "functions.relu",
+        "functions.relu",
+        "np",
+        "Japanese 2016-07 to now, Korean 2016-07 to now, English 2021-10 to now",
+    ),
+    "c448569a6225b982": Edition(
+        "functions.relu_grad",
+        "",
+        "np",
+        "Japanese 2016-07 to 2020-03, Korean 2016-07 to now",
+    ),
+    "fb59b0edff95b555": Edition(
+        "functions.relu_grad",
+        "functions.relu_grad",
+        "np",
+        "Japanese 2019-10 to now, English 2021-10 to now",
+    ),
+    "86b1a3c35bd0b605": Edition(
+        "functions.sigmoid",
+        "functions.sigmoid",
+        "np",
+        "Japanese 2016-07 to now, Korean 2016-07 to now, English 2021-10 to now",
+    ),
+    "899eb76a79922f2d": Edition(
+        "functions.sigmoid_grad",
+        "functions.sigmoid_grad",
+        "sigmoid",
+        "Japanese 2016-07 to now, Korean 2016-07 to now, English 2021-10 to now",
+    ),
+    "b4641d68728590c3": Edition(
+        "functions.softmax",
+        "softmax_until_2020",
+        "np",
+        "Japanese 2016-07 to 2020-03, Korean 2016-07 to 2025-01",
+    ),
+    "46eb366ca721084e": Edition(
+        "functions.softmax",
+        "functions.softmax",
+        "np",
+        "Japanese 2020-03 to now, Korean 2024-12 to now, English 2021-10 to now",
+    ),
+    "57d13fe4672edc88": Edition(
+        "functions.softmax_loss",
+        "functions.softmax_loss",
+        "cross_entropy_error softmax",
+        "Japanese 2016-07 to now, Korean 2016-07 to now, English 2021-10 to now",
+    ),
+    "2259d8676eaef08e": Edition(
+        "functions.step_function",
+        "",
+        "np",
+        "Japanese 2016-07 to 2024-11, Korean 2016-07 to now, English 2021-10 to now",
+    ),
+    "26fd3fdd41b8e475": Edition(
+        "functions.step_function",
+        "functions.step_function",
+        "int np",
+        "Japanese 2024-11 to now",
+    ),
+    "daeaf3bebc64c777": Edition(
+        "functions.sum_squared_error",
+        "functions.sum_squared_error",
+        "np",
+        "Japanese 2016-07 to now, Korean 2016-07 to now, English 2021-10 to now",
+    ),
+    "cac01d81a425d73e": Edition(
+        "gradient._numerical_gradient_1d",
+        "gradient._numerical_gradient_1d",
+        "float np range",
+        "Japanese 2016-07 to now, Korean 2016-07 to now, English 2021-10 to now",
+    ),
+    "bef7ea853d91c97a": Edition(
+        "gradient.numerical_gradient",
+        "gradient.numerical_gradient",
+        "float np",
+        "Japanese 2016-07 to 2019-09, Korean 2016-07 to now",
+    ),
+    "049aeb1e5c1fd245": Edition(
+        "gradient.numerical_gradient",
+        "gradient.numerical_gradient",
+        "np",
+        "Japanese 2019-09 to now, English 2021-10 to now",
+    ),
+    "23f44850c8e90382": Edition(
+        "gradient.numerical_gradient_2d",
+        "gradient.numerical_gradient_2d",
+        "_numerical_gradient_1d enumerate np",
+        "Japanese 2016-07 to now, Korean 2016-07 to now, English 2021-10 to now",
+    ),
+    "745cdea9083e7aa5": Edition(
+        "layers.Affine",
+        "layers.Affine",
+        "np",
+        "Japanese 2016-07 to now, Korean 2016-07 to now, English 2021-10 to now",
+    ),
+    "0c716b00aebdeaa2": Edition(
+        "layers.BatchNormalization",
+        "",
+        "np",
+        "Japanese 2016-07 to 2016-11, Korean 2016-07 to 2016-11",
+    ),
+    "bcb4c3c1f1e69045": Edition(
+        "layers.BatchNormalization",
+        "layers.BatchNormalization",
+        "np",
+        "Japanese 2016-11 to now, Korean 2016-11 to now, English 2021-10 to now",
+    ),
+    "fd8560fc381bed93": Edition(
+        "layers.Convolution",
+        "layers.Convolution",
+        "col2im im2col int np",
+        "Japanese 2016-07 to 2016-09, Korean 2016-07 to 2016-09",
+    ),
+    "1763ae1952728b85": Edition(
+        "layers.Convolution",
+        "layers.Convolution",
+        "col2im im2col int np",
+        "Japanese 2016-09 to now, Korean 2016-09 to now, English 2021-10 to now",
+    ),
+    "cb9e6bccbe1cab96": Edition(
+        "layers.Dropout",
+        "layers.Dropout",
+        "np",
+        "Japanese 2016-07 to now, Korean 2016-07 to now, English 2021-10 to now",
+    ),
+    "e40a6d8edd9d9168": Edition(
+        "layers.Pooling",
+        "pooling_until_2020",
+        "col2im im2col int np",
+        "Japanese 2016-07 to 2020-09, Korean 2016-07 to 2024-12",
+    ),
+    "cd5a7fbbc4242a28": Edition(
+        "layers.Pooling",
+        "layers.Pooling",
+        "col2im im2col int np",
+        "Japanese 2020-09 to now, Korean 2024-12 to now, English 2021-10 to now",
+    ),
+    "7248bc7e39c033e8": Edition(
+        "layers.Relu",
+        "layers.Relu",
+        "",
+        "Japanese 2016-07 to now, Korean 2016-07 to now, English 2021-10 to now",
+    ),
+    "1a8f89641214d250": Edition(
+        "layers.Sigmoid",
+        "layers.Sigmoid",
+        "sigmoid",
+        "Japanese 2016-07 to now, Korean 2016-07 to now, English 2021-10 to now",
+    ),
+    "2a882f3f1e769d7e": Edition(
+        "layers.SoftmaxWithLoss",
+        "layers.SoftmaxWithLoss",
+        "cross_entropy_error np softmax",
+        "Japanese 2016-07 to now, Korean 2016-07 to now, English 2021-10 to now",
+    ),
+    "1dff31eeb2e9f1cf": Edition(
+        "multi_layer_net.MultiLayerNet",
+        "",
+        "Affine OrderedDict Relu Sigmoid SoftmaxWithLoss float len list np numerical_gradient range str",
+        "Japanese 2016-07 to 2016-07, Korean 2016-07 to 2016-07",
+    ),
+    "a20dd33cb65f32ea": Edition(
+        "multi_layer_net.MultiLayerNet",
+        "",
+        "Affine OrderedDict Relu Sigmoid SoftmaxWithLoss float len list np numerical_gradient range str",
+        "Japanese 2016-07 to 2016-11, Korean 2016-07 to 2016-11",
+    ),
+    "4523d06cd0bae444": Edition(
+        "multi_layer_net.MultiLayerNet",
+        "multi_layer_net.MultiLayerNet",
+        "Affine OrderedDict Relu Sigmoid SoftmaxWithLoss float len list np numerical_gradient range str",
+        "Japanese 2016-11 to now, Korean 2016-11 to now, English 2021-10 to now",
+    ),
+    "ec13289091f3f570": Edition(
+        "multi_layer_net_extend.MultiLayerNetExtend",
+        "extended_net_until_2020",
+        "Affine BatchNormalization Dropout OrderedDict Relu Sigmoid SoftmaxWithLoss float len list np numerical_gradient range str",
+        "Japanese 2016-07 to 2020-01, Korean 2016-07 to now",
+    ),
+    "7edc50920e566c1d": Edition(
+        "multi_layer_net_extend.MultiLayerNetExtend",
+        "multi_layer_net_extend.MultiLayerNetExtend",
+        "Affine BatchNormalization Dropout OrderedDict Relu Sigmoid SoftmaxWithLoss float len list np numerical_gradient range str",
+        "Japanese 2020-01 to now, English 2021-10 to now",
+    ),
+    "82cda35d72840d12": Edition(
+        "optimizer.AdaGrad",
+        "optimizer.AdaGrad",
+        "np",
+        "Japanese 2016-07 to now, Korean 2016-07 to now, English 2021-10 to now",
+    ),
+    "3d56f9e734a25683": Edition(
+        "optimizer.Adam",
+        "optimizer.Adam",
+        "np",
+        "Japanese 2016-07 to now, Korean 2016-07 to now, English 2021-10 to now",
+    ),
+    "12927f0ece826738": Edition(
+        "optimizer.Momentum",
+        "optimizer.Momentum",
+        "np",
+        "Japanese 2016-07 to now, Korean 2016-07 to now, English 2021-10 to now",
+    ),
+    "3f1ae5c88712027b": Edition(
+        "optimizer.Nesterov",
+        "",
+        "np",
+        "Japanese 2016-07 to 2021-01, Korean 2016-07 to now, English 2021-10 to now",
+    ),
+    "af0ee3dcd3c7781d": Edition(
+        "optimizer.Nesterov",
+        "optimizer.Nesterov",
+        "np",
+        "Japanese 2021-01 to now",
+    ),
+    "75204ca38916801b": Edition(
+        "optimizer.RMSprop",
+        "optimizer.RMSprop",
+        "np",
+        "Japanese 2016-07 to now, Korean 2016-07 to now, English 2021-10 to now",
+    ),
+    "1a3df253b8c942df": Edition(
+        "optimizer.SGD",
+        "optimizer.SGD",
+        "",
+        "Japanese 2016-07 to now, Korean 2016-07 to now, English 2021-10 to now",
+    ),
+    "da54505311b23d71": Edition(
+        "trainer.Trainer",
+        "",
+        "AdaGrad Adam Momentum Nesterov RMSprop SGD int max np print range str",
+        "Japanese 2016-07 to 2016-11, Korean 2016-07 to 2016-11",
+    ),
+    "85b8aa80b022fb75": Edition(
+        "trainer.Trainer",
+        "",
+        "AdaGrad Adam Momentum Nesterov RMSprop SGD int max np print range str",
+        "Japanese 2016-11 to 2020-03, Korean 2016-11 to now",
+    ),
+    "f2c894f2490572d5": Edition(
+        "trainer.Trainer",
+        "trainer.Trainer",
+        "AdaGrad Adam Momentum Nesterov RMSprop SGD int max np print range str",
+        "Japanese 2020-03 to now, English 2021-10 to now",
+    ),
+    "c26725b09dff29aa": Edition(
+        "util.col2im",
+        "util.col2im",
+        "np range",
+        "Japanese 2016-07 to now, Korean 2016-07 to now, English 2021-10 to now",
+    ),
+    "ba1a1bbeddbe9697": Edition(
+        "util.conv_output_size",
+        "util.conv_output_size",
+        "",
+        "Japanese 2016-07 to now, Korean 2016-07 to now, English 2021-10 to now",
+    ),
+    "99116d05704f2edc": Edition(
+        "util.im2col",
+        "util.im2col",
+        "np range",
+        "Japanese 2016-07 to now, Korean 2016-07 to now, English 2021-10 to now",
+    ),
+    "fdd46c35e38e2a24": Edition(
+        "util.shuffle_dataset",
+        "util.shuffle_dataset",
+        "np",
+        "Japanese 2016-07 to now, Korean 2016-07 to now, English 2021-10 to now",
+    ),
+    "e9940d4e80cb91ba": Edition(
+        "util.smooth_curve",
+        "util.smooth_curve",
+        "len np",
+        "Japanese 2016-07 to now, Korean 2016-07 to now, English 2021-10 to now",
+    ),
+}
