@@ -64,8 +64,8 @@ class Trainer:
     >>> net = TwoLayerNet(2, 5, 2)
     >>> trainer = Trainer(net, x, t, x, t, mini_batch_size=10, optimizer_param={"lr": 1.0}, verbose=False)
     >>> trainer.train()
-    >>> len(trainer.train_loss_list), len(trainer.test_acc_list), net.accuracy(x, t)
-    (200, 20, 1.0)
+    >>> print(len(trainer.train_loss_list), len(trainer.test_acc_list), net.accuracy(x, t))
+    200 20 1.0
     """
 
     _optimizers: ClassVar[ModuleType] = optimizers  # those of the engine
