@@ -65,6 +65,13 @@ ALWAYS_INLINE real first_lane(vec v) { return v; }
 #define PREFETCH(p) (void)(p)
 #endif
 
+/* gcc reads an operand from memory again for each use, which is slower where the address is not aligned. */
+#if defined __GNUC__ && !defined __clang__ && defined __AVX__
+#define KEEP_IN_REGISTER(v) __asm__("" : "+v"(v))
+#else
+#define KEEP_IN_REGISTER(v) (void)(v)
+#endif
+
 /* Bits a + (b << shift), whatever overflows: the bits of a nan may be any. */
 ALWAYS_INLINE ivec add_shifted(ivec a, ivec b, int shift) { return (ivec)((uvec)a + ((uvec)b << shift)); }
 
@@ -296,6 +303,32 @@ ALWAYS_INLINE vec_sum inverse_of(vec_sum total)
 {
     vec inverse = 1 / total.sum;
     return (vec_sum){inverse, -inverse * (product_error(total.sum, inverse, broadcast(1)) + total.error * inverse)};
+}
+
+/* Write first + i for each lane i that is not 0, one after the other, and return how many; beyond them, up to LANES
+   places are written. */
+ALWAYS_INLINE ptrdiff_t store_places(uint16_t *places, vec v, int first)
+{
+#if defined VECTOR_AVX512 && REAL_BITS == 64
+    mask m = _mm512_cmp_pd_mask(v, broadcast(0), _CMP_NEQ_UQ);
+    __m256i at = _mm256_add_epi32(_mm256_set1_epi32(first), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    _mm_storeu_si128((__m128i *)places, _mm256_cvtepi32_epi16(_mm256_maskz_compress_epi32(m, at)));
+    return __builtin_popcount(m);
+#elif defined VECTOR_AVX512
+    mask m = _mm512_cmp_ps_mask(v, broadcast(0), _CMP_NEQ_UQ);
+    __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    __m512i at = _mm512_maskz_compress_epi32(m, _mm512_add_epi32(_mm512_set1_epi32(first), lane));
+    _mm256_storeu_si256((__m256i *)places, _mm512_cvtepi32_epi16(at));
+    return __builtin_popcount(m);
+#else
+    ptrdiff_t count = 0;
+    if (any(less(broadcast(0), choose(equal(v, broadcast(0)), v, broadcast(1)))))
+        for (int i = 0; i < LANES; i++) {
+            places[count] = (uint16_t)(first + i);
+            count += ((real *)&v)[i] != 0;
+        }
+    return count;
+#endif
 }
 
 /* v times factor, rounded all but once; v is finite. */

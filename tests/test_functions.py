@@ -608,3 +608,18 @@ def test_backward_of_squares_is_the_difference(engine):
     y, t = normal((3, 4), np.float64, 1), normal((3, 4), np.float64, 2)
     assert_gradient(y - t, lambda y: engine.sum_squared_error(y, t), y)
     assert_gradient((y - t) / 6, lambda y: engine.mean_squared_error(y, t), y)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rows", [1, 3, 300])
+def test_the_class_of_a_row_is_that_of_its_largest_entry(dtype, rows):
+    """The first of equals, and the first nan, as by NumPy's argmax."""
+    t = normal((rows, 7), dtype).round(1)
+    t[::3, 4] = t[::3].max(axis=1)
+    t[1::4, 5] = np.nan
+    t[1::8, 2] = np.nan
+    t[2::4] = -np.inf
+    x, labels = normal((rows, 7), dtype, 1), t.argmax(axis=1)
+    for function in (zerodl_c.softmax_cross_entropy, lambda x, t: [zerodl_c.cross_entropy_error(abs(x) + 1, t)]):
+        for got, expected in zip(function(x, t), function(x, labels), strict=True):
+            np.testing.assert_array_equal(got, expected)

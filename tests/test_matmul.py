@@ -7,7 +7,7 @@ import pytest
 from arrays import DTYPES, LAYOUTS, normal
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tolerances import assert_close
+from tolerances import assert_close, assert_identical
 
 import zerodl_c
 from zerodl_c import reference
@@ -495,3 +495,65 @@ def test_backward_of_matmul_is_the_reference(shapes, dtype, isa):
     sizes = reference.matmul_backward(np.abs(dout), np.abs(a), np.abs(b))
     for pair in zip(got, expected, sizes, strict=True):
         assert_close(*pair[:2], dout.size, pair[2])
+
+
+# --- Zeros, as in pictures of digits, are left out -------------------------------------------------
+
+
+def digits(rows, pixels, dtype, zeros=0.8):
+    """Rows of which this share are zeros, of both signs, as in pictures: in runs, and all of some columns."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((rows, pixels)).astype(dtype)
+    x[np.repeat(rng.random((rows, -(-pixels // 7))) < zeros, 7, axis=1)[:, :pixels]] = 0
+    x[:, : pixels // 9] = 0
+    x[:, pixels // 2] = -0.0
+    return x
+
+
+def in_narrow_parts(x, W):
+    """x @ W, a few columns at a time: for so few no zeros are left out."""
+    return np.hstack([zerodl_c.matmul(x, W[:, j : j + 2].copy()) for j in range(0, W.shape[1], 2)])
+
+
+@every_dtype
+@pytest.mark.parametrize(("rows", "pixels", "cols"), [(100, 784, 50), (100, 784, 100), (300, 1100, 70), (9, 3000, 51)])
+def test_without_zeros_every_bit_is_the_same(rows, pixels, cols, dtype, isa, threads):
+    x, W, dout = digits(rows, pixels, dtype), normal((pixels, cols), dtype, 1), normal((rows, cols), dtype, 2)
+    assert_identical(zerodl_c.matmul(x, W), in_narrow_parts(x, W))
+    assert_identical(zerodl_c.matmul(x.T, dout), in_narrow_parts(x.T, dout))
+    wide = np.zeros((rows, 2 * pixels), dtype)
+    wide[:, :pixels] = x
+    assert_identical(zerodl_c.matmul(wide[:, :pixels], W), zerodl_c.matmul(x, W))
+
+
+@every_dtype
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_zeros_times_what_is_not_finite(value, dtype, isa):
+    x, W = digits(60, 500, dtype), normal((500, 64), dtype)
+    W[400, 3] = value  # in a row that some samples meet with 0
+    got, expected = zerodl_c.matmul(x, W), in_narrow_parts(x, W)
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(np.isnan(got), np.isnan(x @ W))
+    assert_identical(got, expected)
+    x[7, 20] = value  # and an input that is not
+    assert_identical(zerodl_c.matmul(x, W), in_narrow_parts(x, W))
+
+
+@every_dtype
+def test_affine_and_nets_leave_zeros_out(dtype, isa):
+    x, W, b = digits(100, 784, dtype), normal((784, 50), dtype, 1), normal(50, dtype, 2)
+    assert_identical(zerodl_c.affine(x, W, b), in_narrow_parts(x, W) + b)
+    dout = normal((100, 50), dtype, 3)
+    dx, dW, db = zerodl_c.affine_backward(dout, x, W)
+    expected = reference.affine_backward(dout.astype("d"), x.astype("d"), W.astype("d"))
+    eps = np.finfo(dtype).eps
+    for got, truth in zip((dx, dW, db), expected, strict=True):
+        np.testing.assert_allclose(got, truth, rtol=0, atol=100 * eps * np.abs(truth).max())
+
+
+@pytest.mark.parametrize("rows", range(2, 13))
+def test_few_rows(rows, isa):
+    """As many at a time as registers hold; the sums run as in one row."""
+    for dtype, k, n in product(DTYPES, (1, 100, 784), (1, 15, 50, 64, 100, 131)):
+        a, b = normal((rows, k), dtype), normal((k, n), dtype, 1)
+        assert_identical(zerodl_c.matmul(a, b), np.vstack([zerodl_c.matmul(row[None], b) for row in a]))

@@ -16,6 +16,7 @@ __all__ = ["SGD", "AdaGrad", "Adam", "Momentum", "Nesterov", "RMSprop"]
 
 # The types that mean to NumPy what they mean to C. (With float32 arrays a float64 makes NumPy 2 compute in float64.)
 _NUMBERS = {float, int, np.float64}
+_SCALARS = {float, np.float64}  # parameters that are no arrays: C is not asked
 
 
 class _InC(reference._Optimizer):
@@ -26,7 +27,7 @@ class _InC(reference._Optimizer):
 
     def update(self, params: MutableMapping[str, Any], grads: Mapping[str, Any]) -> None:
         rates = [getattr(self, name) for name in self._rates]
-        if not _NUMBERS.issuperset(map(type, (self.lr, *rates))):
+        if not _SCALARS.isdisjoint(map(type, params.values())) or not _NUMBERS.issuperset(map(type, (self.lr, *rates))):
             super().update(params, grads)
             return
         lr = self._begin(params)

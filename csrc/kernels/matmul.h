@@ -23,11 +23,21 @@ enum {
 #endif
     TILE_VECS = 2,
     TILE_COLS = TILE_VECS * LANES,
+    /* A few rows have their sums in as many registers, for more columns. */
+    FEW_ROWS = 3,
     ROW_VECS = 8,
+    FEW_VECS = TILE_ROWS * TILE_VECS / FEW_ROWS,
     BLOCK_DEPTH = 512,
     BLOCK_TILES = 24 / TILE_ROWS,
     BLOCK_COLS = 1024,
     PAGE = 4096,
+    /* A is mostly zeros if 40 of 64 elements are: at 50 % lists do not pay. A look takes 0.1 us, and this many
+       multiplications 4 us or more. The lists of STRIP rows, 256 KiB at most, stay in the L2 cache. */
+    LOOKS = 64,
+    ENOUGH_ZEROS = 40,
+    LEAST_ROWS = 8,
+    LEAST_MULTIPLICATIONS = 1 << 18,
+    STRIP = 256,
 };
 
 ALWAYS_INLINE ptrdiff_t ceil_div(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
@@ -68,24 +78,37 @@ ALWAYS_INLINE void tile_product(int rows, int vecs, ptrdiff_t depth, matrix a, c
         }
 }
 
-/* c[cols] = or += a[depth] @ b[depth, cols] for one row, cols <= ROW_VECS * LANES: a tile of one row would keep the
-   processor waiting for its few sums, this has many. The sums run in the same order. */
-ALWAYS_INLINE void row_product(int vecs, ptrdiff_t depth, matrix a, matrix b, real *c, ptrdiff_t cols, bool add)
+/* c[rows, cols] = or += a[rows, depth] @ b[depth, cols] for a few rows, cols <= vecs * LANES: a tile of so few rows would
+   keep the processor waiting for its few sums, this has many. The sums run in the same order. With `index`, of which
+   there are `depth`, the sum is over those columns of a and rows of b alone. */
+ALWAYS_INLINE void wide_product(int rows, int vecs, ptrdiff_t depth, const uint16_t *index, matrix a, matrix b, real *c,
+                                ptrdiff_t c_row, ptrdiff_t cols, bool add)
 {
     ptrdiff_t last = cols - (vecs - 1) * LANES;
-    vec sum[ROW_VECS];
-    UNROLL for (int j = 0; j < vecs; j++)
-        sum[j] = broadcast(0);
-    for (ptrdiff_t p = 0; p < depth; p++, a.at += a.col, b.at += b.row) {
-        vec a_p = broadcast(*a.at);
-        UNROLL for (int j = 0; j < vecs - 1; j++)
-            sum[j] = multiply_add(a_p, load(b.at + j * LANES), sum[j]);
-        sum[vecs - 1] = multiply_add(a_p, load_up_to(b.at + (vecs - 1) * LANES, last), sum[vecs - 1]);
+    vec sum[FEW_ROWS][ROW_VECS];
+    UNROLL for (int i = 0; i < rows; i++)
+        UNROLL for (int j = 0; j < vecs; j++)
+            sum[i][j] = broadcast(0);
+    for (ptrdiff_t p = 0; p < depth; p++) {
+        ptrdiff_t at = index ? index[p] : p;
+        const real *a_p = a.at + at * a.col, *b_p = b.at + at * b.row;
+        vec b_vec[ROW_VECS];
+        UNROLL for (int j = 0; j < vecs; j++)
+            b_vec[j] = j < vecs - 1 ? load(b_p + j * LANES) : load_up_to(b_p + j * LANES, last);
+        if (rows > 1)
+            UNROLL for (int j = 0; j < vecs; j++)
+                KEEP_IN_REGISTER(b_vec[j]);
+        UNROLL for (int i = 0; i < rows; i++) {
+            vec a_ip = broadcast(a_p[i * a.row]);
+            UNROLL for (int j = 0; j < vecs; j++)
+                sum[i][j] = multiply_add(a_ip, b_vec[j], sum[i][j]);
+        }
     }
-    UNROLL for (int j = 0; j < vecs; j++) {
-        vec old = add ? load_up_to(c + j * LANES, cols - j * LANES) : broadcast(0);
-        store_up_to(c + j * LANES, old + sum[j], cols - j * LANES);
-    }
+    UNROLL for (int i = 0; i < rows; i++, c += c_row)
+        UNROLL for (int j = 0; j < vecs; j++) {
+            vec old = add ? load_up_to(c + j * LANES, cols - j * LANES) : broadcast(0);
+            store_up_to(c + j * LANES, old + sum[i][j], cols - j * LANES);
+        }
 }
 
 /* tile_product for the rows and vectors that there are. */
@@ -149,8 +172,11 @@ struct block {
     bool first, last; /* of the sum over k */
 };
 
-/* The vectors of one row of C need no more than a row of B at a time, masked at its end. */
-static bool is_one_row(const product *t) { return t->m == 1 && t->b.col == 1; }
+/* A few rows of C are computed by wide_product: less than a tile has, if that saves packing, for which they are few. */
+static bool has_few_rows(const product *t)
+{
+    return t->b.col == 1 && t->m < (t->n % TILE_COLS ? TILE_ROWS : FEW_ROWS + 1);
+}
 
 static bool pages_apart(ptrdiff_t stride)
 {
@@ -164,15 +190,15 @@ static ptrdiff_t first_packed(const product *t, ptrdiff_t cols)
 {
     if (t->b.col != 1 || (pages_apart(t->b.row) && t->m > 4 * TILE_ROWS))
         return 0;
-    return is_one_row(t) ? cols : cols - cols % TILE_COLS;
+    return has_few_rows(t) ? cols : cols - cols % TILE_COLS;
 }
 
 static bool packs_a(const product *t) { return pages_apart(t->a.row) && t->n > 32 * TILE_COLS; }
 
-/* The first row of tile q, of as many tiles of equal height as it takes. */
-static ptrdiff_t tile_top(ptrdiff_t m, ptrdiff_t q)
+/* The first row of tile q, of as many tiles of equal height, at most `height`, as it takes. */
+static ptrdiff_t tile_top(ptrdiff_t m, ptrdiff_t height, ptrdiff_t q)
 {
-    ptrdiff_t tiles = ceil_div(m, TILE_ROWS);
+    ptrdiff_t tiles = ceil_div(m, height);
     return m / tiles * q + least(q, m % tiles);
 }
 
@@ -181,7 +207,7 @@ static void pack_tiles(const product *t, const struct block *block, ptrdiff_t fr
 {
     real *packed = block->packed_a;
     for (ptrdiff_t q = from; q < to; q++) {
-        ptrdiff_t top = tile_top(t->m, q), height = tile_top(t->m, q + 1) - top;
+        ptrdiff_t top = tile_top(t->m, TILE_ROWS, q), height = tile_top(t->m, TILE_ROWS, q + 1) - top;
         matrix a = submatrix(t->a, top, block->p);
         for (ptrdiff_t p = 0; p < block->depth; p++)
             for (ptrdiff_t i = 0; i < height; i++)
@@ -214,30 +240,71 @@ static void finish_rows(const product *t, real *c, ptrdiff_t rows, const real *b
         }
 }
 
-/* C's only row, at the columns of the block. */
-static void multiply_row(const product *t, const struct block *block)
+/* wide_product for one row. */
+static void wide_row(int vecs, ptrdiff_t depth, const uint16_t *index, matrix a, matrix b, real *c, ptrdiff_t cols,
+                     bool add)
 {
 #define ROW(V)                                                                                                         \
     case V:                                                                                                            \
-        row_product(V, block->depth, submatrix(t->a, 0, block->p), submatrix(t->b, block->p, j), t->out + j, width,    \
-                    !block->first);                                                                                    \
+        if (index)                                                                                                     \
+            wide_product(1, V, depth, index, a, b, c, 0, cols, add);                                                   \
+        else                                                                                                           \
+            wide_product(1, V, depth, NULL, a, b, c, 0, cols, add);                                                    \
         break;
 
-    for (ptrdiff_t j = block->j, end = block->j + block->cols; j < end; j += ROW_VECS * LANES) {
-        ptrdiff_t width = least(ROW_VECS * LANES, end - j);
-        switch (ceil_div(width, LANES)) {
-            ROW(1) ROW(2) ROW(3) ROW(4) ROW(5) ROW(6) ROW(7) ROW(8)
-        }
-        if (block->last)
-            finish_rows(t, t->out + j, 1, t->bias ? t->bias + j : NULL, width);
+    switch (vecs) {
+        ROW(1) ROW(2) ROW(3) ROW(4) ROW(5) ROW(6) ROW(7) ROW(8)
     }
 #undef ROW
+}
+
+/* wide_product for two rows or three. */
+static void wide_rows(int rows, int vecs, ptrdiff_t depth, matrix a, matrix b, real *c, ptrdiff_t c_row, ptrdiff_t cols,
+                      bool add)
+{
+#define ROWS(V)                                                                                                        \
+    case V:                                                                                                            \
+        if (rows == 2)                                                                                                 \
+            wide_product(2, V, depth, NULL, a, b, c, c_row, cols, add);                                                \
+        else                                                                                                           \
+            wide_product(3, V, depth, NULL, a, b, c, c_row, cols, add);                                                \
+        break;
+
+    switch (vecs) {
+        ROWS(1) ROWS(2) ROWS(3) ROWS(4)
+#if defined VECTOR_AVX512 || defined __aarch64__
+        ROWS(5) ROWS(6) ROWS(7) ROWS(8)
+#endif
+    }
+#undef ROWS
+}
+
+/* C's few rows, at the columns of the block. */
+static void multiply_few_rows(const product *t, const struct block *block)
+{
+    ptrdiff_t most = (t->m == 1 ? ROW_VECS : FEW_VECS) * LANES;
+    for (ptrdiff_t j = block->j, end = block->j + block->cols; j < end; j += most) {
+        ptrdiff_t width = least(most, end - j);
+        int vecs = (int)ceil_div(width, LANES);
+        matrix b = submatrix(t->b, block->p, j);
+        for (ptrdiff_t q = 0, top = 0, next; top < t->m; q++, top = next) {
+            next = tile_top(t->m, FEW_ROWS, q + 1);
+            matrix a = submatrix(t->a, top, block->p);
+            real *c = t->out + top * t->out_row + j;
+            if (next - top == 1)
+                wide_row(vecs, block->depth, NULL, a, b, c, width, !block->first);
+            else
+                wide_rows((int)(next - top), vecs, block->depth, a, b, c, t->out_row, width, !block->first);
+        }
+        if (block->last)
+            finish_rows(t, t->out + j, t->m, t->bias ? t->bias + j : NULL, width);
+    }
 }
 
 /* C's tiles of rows [from, to), at the columns of the block. */
 static void multiply_tiles(const product *t, const struct block *block, ptrdiff_t from, ptrdiff_t to)
 {
-    ptrdiff_t first_row = tile_top(t->m, from), rows = tile_top(t->m, to) - first_row;
+    ptrdiff_t first_row = tile_top(t->m, TILE_ROWS, from), rows = tile_top(t->m, TILE_ROWS, to) - first_row;
     if (block->packed_a)
         pack_tiles(t, block, from, to);
     for (ptrdiff_t j = 0; j < block->cols; j += TILE_COLS) {
@@ -247,7 +314,7 @@ static void multiply_tiles(const product *t, const struct block *block, ptrdiff_
                                    : submatrix(t->b, block->p, block->j + j).at;
         real *c = t->out + block->j + j;
         for (ptrdiff_t q = from; q < to; q++) {
-            ptrdiff_t top = tile_top(t->m, q), height = tile_top(t->m, q + 1) - top;
+            ptrdiff_t top = tile_top(t->m, TILE_ROWS, q), height = tile_top(t->m, TILE_ROWS, q + 1) - top;
             matrix a = block->packed_a ? (matrix){block->packed_a + (top - first_row) * block->depth, 1, height}
                                        : submatrix(t->a, top, block->p);
             tile((int)height, block->depth, a, panel, packed ? TILE_COLS : t->b.row, c + top * t->out_row, t->out_row,
@@ -256,6 +323,105 @@ static void multiply_tiles(const product *t, const struct block *block, ptrdiff_
         if (block->last)
             finish_rows(t, c + first_row * t->out_row, rows, t->bias ? t->bias + block->j + j : NULL, width);
     }
+}
+
+/* ---- Zeros in A, as in pictures of digits, are left out: 0 * b changes no sum that starts at 0, if b is finite ---- */
+
+/* Whether most of A is 0, by a look here and there, where that is worth lists of the others. */
+static bool is_mostly_zeros(const product *t)
+{
+    if (t->m < LEAST_ROWS || t->n < 3 * LANES || t->m * t->k < LEAST_MULTIPLICATIONS / t->n)
+        return false;
+    if (t->b.col != 1 || (t->a.col != 1 && t->a.row != 1))
+        return false;
+    int zeros = 0;
+    for (ptrdiff_t i = 0; i < LOOKS; i++)
+        zeros += *submatrix(t->a, i * t->m / LOOKS, i * 31 % LOOKS * t->k / LOOKS).at == 0;
+    return zeros >= ENOUGH_ZEROS;
+}
+
+/* packed[p, j] = b[p, j], in whole vectors. Returns whether all are finite: 0 * inf is nan, which C must show. */
+static bool pack_finite(real *packed, const product *t)
+{
+    vec sum = broadcast(0);
+    for (ptrdiff_t p = 0; p < t->k; p++)
+        for (ptrdiff_t j = 0; j < t->n; j += LANES, packed += LANES) {
+            vec v = load_up_to(t->b.at + p * t->b.row + j, t->n - j);
+            store(packed, v);
+            sum = multiply_add(v, broadcast(0), sum);
+        }
+    return !any(less(broadcast(0), choose(equal(sum, broadcast(0)), sum, broadcast(1))));
+}
+
+/* The places of x that are not 0, in ascending order; returns how many. `list` has room for LANES more than n. */
+static ptrdiff_t list_nonzeros(uint16_t *list, const real *x, ptrdiff_t n)
+{
+    ptrdiff_t count = 0;
+    for (ptrdiff_t i = 0; i < n; i += LANES)
+        count += store_places(list + count, load_up_to(x + i, n - i), (int)i);
+    return count;
+}
+
+/* lists[i, 0 : count[i]] = the p where a[i, p] is not 0, for `rows` rows of a's columns, which are contiguous. */
+static void list_by_rows(uint16_t *lists, int *count, matrix a, ptrdiff_t rows, ptrdiff_t depth)
+{
+    uint16_t column[STRIP + LANES];
+    memset(count, 0, (size_t)rows * sizeof *count);
+    for (ptrdiff_t p = 0; p < depth; p++) {
+        ptrdiff_t found = list_nonzeros(column, a.at + p * a.col, rows);
+        for (ptrdiff_t q = 0; q < found; q++) {
+            ptrdiff_t i = column[q];
+            lists[i * depth + count[i]++] = (uint16_t)p;
+        }
+    }
+}
+
+/* Row i of C, or what A's columns from p on add to it, by the list of those that are not 0. */
+static void multiply_listed(const product *t, ptrdiff_t i, ptrdiff_t p, const uint16_t *list, ptrdiff_t count,
+                            const real *packed, bool add)
+{
+    ptrdiff_t width = ceil_div(t->n, LANES) * LANES;
+    for (ptrdiff_t j = 0; j < t->n; j += ROW_VECS * LANES) {
+        ptrdiff_t cols = least(ROW_VECS * LANES, t->n - j);
+        matrix b = {(real *)packed + p * width + j, width, 1};
+        wide_row((int)ceil_div(cols, LANES), count, list, submatrix(t->a, i, p), b, t->out + i * t->out_row + j, cols, add);
+    }
+}
+
+/* Rows [top, end) of C, at most STRIP, or what the columns of A from p on add to them. */
+static void multiply_strip(const product *t, ptrdiff_t top, ptrdiff_t end, ptrdiff_t p, ptrdiff_t depth,
+                           const real *packed, uint16_t *lists)
+{
+    int count[STRIP];
+    if (t->a.row == 1)
+        list_by_rows(lists, count, submatrix(t->a, top, p), end - top, depth);
+    for (ptrdiff_t i = top; i < end; i++)
+        if (t->a.row == 1)
+            multiply_listed(t, i, p, lists + (i - top) * depth, count[i - top], packed, p > 0);
+        else
+            multiply_listed(t, i, p, lists, list_nonzeros(lists, submatrix(t->a, i, p).at, depth), packed, p > 0);
+}
+
+/* matmul by the same sums without A's zeros; false, with nothing done, where B is not finite or memory is lacking. */
+static bool multiply_nonzeros(const product *t, ptrdiff_t depths)
+{
+    ptrdiff_t packed_size = t->k * ceil_div(t->n, LANES) * VECTOR_BYTES, most = ceil_div(t->k, depths);
+    char *memory = malloc((size_t)(packed_size + VECTOR_BYTES + (STRIP + LANES) * most * (ptrdiff_t)sizeof(uint16_t)));
+    if (!memory)
+        return false;
+    real *packed = (real *)(memory + VECTOR_BYTES - (uintptr_t)memory % VECTOR_BYTES); /* rows begin at whole vectors */
+    uint16_t *lists = (uint16_t *)((char *)packed + packed_size);
+    bool finite = pack_finite(packed, t);
+    for (ptrdiff_t top = 0; finite && top < t->m; top += STRIP) {
+        ptrdiff_t end = least(top + STRIP, t->m);
+        for (ptrdiff_t d = 0; d < depths; d++) {
+            ptrdiff_t p = t->k * d / depths;
+            multiply_strip(t, top, end, p, t->k * (d + 1) / depths - p, packed, lists);
+        }
+        finish_rows(t, t->out + top * t->out_row, end - top, t->bias, t->n);
+    }
+    free(memory);
+    return finite;
 }
 
 /* One row of C from a transposed b would pack all of b to use it once; as C.T = b.T a.T it is read where it lies. */
@@ -281,6 +447,8 @@ static bool matmul(const product *t)
         t = &swapped;
     }
     ptrdiff_t depths = t->k > 0 ? ceil_div(t->k, BLOCK_DEPTH) : 1, depth = ceil_div(t->k, depths);
+    if (is_mostly_zeros(t) && multiply_nonzeros(t, depths))
+        return true;
     ptrdiff_t tiles = ceil_div(t->m, TILE_ROWS), to_pack = least(t->n - first_packed(t, t->n), BLOCK_COLS);
     ptrdiff_t b_size = ceil_div(to_pack, TILE_COLS) * TILE_COLS * depth;
     ptrdiff_t a_size = packs_a(t) ? BLOCK_TILES * TILE_ROWS * depth : 0;
@@ -294,8 +462,8 @@ static bool matmul(const product *t)
             struct block block = {p, j, t->k * (d + 1) / depths - p, cols, first_packed(t, cols), packed,
                                     a_size ? packed + b_size : NULL, d == 0, d == depths - 1};
             pack_block(t, &block);
-            if (is_one_row(t))
-                multiply_row(t, &block);
+            if (has_few_rows(t))
+                multiply_few_rows(t, &block);
             else
                 for (ptrdiff_t q = 0; q < tiles; q += BLOCK_TILES)
                     multiply_tiles(t, &block, q, least(q + BLOCK_TILES, tiles));

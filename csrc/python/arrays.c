@@ -9,6 +9,7 @@
 #include <Python.h>
 
 #include <numpy/ndarraytypes.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -257,22 +258,54 @@ static void free_labels(labels *label)
         free(label->at);
 }
 
+static bool allocate_labels(labels *label, ptrdiff_t rows)
+{
+    label->at = rows > FEW_LABELS ? malloc((size_t)rows * sizeof *label->at) : label->few;
+    return label->at;
+}
+
 /* label[rows] int64, each in [0, cols). Unless it is NP_OK, there is nothing to be freed. */
 static int read_labels(labels *label, uintptr_t object, ptrdiff_t rows, ptrdiff_t cols)
 {
     array source;
     if (!read_array(&source, object) || source.type != NPY_INT64 || !is_vector(&source, rows))
         return NP_NOT_PLAIN;
-    size_t bytes = (size_t)rows * sizeof *label->at;
-    label->at = rows > FEW_LABELS ? malloc(bytes) : label->few;
-    if (!label->at)
+    if (!allocate_labels(label, rows))
         return NP_NO_MEMORY;
-    memcpy(label->at, source.at, bytes);
+    memcpy(label->at, source.at, (size_t)rows * sizeof *label->at);
     for (ptrdiff_t i = 0; i < rows; i++)
         if (label->at[i] < 0 || label->at[i] >= cols) {
             free_labels(label);
             return NP_NOT_PLAIN;
         }
+    return NP_OK;
+}
+
+/* The place of the largest of `cols` numbers, or the first nan, as in NumPy's argmax. */
+static int64_t arg_max(const array *a, ptrdiff_t row, ptrdiff_t cols)
+{
+    double largest = 0;
+    int64_t at = 0;
+    for (ptrdiff_t j = 0; j < cols && !isnan(largest); j++) {
+        double x = is_double(a) ? ((const double *)a->at)[row * cols + j] : ((const float *)a->at)[row * cols + j];
+        if (j == 0 || x > largest || isnan(x)) {
+            largest = x;
+            at = j;
+        }
+    }
+    return at;
+}
+
+/* read_labels, or the labels of (rows, cols) one-hot rows. */
+static int read_classes(labels *label, uintptr_t object, ptrdiff_t rows, ptrdiff_t cols)
+{
+    array hot;
+    if (!read_alike(&hot, &object, 1) || !is_matrix(&hot, rows, cols))
+        return read_labels(label, object, rows, cols);
+    if (!allocate_labels(label, rows))
+        return NP_NO_MEMORY;
+    for (ptrdiff_t i = 0; i < rows; i++)
+        label->at[i] = arg_max(&hot, i, cols);
     return NP_OK;
 }
 
@@ -292,7 +325,7 @@ int np_cross_entropy(uintptr_t loss, uintptr_t y, uintptr_t t)
     labels label;
     if (!read_scalar(&scalar, loss) || !read_alike(&p, &y, 1) || p.dims != 2 || !p.size)
         return NP_NOT_PLAIN;
-    int status = read_labels(&label, t, p.rows, p.cols);
+    int status = read_classes(&label, t, p.rows, p.cols);
     if (status != NP_OK)
         return status;
     store_scalar(&scalar, is_double(&p) ? zdl_cross_entropy_f64(p.at, label.at, p.rows, p.cols)
@@ -307,7 +340,7 @@ int np_softmax_cross_entropy(uintptr_t loss, uintptr_t y, uintptr_t x, uintptr_t
     labels label;
     if (!read_scalar(&scalar, loss) || !read_alike(v, (uintptr_t[]){y, x}, 2) || v->dims != 2 || !v->size)
         return NP_NOT_PLAIN;
-    int status = read_labels(&label, t, v->rows, v->cols);
+    int status = read_classes(&label, t, v->rows, v->cols);
     if (status != NP_OK)
         return status;
     store_scalar(&scalar, is_double(v)

@@ -37,9 +37,10 @@ int np_softmax_backward(uintptr_t dx, uintptr_t dout, uintptr_t y);
 
 /* ---- Losses: the loss is a 0-d output, y and x are (rows, cols), not empty ---- */
 
-/* t is (rows,) int64 labels, each in [0, cols) */
+/* t is (rows,) int64 labels, each in [0, cols), or one-hot rows of floats */
 int np_cross_entropy(uintptr_t loss, uintptr_t y, uintptr_t t);
 int np_softmax_cross_entropy(uintptr_t loss, uintptr_t y, uintptr_t x, uintptr_t t);
+/* t is such labels */
 int np_softmax_cross_entropy_gradient(uintptr_t loss, uintptr_t dx, uintptr_t x, uintptr_t t);
 /* t is such labels, or (rows, cols) of y's dtype */
 int np_softmax_cross_entropy_backward(uintptr_t dx, uintptr_t y, uintptr_t t);

@@ -162,14 +162,14 @@ class Affine(_OfFunctions):
     def forward(self, x: ArrayLike) -> Array:
         """(batch, outputs) for x of shape (batch, ...), `inputs` numbers for each sample."""
         x = as_array("x", x)
-        rows = x.reshape(len(x), math.prod(x.shape[1:]))
+        rows = x if x.ndim == 2 else x.reshape(len(x), math.prod(x.shape[1:]))
         self.x, self.original_x_shape = rows, x.shape
         return self._functions.affine(rows, self.W, self.b)
 
     def backward(self, dout: ArrayLike) -> Array:
         """dx, of the shape in which x came, for dout of shape (batch, outputs); keeps dW and db."""
         dx, self.dW, self.db = self._functions.affine_backward(dout, self.x, self.W)
-        return dx.reshape(self.original_x_shape)
+        return dx if dx.shape == self.original_x_shape else dx.reshape(self.original_x_shape)
 
 
 class SoftmaxWithLoss(_OfFunctions):
