@@ -18,6 +18,8 @@ from threadpoolctl import threadpool_limits
 import zerodl_c
 from zerodl_c import _network, reference
 from zerodl_c._bridge import lib
+from zerodl_c.bench.engines import C, NumPy
+from zerodl_c.bench.machine import describe, header
 from zerodl_c.datasets import load_digits, load_mnist
 
 H, DECAY = 1e-4, 0.1
@@ -33,6 +35,7 @@ def main() -> None:
     data = load_mnist(args.data) if args.data else load_digits()
     x, t = data.x_test[:100].astype(np.float64), data.t_test[:100]
     zerodl_c.set_num_threads(args.threads)
+    print(*header(describe([C(), NumPy()])), sep="\n")
     print(f"{data.name}, {len(x)} images, float64, threads {args.threads}, {(x == 0).mean():.0%} of the inputs are 0\n")
     print("net                                   parameters        C  reference     ratio  worst difference")
     with threadpool_limits(args.threads):

@@ -128,6 +128,14 @@ static int matmul_of_pages_of_a(void)
     return ZDL(matmul)(reals(m * n), n, reals(m * row), row, 1, reals(k * n), n, 1, m, k, n);
 }
 
+static int matmul_without_zeros(void)
+{
+    ptrdiff_t m = 100, k = 784, n = 64;
+    real *digits = reals(m * k);
+    memset(digits, 0, (size_t)(m * k) * sizeof *digits);
+    return ZDL(matmul)(reals(m * n), n, digits, k, 1, reals(k * n), n, 1, m, k, n);
+}
+
 static int matmul_strided(void)
 {
     ptrdiff_t m = 61, k = 67, n = 71;
@@ -295,7 +303,7 @@ static const struct {
 #define CASE(name) {#name, name}
     CASE(matmul_of_edges), CASE(matmul_of_few), CASE(matmul_transposed), CASE(matmul_of_one_row),
     CASE(matmul_of_one_column), CASE(matmul_of_blocks), CASE(matmul_of_pages), CASE(matmul_of_pages_of_a),
-    CASE(matmul_strided), CASE(matmul_stack), CASE(affine), CASE(affine_backward), CASE(affine_backward_without_dx),
+    CASE(matmul_without_zeros), CASE(matmul_strided), CASE(matmul_stack), CASE(affine), CASE(affine_backward), CASE(affine_backward_without_dx),
     CASE(convolution_of_few_channels), CASE(convolution_of_many_channels), CASE(convolution_of_stride_2),
     CASE(convolution_of_wide_pad), CASE(backward_of_few_channels), CASE(backward_of_many_channels),
     CASE(backward_without_dx), CASE(backward_of_stride_2), CASE(backward_of_wide_pad),

@@ -49,7 +49,9 @@ def short_turns(monkeypatch):
 def times(monkeypatch):
     """What a call of each engine is said to take, instead of measuring it."""
     seconds = {"c": 1e-6, "numpy": 2e-6}
-    monkeypatch.setattr(bench, "seconds_per_call", lambda works, rounds: {name: seconds[name] for name in works})
+    monkeypatch.setattr(
+        bench, "seconds_per_call", lambda works, rounds: {name: seconds.get(name, 1.0) for name in works}
+    )
     return seconds
 
 
@@ -116,6 +118,99 @@ class TestTable:
         done = subprocess.run([sys.executable, "-m", "zerodl_c", *TINY], capture_output=True, text=True, timeout=60)
         assert (done.returncode, done.stderr) == (0, "")
         assert [cells[2] for cells in rows(done.stdout.splitlines())] == ["sigmoid (3,)"]
+
+
+    def test_the_faster_of_numpys_two_products_counts(self, capsys, times):
+        [cells] = rows(lines(capsys, *QUICK, "--only", "(2x3)"))
+        assert cells[-1] == "2.00x"
+        times["numpy" + cases.OTHER] = 1.5e-6
+        [cells] = rows(lines(capsys, *QUICK, "--only", "(2x3)"))
+        assert cells[-1] == "1.50x"
+
+
+class TestStrength:
+    @pytest.fixture
+    def of_avx512(self, monkeypatch):
+        monkeypatch.setattr(machine._config, "isa_levels", lambda: ["baseline", "avx2", "avx512"])
+
+    def warned(self, blas="openblas 0.3.31 SkylakeX", variables=(), **peers):
+        told = {"blas": [blas], "peers": peers, "held back by": dict(variables)}
+        return list(machine._warnings(told))
+
+    def test_the_header_names_what_peers_compute_with(self, capsys, times, monkeypatch):
+        monkeypatch.setenv("DNNL_MAX_CPU_ISA", "AVX")
+        printed = lines(capsys, *TINY)
+        [peers] = [line for line in printed if line.startswith("peers ")]
+        assert "numpy: " in peers
+        [warning] = [line for line in printed if "DNNL_MAX_CPU_ISA=AVX" in line]
+        assert warning.startswith("WARNING ") and "--full-strength" in warning
+
+    def test_full_strength_is_a_process_without_the_variables(self):
+        environment = {**os.environ, "OPENBLAS_L2_SIZE": "524288", "ATEN_CPU_CAPABILITY": "default"}
+        command = [sys.executable, "-m", "zerodl_c", *TINY, "--full-strength"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "OPENBLAS_L2_SIZE" not in done.stdout
+        assert [cells[2] for cells in rows(done.stdout.splitlines())] == ["sigmoid (3,)"]
+
+    def test_full_strength_ends_as_the_process_does(self, monkeypatch):
+        monkeypatch.setenv("OPENBLAS_L2_SIZE", "524288")
+        assert cli.main(["bench", "--full-strength", "--only", "attention"]) == 2
+
+    @pytest.mark.usefixtures("of_avx512")
+    def test_kernels_below_the_processors(self):
+        assert not self.warned(numpy="X86_V2 X86_V3 X86_V4 AVX512_ICL", torch="AVX512")
+        assert not self.warned(blas="mkl 2024.0")
+        assert not self.warned(blas="openblas 0.3.32 SapphireRapids")
+        [warning] = self.warned(blas="openblas 0.3.31 Haswell")
+        assert "avx512" in warning and warning.endswith("openblas 0.3.31 Haswell")
+        [warning] = self.warned(torch="AVX2")
+        assert warning.endswith("torch computes with AVX2")
+        [warning] = self.warned(variables={"OPENBLAS_CORETYPE": "Haswell"})
+        assert "OPENBLAS_CORETYPE=Haswell" in warning
+
+    def test_a_level_without_names_is_never_below(self, monkeypatch):
+        monkeypatch.setattr(machine._config, "isa_levels", lambda: ["baseline", "neon"])
+        assert not self.warned(blas="openblas 0.3.31 armv8", torch="DEFAULT")
+
+
+class TestDigits:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        rng = np.random.default_rng(0)
+        (tmp_path / "mnist").mkdir()
+        for part, count in (("train", 120), ("t10k", 30)):
+            images, labels = rng.integers(0, 256, (count, 28, 28), np.uint8), rng.integers(0, 10, count, np.uint8)
+            for name, array in (("images-idx3", images), ("labels-idx1", labels)):
+                header = b"\0\0\x08" + bytes([array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
+                (tmp_path / "mnist" / f"{part}-{name}-ubyte").write_bytes(header + array.tobytes())
+        return str(tmp_path / "mnist")
+
+    def test_cases_on_digits(self, capsys, times, folder):
+        found = {cells[2] for cells in rows(lines(capsys, *QUICK, "--only", ", digits", "--data", folder))}
+        net = "TwoLayerNet(784, 50, 10)"
+        expected = {f"{net} {what}, digits" for what in ("step of 100", "predict 100", "accuracy 150")}
+        nets = ("MultiLayerNet", "SimpleConvNet", "DeepConvNet")
+        expected |= {f"{name} step of 100, SGD, digits" for name in nets}
+        assert {name for name in found if not name.startswith("net: ")} == expected
+
+    def test_without_data_there_are_none(self, capsys):
+        assert fails(capsys, *QUICK, "--only", ", digits").startswith("no case has ', digits' in its name")
+
+    def test_other_images(self, capsys, folder):
+        path = os.path.join(folder, "train-images-idx3-ubyte")
+        with open(path, "r+b") as file:
+            file.seek(8)
+            file.write((14).to_bytes(4, "big") + (56).to_bytes(4, "big"))
+        for name in ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"):
+            os.remove(os.path.join(folder, name))
+        lines(capsys, *QUICK, "--only", "sigmoid (3,)", "--data", folder)  # 784 pixels all the same
+        with open(path, "r+b") as file:
+            file.seek(8)
+            file.write((7).to_bytes(4, "big"))
+            file.truncate(16 + 120 * 7 * 56)
+        message = fails(capsys, *QUICK, "--data", folder)
+        assert message == "argument --data: needs images of 28 x 28 pixels, got 392 pixels"
 
 
 class TestFiles:

@@ -402,17 +402,21 @@ static void multiply_strip(const product *t, ptrdiff_t top, ptrdiff_t end, ptrdi
             multiply_listed(t, i, p, lists, list_nonzeros(lists, submatrix(t->a, i, p).at, depth), packed, p > 0);
 }
 
-/* matmul by the same sums without A's zeros; false, with nothing done, where B is not finite or memory is lacking. */
-static bool multiply_nonzeros(const product *t, ptrdiff_t depths)
+/* B in whole vectors, and the lists of a strip. */
+static ptrdiff_t bytes_without_zeros(const product *t, ptrdiff_t depths)
 {
-    ptrdiff_t packed_size = t->k * ceil_div(t->n, LANES) * VECTOR_BYTES, most = ceil_div(t->k, depths);
-    char *memory = malloc((size_t)(packed_size + VECTOR_BYTES + (STRIP + LANES) * most * (ptrdiff_t)sizeof(uint16_t)));
-    if (!memory)
-        return false;
+    ptrdiff_t packed = t->k * ceil_div(t->n, LANES) * VECTOR_BYTES, depth = ceil_div(t->k, depths);
+    return VECTOR_BYTES + packed + (STRIP + LANES) * depth * (ptrdiff_t)sizeof(uint16_t);
+}
+
+/* matmul by the same sums without A's zeros; false, with nothing done, where B is not finite. */
+static bool multiply_without_zeros(const product *t, ptrdiff_t depths, char *memory)
+{
     real *packed = (real *)(memory + VECTOR_BYTES - (uintptr_t)memory % VECTOR_BYTES); /* rows begin at whole vectors */
-    uint16_t *lists = (uint16_t *)((char *)packed + packed_size);
-    bool finite = pack_finite(packed, t);
-    for (ptrdiff_t top = 0; finite && top < t->m; top += STRIP) {
+    uint16_t *lists = (uint16_t *)(packed + t->k * ceil_div(t->n, LANES) * LANES);
+    if (!pack_finite(packed, t))
+        return false;
+    for (ptrdiff_t top = 0; top < t->m; top += STRIP) {
         ptrdiff_t end = least(top + STRIP, t->m);
         for (ptrdiff_t d = 0; d < depths; d++) {
             ptrdiff_t p = t->k * d / depths;
@@ -420,8 +424,7 @@ static bool multiply_nonzeros(const product *t, ptrdiff_t depths)
         }
         finish_rows(t, t->out + top * t->out_row, end - top, t->bias, t->n);
     }
-    free(memory);
-    return finite;
+    return true;
 }
 
 /* One row of C from a transposed b would pack all of b to use it once; as C.T = b.T a.T it is read where it lies. */
@@ -447,8 +450,13 @@ static bool matmul(const product *t)
         t = &swapped;
     }
     ptrdiff_t depths = t->k > 0 ? ceil_div(t->k, BLOCK_DEPTH) : 1, depth = ceil_div(t->k, depths);
-    if (is_mostly_zeros(t) && multiply_nonzeros(t, depths))
-        return true;
+    if (is_mostly_zeros(t)) {
+        char *memory = malloc((size_t)bytes_without_zeros(t, depths));
+        bool done = memory && multiply_without_zeros(t, depths, memory);
+        free(memory);
+        if (done || !memory)
+            return done;
+    }
     ptrdiff_t tiles = ceil_div(t->m, TILE_ROWS), to_pack = least(t->n - first_packed(t, t->n), BLOCK_COLS);
     ptrdiff_t b_size = ceil_div(to_pack, TILE_COLS) * TILE_COLS * depth;
     ptrdiff_t a_size = packs_a(t) ? BLOCK_TILES * TILE_ROWS * depth : 0;

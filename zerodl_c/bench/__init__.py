@@ -12,13 +12,13 @@ import numpy as np
 
 import zerodl_c
 
-from .cases import Case, chosen_cases, works_of
+from .cases import OTHER, Case, Digits, chosen_cases, works_of
 from .engines import ENGINES, BenchError, Engine, chosen, equal_threads
-from .machine import Peaks, describe
+from .machine import HOLDING_BACK, Peaks, describe, header
 from .report import Record, Result, Table, compare, losses, read
 from .timing import keep_freed_memory, seconds_per_call
 
-__all__ = ["ENGINES", "BenchError", "Record", "Result", "compare", "losses", "read", "run"]
+__all__ = ["ENGINES", "HOLDING_BACK", "BenchError", "Record", "Result", "compare", "losses", "read", "run"]
 
 HOW_TO_READ = """\
 Each time is the least mean of 10 ms of calls; the engines take turns, with equal threads. A ratio is an engine's time
@@ -34,6 +34,7 @@ def run(
     threads: Sequence[int],
     rounds: int,
     say: Callable[[str], None],
+    digits: Digits | None = None,
 ) -> Result:
     """Time the cases, and say each row of the table as it is measured.
 
@@ -49,6 +50,8 @@ def run(
         Turns of each engine.
     say : callable
         Prints a line.
+    digits : pair of arrays, optional
+        Images of 784 pixels and their labels, for the cases on real digits.
 
     Returns
     -------
@@ -59,7 +62,7 @@ def run(
     BenchError
         If there is no such engine or case, or an engine gives a wrong result.
     """
-    groups = [list(group) for _, group in groupby(chosen_cases(text), lambda case: case.group)]
+    groups = [list(group) for _, group in groupby(chosen_cases(text, digits), lambda case: case.group)]
     players, left_out = chosen(engines)
     kinds = [np.dtype(name) for name in dtypes]
     keep_freed_memory()
@@ -90,16 +93,16 @@ def run(
 def _measure(case: Case, dtype: np.dtype[Any], engines: Sequence[Engine], peaks: Peaks) -> Record:
     """One case, with the threads in use."""
     seconds = seconds_per_call(works_of(case, dtype, engines), peaks.rounds)
+    for name in [name for name in seconds if name.endswith(OTHER)]:
+        engine = name.removesuffix(OTHER)
+        seconds[engine] = min(seconds[engine], seconds.pop(name))
     share = peaks.share(case, dtype, seconds["c"])
     threads = zerodl_c.get_num_threads()
     return Record(case.group, case.name, dtype.name, threads, case.flops, case.elements, seconds, share)
 
 
 def _introduction(machine: dict[str, Any], peaks: Peaks, left_out: Sequence[str]) -> Iterator[str]:
-    yield f"CPU       {machine['cpu']}, {machine['cores']} cores, {machine['isa']}"
-    yield f"compiler  {machine['compiler']}"
-    yield f"engines   {', '.join(machine['engines'].values())}; Python {machine['python']}"
-    yield f"BLAS      {', '.join(machine['blas'])}"
+    yield from header(machine)
     rates = (f"{flops / 1e9:.1f} GF/s ({dtype}, threads {n})" for (dtype, n), flops in peaks.flops.items())
     yield f"peak      {', '.join(rates)}"
     yield from left_out

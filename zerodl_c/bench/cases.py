@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from .engines import Array, BenchError, Engine, Work
-from .nets import NETS, Net
+from .nets import NETS, RELU, Net, fully_connected
 
+OTHER = ", otherwise"  # after the name of an engine: the same work by another function of it
 SQUARES = (16, 32, 64, 100, 128, 200, 256, 512, 1024, 2048)
 # (m, k, n), and which operand is a transposed view: x.T @ dout for the weights, dout @ W.T for the inputs
 PRODUCTS = (
@@ -33,8 +34,10 @@ PRODUCTS = (
     (4320, 100, 100, "a"),
     (4320, 100, 100, ""),
     *((n, n, n, "") for n in SQUARES),
+    *((m, 784, 50, "") for m in (2, 3, 11)),
 )
 NET = (784, 50, 10)
+FEW = (1, 3, 10)  # samples of a batch: of a gradient check, of a reader who looks on
 # (name, arrays that an update reads, arrays that it writes, and the learning rate of a net, which must not run wild)
 OPTIMIZERS = (
     ("SGD", 2, 1, 0.01),
@@ -49,6 +52,7 @@ OPTIMIZERS = (
 IMAGES = (((100, 1, 28, 28), 5, 0), ((100, 30, 12, 12), 3, 1))
 
 Make = Callable[[np.random.Generator], tuple[Any, ...]]
+Digits = tuple[Array, Array]  # (samples, 784) images, of which four fifths are zeros, and labels
 
 
 @dataclass(frozen=True)
@@ -83,9 +87,10 @@ def _cast(x: Any, dtype: np.dtype[Any]) -> Any:
     return x.astype(dtype) if isinstance(x, np.ndarray) and x.dtype.kind == "f" else x
 
 
-def chosen_cases(text: str = "") -> list[Case]:
-    """The cases whose name contains `text`; BenchError if none does."""
-    found = [case for case in _cases() if text in case.name]
+def chosen_cases(text: str = "", digits: Digits | None = None) -> list[Case]:
+    """The cases whose name contains `text`, those on real digits if there are any; BenchError if none does."""
+    cases = [*_cases(), *(_cases_on(digits) if digits else ())]
+    found = [case for case in cases if text in case.name]
     if not found:
         raise BenchError(f"no case has {text!r} in its name; among them are: {', '.join(_FAMILIES)}")
     return found
@@ -96,6 +101,7 @@ _FAMILIES = (
     "softmax",
     "log_softmax",
     "loss and gradient",
+    "loss of layers",
     "matmul",
     "update",
     "BatchNormalization",
@@ -130,11 +136,22 @@ def _cases() -> Iterator[Case]:
     for images, size, pad in IMAGES:
         yield _im2col(images, size, pad)
         yield _col2im(images, size, pad)
-    yield _training_step(100)
-    yield _predict(1)
+    for batch in (*FEW, 100):
+        yield _training_step(batch)
+        yield _predict(batch)
+    yield _layers_loss(3)
     for net in NETS:
         for optimizer, _, _, lr in OPTIMIZERS if net.name == "MultiLayerNet" else OPTIMIZERS[:1]:
             yield _net_step(net, 100, optimizer, lr)
+
+
+def _cases_on(digits: Digits) -> Iterator[Case]:
+    yield _training_step(100, digits)
+    yield _predict(100, digits)
+    yield _accuracy(digits)
+    for net in NETS:
+        if net.name != "MultiLayerNetExtend":
+            yield _net_step(net, 100, "SGD", 0.01, digits)
 
 
 def _rows(group: str, kind: str, *shape: int) -> Case:
@@ -226,35 +243,65 @@ def _columns(images: tuple[int, ...], size: int, pad: int) -> tuple[int, int]:
     return batch * (height + 2 * pad - size + 1) * (width + 2 * pad - size + 1), channels * size**2
 
 
-def _net_step(net: Net, batch: int, optimizer: str, lr: float) -> Case:
+def _samples(rng: np.random.Generator, batch: int, shape: tuple[int, ...], digits: Digits | None) -> Digits:
+    """Inputs and labels: digits where they are given, or random ones."""
+    if digits is None:
+        return rng.normal(size=(batch, *shape)), rng.integers(0, NET[-1], batch)
+    x, t = digits
+    return x[:batch].reshape(-1, *shape), t[:batch]
+
+
+def _name(of: str, digits: Digits | None) -> str:
+    return f"{of}, digits" if digits else of
+
+
+def _net_step(net: Net, batch: int, optimizer: str, lr: float, digits: Digits | None = None) -> Case:
     def make(rng: np.random.Generator, net: Net = net) -> tuple[Any, ...]:
-        x, t = rng.normal(size=(batch, *net.input_shape)), rng.integers(0, net.outputs, batch)
+        x, t = _samples(rng, batch, net.input_shape, digits)
         return net, optimizer, lr, net.params(rng), x, t
 
     check = partial(make, net=net.without_chance())
-    name = f"{net.name} step of {batch}, {optimizer}"
+    name = _name(f"{net.name} step of {batch}, {optimizer}", digits)
     return Case("net", name, "net_step", make, flops=net.flops(batch), check=check)
 
 
-def _training_step(batch: int) -> Case:
+def _layers_loss(batch: int) -> Case:
+    """What a numerical gradient in Python calls, twice for each entry."""
+    net = fully_connected("layers", NET, RELU)
+
+    def make(rng: np.random.Generator) -> tuple[Any, ...]:
+        return net, net.params(rng), *_samples(rng, batch, net.input_shape, None)
+
+    flops = 2 * batch * sum(map(math.prod, net.shapes_of("Affine")))
+    return Case("net", f"loss of layers {NET}, {batch}", "layers_loss", make, flops=flops)
+
+
+def _training_step(batch: int, digits: Digits | None = None) -> Case:
     inputs, hidden, outputs = NET
 
     def make(rng: np.random.Generator) -> tuple[Any, ...]:
-        return _params(rng), rng.normal(size=(batch, inputs)), rng.integers(0, outputs, batch)
+        return _params(rng), *_samples(rng, batch, (inputs,), digits)
 
     # x needs no gradient: the first layer has one product less to do on the way back
     flops = 2 * batch * (2 * inputs * hidden + 3 * hidden * outputs)
-    return Case("net", f"TwoLayerNet{NET} step of {batch}", "training_step", make, flops=flops)
+    return Case("net", _name(f"TwoLayerNet{NET} step of {batch}", digits), "training_step", make, flops=flops)
 
 
-def _predict(batch: int) -> Case:
+def _predict(batch: int, digits: Digits | None = None) -> Case:
     inputs, hidden, outputs = NET
 
     def make(rng: np.random.Generator) -> tuple[Any, ...]:
-        return _params(rng), rng.normal(size=(batch, inputs))
+        return _params(rng), _samples(rng, batch, (inputs,), digits)[0]
 
     flops = 2 * batch * (inputs * hidden + hidden * outputs)
-    return Case("net", f"TwoLayerNet{NET} predict {batch}", "predict", make, flops=flops)
+    return Case("net", _name(f"TwoLayerNet{NET} predict {batch}", digits), "predict", make, flops=flops)
+
+
+def _accuracy(digits: Digits) -> Case:
+    inputs, hidden, outputs = NET
+    flops = 2 * len(digits[0]) * (inputs * hidden + hidden * outputs)
+    name = _name(f"TwoLayerNet{NET} accuracy {len(digits[0])}", digits)
+    return Case("net", name, "accuracy", lambda rng: (_params(rng), *digits), flops=flops)
 
 
 def _params(rng: np.random.Generator) -> dict[str, Array]:
@@ -274,7 +321,9 @@ def works_of(case: Case, dtype: np.dtype[Any], engines: Sequence[Engine]) -> dic
 
 
 def _works(case: Case, inputs: tuple[Any, ...], engines: Sequence[Engine]) -> dict[str, Work]:
-    return {engine.name: work for engine in engines if (work := engine.work(case.kind, inputs))}
+    works = {engine.name: work for engine in engines if (work := engine.work(case.kind, inputs))}
+    others = {engine.name + OTHER: work for engine in engines if (work := engine.other_work(case.kind, inputs))}
+    return works | others
 
 
 def _arrays(result: Any) -> list[Array]:

@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 import zerodl_c
 from zerodl_c import reference
 
-from .nets import Array, Net
+from .nets import Array, Net, NetOfLayers
 
 Params = Mapping[str, Array]
 Work = Callable[[], Any]
@@ -48,6 +48,10 @@ class Engine:
     def version(self) -> str:
         return ", ".join(f"{package} {metadata.version(package)}" for package in self.packages)
 
+    def isa(self) -> str:
+        """The instruction sets that it computes with, where it tells."""
+        return ""
+
     def set_threads(self, n: int) -> None:
         """Use n threads, where threadpoolctl does not see to it."""
 
@@ -55,6 +59,10 @@ class Engine:
         """What does a case's work once, or None if this engine has nothing for it."""
         method = getattr(self, kind, None)
         return method(*inputs) if method else None
+
+    def other_work(self, kind: str, inputs: tuple[Any, ...]) -> Work | None:
+        """The same work by another function of this library: the faster of the two counts."""
+        return self.work(f"other_{kind}", inputs)
 
 
 class C(Engine):
@@ -102,6 +110,9 @@ class C(Engine):
         layer = self.module.Convolution(W, b)
         return lambda: (layer.forward(x), layer.backward(dout), layer.dW, layer.db)
 
+    def layers_loss(self, plan: Net, params: Params, x: Array, t: Array) -> Work:
+        return partial(NetOfLayers(plan, self.module, dict(params)).loss, x, t)
+
     def pooling(self, x: Array, dout: Array) -> Work:
         layer = self.module.Pooling(2, 2)
         return lambda: (layer.forward(x), layer.backward(dout))
@@ -139,6 +150,9 @@ class C(Engine):
     def predict(self, params: Params, x: Array) -> Work:
         return partial(self.net(params).predict, x)
 
+    def accuracy(self, params: Params, x: Array, t: Array) -> Work:
+        return partial(self.net(params).accuracy, x, t)
+
     def net(self, params: Params) -> Any:
         """The book's net, with its own copy of these params."""
         net = self.module.TwoLayerNet(*params["W1"].shape, params["b2"].size)
@@ -147,7 +161,7 @@ class C(Engine):
 
 
 class NumPy(C):
-    """The reference; for a matrix product NumPy itself, whose BLAS is what there is to beat."""
+    """The reference; for a matrix product NumPy itself, whose BLAS is what there is to beat: by `@`, and by np.dot."""
 
     name = "numpy"
     module = reference
@@ -155,11 +169,18 @@ class NumPy(C):
     def version(self) -> str:
         return f"numpy {np.__version__}"
 
+    def isa(self) -> str:
+        simd = np.show_config(mode="dicts")["SIMD Extensions"]
+        return " ".join([*simd.get("baseline", []), *simd.get("found", [])])
+
     def set_threads(self, n: int) -> None:
         """threadpoolctl sees to it."""
 
     def matmul(self, a: Array, b: Array) -> Work:
         return partial(np.matmul, a, b)
+
+    def other_matmul(self, a: Array, b: Array) -> Work:
+        return partial(np.dot, a, b)
 
 
 class SciPy(Engine):
@@ -237,6 +258,9 @@ class Torch(Engine):
 
     def __init__(self) -> None:
         self.torch: Any = import_module("torch")
+
+    def isa(self) -> str:
+        return str(self.torch.backends.cpu.get_cpu_capability())
 
     def set_threads(self, n: int) -> None:
         self.torch.set_num_threads(n)
@@ -350,6 +374,17 @@ class Torch(Engine):
             modules.append(make[kind](*shape, *arguments))
         return nn.Sequential(*modules)
 
+    def layers_loss(self, plan: Net, params: Params, x: Array, t: Array) -> Work:
+        net = self.given(self.planned(plan), list(params.values()))
+        images, labels = self.torch.from_numpy(x), self.torch.from_numpy(t)
+        inference_mode, cross_entropy = self.torch.inference_mode, self.torch.nn.functional.cross_entropy
+
+        def work() -> Any:
+            with inference_mode():
+                return cross_entropy(net(images), labels)
+
+        return work
+
     def training_step(self, params: Params, x: Array, t: Array) -> Work:
         net = self.net(params)
         step = self.step(net, self.torch.optim.SGD(net.parameters(), lr=RATE), x, t)
@@ -380,6 +415,16 @@ class Torch(Engine):
         def work() -> Any:
             with inference_mode():
                 return softmax(net(image), -1)
+
+        return work
+
+    def accuracy(self, params: Params, x: Array, t: Array) -> Work:
+        net, images, labels = self.net(params), self.torch.from_numpy(x), self.torch.from_numpy(t)
+        inference_mode = self.torch.inference_mode
+
+        def work() -> Any:
+            with inference_mode():
+                return (net(images).argmax(1) == labels).double().mean()
 
         return work
 

@@ -21,6 +21,19 @@ from .engines import Engine
 from .timing import seconds_per_call
 
 BLAS = ("internal_api", "version", "architecture")  # what threadpoolctl tells of it
+
+# Variables by which a library takes kernels for another processor than this one.
+HOLDING_BACK = (
+    *("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "BLIS_ARCH_TYPE", "NVPL_BLAS_DEBUG_CPU_TYPE"),
+    *("MKL_DEBUG_CPU_TYPE", "MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR"),
+    *("NPY_DISABLE_CPU_FEATURES", "NPY_ENABLE_CPU_FEATURES"),
+    *("ATEN_CPU_CAPABILITY", "DNNL_MAX_CPU_ISA", "ONEDNN_MAX_CPU_ISA", "GLIBC_TUNABLES"),
+)
+# The kernels of OpenBLAS, and the features of NumPy and PyTorch, that are of each of our levels.
+OF_LEVEL = {
+    "avx2": {"Haswell", "Zen", "Excavator", "X86_V3", "AVX2"},
+    "avx512": {"SkylakeX", "Cooperlake", "SapphireRapids", "X86_V4", "AVX512_SKX", "AVX512"},
+}
 PEAK_ROUNDS = 200_000  # 0.3 ms or more, of which starting the threads takes a few us
 
 
@@ -35,7 +48,39 @@ def describe(engines: Sequence[Engine]) -> dict[str, Any]:
         "python": platform.python_version(),
         "engines": {engine.name: engine.version() for engine in engines},
         "blas": sorted({" ".join(filter(None, map(pool.get, BLAS))) for pool in pools}),
+        "peers": {engine.name: isa for engine in engines if (isa := engine.isa())},
+        "held back by": {name: os.environ[name] for name in HOLDING_BACK if name in os.environ},
     }
+
+
+def header(machine: dict[str, Any]) -> Iterator[str]:
+    """What `describe` tells, line by line, and a warning for each peer that does not run at its full strength."""
+    yield f"CPU       {machine['cpu']}, {machine['cores']} cores, {machine['isa']}"
+    yield f"compiler  {machine['compiler']}"
+    yield f"engines   {', '.join(machine['engines'].values())}; Python {machine['python']}"
+    yield f"BLAS      {', '.join(machine['blas'])}"
+    yield f"peers     {'; '.join(f'{name}: {isa}' for name, isa in machine['peers'].items())}"
+    yield from _warnings(machine)
+
+
+def _warnings(machine: dict[str, Any]) -> Iterator[str]:
+    best = _config.isa_levels()[-1]
+    variables = ", ".join(f"{name}={value}" for name, value in machine["held back by"].items())
+    if variables:
+        yield f"WARNING   {variables} may hold a peer back: --full-strength starts without"
+    for blas in machine["blas"]:
+        if blas.startswith("openblas") and _is_below(best, blas.split()):
+            yield f"WARNING   this processor has {best}, and BLAS takes other kernels: {blas}"
+    for name, isa in machine["peers"].items():
+        if _is_below(best, isa.split()):
+            yield f"WARNING   this processor has {best}, and {name} computes with {isa}"
+
+
+def _is_below(best: str, words: Sequence[str]) -> bool:
+    """Whether no word is of the best level or a later one. Of a level that has no words, nothing is below."""
+    levels = [*OF_LEVEL]
+    enough = [OF_LEVEL[level] for level in levels[levels.index(best) :]] if best in OF_LEVEL else []
+    return bool(enough) and not set().union(*enough) & {*words}
 
 
 def _processor() -> str:

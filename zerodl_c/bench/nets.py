@@ -81,7 +81,7 @@ class Net:
     def made_of(self, module: ModuleType, params: Params) -> Any:
         """This net on an engine with the book's interface; it learns these params themselves."""
         fully_connected = len(self.input_shape) == 1
-        return _multi_layer_net(self, module, params) if fully_connected else ConvNet(self, module, params)
+        return _multi_layer_net(self, module, params) if fully_connected else NetOfLayers(self, module, params)
 
 
 def _multi_layer_net(net: Net, module: ModuleType, params: Params) -> Any:
@@ -100,8 +100,8 @@ def _options(net: Net) -> dict[str, Any]:
     return {"use_batchnorm": True, "use_dropout": True, "dropout_ration": ratios[0]} if ratios else {}
 
 
-class ConvNet:
-    """A convolutional net as readers of the book write it, for there it is a script and no part of `common`."""
+class NetOfLayers:
+    """A net as readers of the book write it, of layers: as its convolutional nets, which are no part of `common`."""
 
     def __init__(self, net: Net, module: ModuleType, params: Params) -> None:
         self.params = params
@@ -137,7 +137,7 @@ def _affine(inputs: int, outputs: int) -> Layer:
     return Layer("Affine", (inputs, outputs))
 
 
-def _fully_connected(name: str, sizes: Sequence[int], *after: Layer) -> Net:
+def fully_connected(name: str, sizes: Sequence[int], *after: Layer) -> Net:
     """Affine layers of these sizes, each but the last followed by those of `after`."""
     *hidden, last = (_affine(*shape) for shape in pairwise(sizes))
     layers = (layer for affine in hidden for layer in (affine, *after))
@@ -150,8 +150,8 @@ DROPOUT = Layer("Dropout", (), (0.5,))
 SIZES = (784, 100, 100, 100, 100, 10)
 
 NETS = (
-    _fully_connected("MultiLayerNet", SIZES, RELU),
-    _fully_connected("MultiLayerNetExtend", SIZES, Layer("BatchNormalization", (100,)), RELU, DROPOUT),
+    fully_connected("MultiLayerNet", SIZES, RELU),
+    fully_connected("MultiLayerNetExtend", SIZES, Layer("BatchNormalization", (100,)), RELU, DROPOUT),
     Net(  # of chapter 7
         "SimpleConvNet",
         (1, 28, 28),

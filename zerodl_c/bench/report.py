@@ -16,7 +16,7 @@ Key = tuple[str, str, int]  # what names a measurement: case, dtype, threads
 
 SCHEMA = 1
 LONGEST = 2**24  # characters of a file that are read: a result of all cases has 1e5, and a device may have no end
-CASE_WIDTH = 36
+CASE_WIDTH = 47
 
 
 @dataclass(frozen=True)
