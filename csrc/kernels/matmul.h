@@ -78,9 +78,9 @@ ALWAYS_INLINE void tile_product(int rows, int vecs, ptrdiff_t depth, matrix a, c
         }
 }
 
-/* c[rows, cols] = or += a[rows, depth] @ b[depth, cols] for a few rows, cols <= vecs * LANES: a tile of so few rows would
-   keep the processor waiting for its few sums, this has many. The sums run in the same order. With `index`, of which
-   there are `depth`, the sum is over those columns of a and rows of b alone. */
+/* c[rows, cols] = or += a[rows, depth] @ b[depth, cols] for a few rows, cols <= vecs * LANES: a tile of so few rows
+   would keep the processor waiting for its few sums, and this has many. The sums run in the same order. With `index`, a
+   list of `depth` places, the sum is over those columns of a and rows of b alone. */
 ALWAYS_INLINE void wide_product(int rows, int vecs, ptrdiff_t depth, const uint16_t *index, matrix a, matrix b, real *c,
                                 ptrdiff_t c_row, ptrdiff_t cols, bool add)
 {
@@ -384,7 +384,8 @@ static void multiply_listed(const product *t, ptrdiff_t i, ptrdiff_t p, const ui
     for (ptrdiff_t j = 0; j < t->n; j += ROW_VECS * LANES) {
         ptrdiff_t cols = least(ROW_VECS * LANES, t->n - j);
         matrix b = {(real *)packed + p * width + j, width, 1};
-        wide_row((int)ceil_div(cols, LANES), count, list, submatrix(t->a, i, p), b, t->out + i * t->out_row + j, cols, add);
+        real *c = t->out + i * t->out_row + j;
+        wide_row((int)ceil_div(cols, LANES), count, list, submatrix(t->a, i, p), b, c, cols, add);
     }
 }
 
