@@ -236,18 +236,29 @@ class Convolution(reference.Convolution):
 
     def backward(self, dout: ArrayLike) -> Array:
         """dx, of x's shape, for dout of the output's shape; keeps dW and db."""
-        x, W, kept_W = self.x, as_array("W", self.W), self._kept_W
         if self._col is not None or self._col_W is not None:
             return super().backward(dout)
-        dout, window = _checked(dout, self._shape_of_output(x, W)), self._window(W)
-        if kept_W.shape == W.shape:
+        x, W, kept_W = self.x, as_array("W", self.W), self._kept_W
+        if kept_W is None or W.shape != kept_W.shape:
+            _checked(dout, self._shape_of_output(x, W))
+        else:
             W = kept_W
-        dout, x, W, dtype = reals(dout=dout, x=x, W=W)
-        arrays = [np.asarray(array, order="C") for array in (dout, x, W)]
-        grads = [empty(shape, x.dtype) for shape in (x.shape, W.shape, len(W))]
-        check(lib.np_convolution_backward(*map(id, grads), *map(id, arrays), *window[2:]))
-        dx, self.dW, self.db = (finish(grad, dtype) for grad in grads)
+        status, grads = self._gradients(dout, x, W)
+        if status == lib.NP_NOT_PLAIN:
+            dout, x, W, dtype = reals(dout=_checked(dout, self._shape_of_output(x, W)), x=x, W=W)
+            status, grads = self._gradients(*(np.asarray(array, order="C") for array in (dout, x, W)))
+            grads = [finish(grad, dtype) for grad in grads]
+        check(status)
+        dx, self.dW, self.db = grads
         return dx
+
+    def _gradients(self, dout: ArrayLike, x: Array, W: Array) -> tuple[int, Any]:
+        """C's status, and dx, dW and db."""
+        if type(dout) is not ndarray or type(x) is not ndarray:
+            return lib.NP_NOT_PLAIN, None
+        grads = [empty(shape, x.dtype) for shape in (x.shape, W.shape, len(W))]
+        arrays = *grads, dout, x, W
+        return lib.np_convolution_backward(*map(id, arrays), *self._window(W)[2:]), grads
 
 
 class Pooling(reference.Pooling):
@@ -270,6 +281,10 @@ class Pooling(reference.Pooling):
     def backward(self, dout: ArrayLike) -> Array:
         """dx, of x's shape: dout, of the output's shape, where the largest pixels are, else 0."""
         x, arg_max, window = self.x, self.arg_max, self._window()
+        if type(dout) is ndarray and type(x) is ndarray:
+            dx = empty(x.shape, dout.dtype)
+            if lib.np_pooling_backward(id(dx), id(dout), id(arg_max), *window) == OK:
+                return dx
         dout, dtype = real("dout", _checked(dout, self._shape_of_output(x, window)))
         dx = empty(x.shape, dout.dtype)
         if lib.np_pooling_backward(id(dx), id(dout), id(arg_max), *window) != OK:

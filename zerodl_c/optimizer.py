@@ -27,18 +27,21 @@ class _InC(reference._Optimizer):
 
     def update(self, params: MutableMapping[str, Any], grads: Mapping[str, Any]) -> None:
         rates = [getattr(self, name) for name in self._rates]
-        if not _SCALARS.isdisjoint(map(type, params.values())) or not _NUMBERS.issuperset(map(type, (self.lr, *rates))):
+        scalars = type(next(iter(params.values()), None)) in _SCALARS
+        if scalars or not _NUMBERS.issuperset(map(type, (self.lr, *rates))):
             super().update(params, grads)
             return
-        lr = self._begin(params)
-        state = [getattr(self, name) for name in self._state]
+        kernel, lr = self._kernel, self._begin(params)
+        held = [params, *[getattr(self, name) for name in self._state]]
+        copies = [(i, of) for i, of in enumerate(held) if type(of) is not dict]  # that may hand out copies
         for key in params:
-            arrays = params[key], *[of[key] for of in state], grads[key]
-            if self._kernel(*map(id, arrays), lr, *rates) != OK:
-                self._step(params, key, arrays[-1], lr)
+            arrays = [of[key] for of in held]
+            arrays.append(grads[key])
+            if kernel(*map(id, arrays), lr, *rates) != OK:
+                self._step(params, key, grads[key], lr)
                 continue
-            for of, array in zip((params, *state), arrays, strict=False):
-                of[key] = array  # a mapping may have handed out a copy
+            for i, of in copies:
+                of[key] = arrays[i]
 
 
 class SGD(_InC, reference.SGD):
@@ -52,9 +55,10 @@ class Momentum(_InC, reference.Momentum):
 
     def update(self, params: MutableMapping[str, Any], grads: Mapping[str, Any]) -> None:
         # The reference makes a new v at each update, so that one that a script has kept stays as it was.
-        for key in self.v or ():
-            if getrefcount(self.v[key]) > 2:  # one reference is the dict's, one is getrefcount's own
-                self.v[key] = self.v[key].copy()
+        v = self.v or {}
+        for key in v:
+            if getrefcount(v[key]) > 2:  # one reference is the dict's, one is getrefcount's own
+                v[key] = v[key].copy()
         super().update(params, grads)
 
 

@@ -197,6 +197,9 @@ def _columns_of(col: Array, input_shape: tuple[int, ...], window: tuple[int, int
 
 def _window(filter_h: int, filter_w: int, stride: int, pad: int) -> tuple[int, int, int, int]:
     """The sizes of a window as Python's integers, which do not wrap around, once they are what they must be."""
+    plain = type(filter_h) is type(filter_w) is type(stride) is type(pad) is int
+    if plain and filter_h > 0 < filter_w and 0 < stride <= _MOST_PIXELS and pad >= 0:
+        return filter_h, filter_w, stride, pad  # nothing to do, in most calls
     sizes = {"filter_h": filter_h, "filter_w": filter_w, "stride": stride, "pad": pad}
     for name, size in sizes.items():
         least = 0 if name == "pad" else 1
@@ -211,7 +214,7 @@ def _output_shape(input_shape: tuple[int, ...], window: tuple[int, int, int, int
     filter_h, filter_w, stride, pad = window
     if len(input_shape) != 4:
         raise ValueError(f"images must be (batch, channels, height, width), got shape {tuple(input_shape)}")
-    height, width = (index(size) + 2 * pad for size in input_shape[2:])
+    height, width = index(input_shape[2]) + 2 * pad, index(input_shape[3]) + 2 * pad
     if height * width > _MOST_PIXELS:
         raise ValueError(f"padded images must have {_MOST_PIXELS} pixels at most, got {height} x {width}")
     if height < filter_h or width < filter_w:
