@@ -695,3 +695,18 @@ def test_pandas_objects_work(engine):
     x = pandas.Series([1.0, 2.0])
     assert_allclose(engine.numerical_gradient(total, x), [2, 4], rtol=1e-6)
     assert engine.gradient_check(total, x, pandas.Series([2.0, 4.0]))
+
+
+@pytest.mark.parametrize("options", [{}, {"h": "auto"}, {"workers": 2}, {"order": 4}])
+def test_forty_dimensions(engine, options):
+    x = np.arange(2.0).reshape((2,) + (1,) * 39)
+    grad = engine.numerical_gradient(lambda v: float((v**2).sum()), x, **options)
+    np.testing.assert_allclose(grad, 2 * x, atol=1e-8)
+
+
+def test_results_of_workers_that_are_too_short(engine):
+    def short(function, blocks):
+        return [(first, values[:0]) for first, values in map(function, blocks)]
+
+    with pytest.raises(ValueError, match="workers must give a result"):
+        engine.numerical_gradient(lambda x: float((x**2).sum()), np.arange(3.0), workers=short)

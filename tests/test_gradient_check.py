@@ -1036,3 +1036,32 @@ def test_one_sample_has_no_batch_size():
 def test_options(options, error, message):
     with pytest.raises(error, match=message):
         gradient_check(lambda x: pytest.fail("the work began"), np.ones(2), np.ones(2), **options)
+
+
+def test_tied_weights_that_are_views():
+    rng = np.random.default_rng(0)
+    W = rng.standard_normal((3, 4))
+
+    class Tied:
+        def __init__(self):
+            self.params = {"W1": W, "W2": W.T}
+
+        def loss(self, x, t):
+            return 0.5 * ((x @ self.params["W1"] @ self.params["W2"] - t) ** 2).sum()
+
+        def gradient(self, x, t):
+            W = self.params["W1"]
+            d = x @ W @ W.T - t
+            total = x.T @ d @ W + d.T @ x @ W
+            return {"W1": total, "W2": total.T}
+
+    assert gradient_check(Tied(), rng.standard_normal((5, 3)), rng.standard_normal((5, 3)))
+
+
+@pytest.mark.parametrize("method", ["loss", "predict"])
+def test_a_net_whose_method_knows_the_net_by_name(engine, method):
+    np.random.seed(0)
+    net, x, t = engine.MultiLayerNet(4, [5], 3), np.random.randn(6, 4), np.array([0, 1, 2, 0, 1, 2])
+    original = getattr(type(net), method)
+    setattr(net, method, lambda *arguments: original(net, *arguments))
+    assert gradient_check(net, x, t)

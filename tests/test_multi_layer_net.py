@@ -604,3 +604,55 @@ def test_a_layer_with_dropout_in_its_name_learns(engine):
     scores = net.predict(x)
     del net.layers["MyDropout"]
     np.testing.assert_array_equal(scores, 0.5 * net.predict(x))
+
+
+def test_one_array_in_two_layers_changes_both(engine):
+    np.random.seed(0)
+    net, x, t = engine.MultiLayerNet(4, [4], 4), normal((6, 4), np.float64), np.array([0, 1, 2, 3, 0, 1])
+    net.params["W2"] = net.layers["Affine2"].W = net.params["W1"]
+    W, shared = net.params["W1"], []
+    for h in (1e-4, -1e-4):
+        W[0, 0] += h
+        shared.append(net.loss(x, t))
+        W[0, 0] -= h
+    grads = net.numerical_gradient(x, t)
+    for key in ("W1", "W2"):
+        np.testing.assert_allclose(grads[key][0, 0], (shared[0] - shared[1]) / 2e-4, rtol=1e-8)
+
+
+@pytest.mark.parametrize("method", ["loss", "predict"])
+def test_a_layer_in_two_places_of_a_net_that_knows_itself_by_name(engine, method):
+    np.random.seed(0)
+    net, x, t = engine.MultiLayerNet(4, [4, 4], 3), normal((6, 4), np.float64), np.array([0, 1, 2, 0, 1, 2])
+    net.layers["Activation_function2"] = net.layers["Activation_function1"]
+    expected, original = net.gradient(x, t), getattr(type(net), method)
+    setattr(net, method, lambda *arguments: original(net, *arguments))
+    for key, grad in net.gradient(x, t).items():
+        np.testing.assert_array_equal(grad, expected[key], err_msg=key)
+
+
+def test_to_a_predict_of_its_own_a_layer_in_two_places_is_that_layer(engine):
+    class Own(engine.MultiLayerNet):
+        def predict(self, x):
+            for layer in self.layers.values():
+                x = layer.forward(x)
+                if isinstance(layer, engine.Affine):
+                    x = x + 0.1 * np.abs(layer.W).max()
+            return x
+
+    np.random.seed(0)
+    net, x, t = Own(4, [4, 4], 3), normal((6, 4), np.float64), np.array([0, 1, 2, 0, 1, 2])
+    losses = [net.loss(x, t)]
+    net.layers["Activation_function2"] = net.layers["Activation_function1"]
+    net.gradient(x, t)
+    losses.append(net.last_layer.loss)
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize("method", ["loss", "gradient", "numerical_gradient", "accuracy"])
+def test_the_warning_of_params_names_the_scripts_line(engine, method):
+    net = engine.MultiLayerNet(4, [3], 3)
+    net.params["W1"] = np.ones((4, 3))
+    with pytest.warns(UserWarning, match="other arrays than the layers") as record:
+        getattr(net, method)(np.ones((2, 4)), np.array([0, 1]))
+    assert [warning.filename for warning in record] == [__file__]

@@ -326,3 +326,27 @@ def test_ctrl_c_is_heard_between_turns(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         c_differences(net_of((300, 5, 3)), inputs_of(9, 300), targets_of(9, 3, False), "sigmoid")
     assert turns == [(0, zerodl_c.get_num_threads())]
+
+
+# --- Parameters that share memory ------------------------------------------------------------------
+
+SHARING = {
+    "one array": lambda p: {**p, "W2": p["W1"]},
+    "transposed": lambda p: {**p, "W2": p["W1"].T},
+    "a row": lambda p: {**p, "b1": p["W1"][0]},
+    "biases": lambda p: {**p, "b2": p["b1"]},
+    "one vector": lambda p: dict(zip(p, np.split(np.arange(40.0) / 40, [16, 20, 36]), strict=True))
+    | {"W1": (v := np.arange(40.0) / 40)[:16].reshape(4, 4), "W2": v[8:24].reshape(4, 4)},
+}
+
+
+@pytest.mark.parametrize("name", SHARING)
+def test_parameters_that_share_memory_change_together(name):
+    x, t = normal((6, 4), np.float64), np.eye(4)[[0, 1, 2, 3, 0, 1]]
+    np.random.seed(0)
+    net, twin = (engine.TwoLayerNet(4, 4, 4, 1.0) for engine in (zerodl_c, reference))
+    params = {key: param.reshape(-1) if key[0] == "b" else param for key, param in net.params.items()}
+    net.params = twin.params = SHARING[name](params)
+    got, expected = net.numerical_gradient(x, t), twin.numerical_gradient(x, t)
+    for key, grad in got.items():
+        np.testing.assert_allclose(grad, expected[key], atol=1e-9, err_msg=key)

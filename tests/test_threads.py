@@ -610,3 +610,26 @@ def test_the_library_can_be_unloaded(tmp_path):
         "./unloader ./library.so",
     ):
         subprocess.run(command, shell=True, check=True, cwd=tmp_path, env=environment, timeout=300)
+
+
+def test_limits_of_threadpoolctl_that_make_no_sense_are_1(python):
+    code = """
+import zerodl_c, threadpoolctl
+for limit in (-1, 0):
+    with threadpoolctl.threadpool_limits(limit):
+        print(zerodl_c.get_num_threads())
+"""
+    assert python(code).stdout == "1\n1\n"
+
+
+def test_threadpoolctl_after_the_package_was_imported_twice(python):
+    code = """
+import sys, zerodl_c
+for name in [*sys.modules]:
+    if name.startswith("zerodl_c"):
+        del sys.modules[name]
+import zerodl_c, threadpoolctl
+print(threadpoolctl.__name__)
+"""
+    done = python(code)
+    assert done.stdout == "threadpoolctl\n", done.stderr

@@ -5,6 +5,7 @@ last, which softmax follows. Everything is computed in the dtype to which x, the
 targets that are floats promote.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from math import prod
 from time import perf_counter
@@ -15,7 +16,7 @@ from numpy import empty, ndarray
 from numpy.typing import ArrayLike
 
 from ._bridge import FLOAT64, OK, Array, check, finish, lib, real, reals
-from .reference._arrays import as_array
+from .reference._arrays import as_array, share_memory
 from .reference._evaluate import float_dtype
 from .reference._steps import check_step
 from .reference.functions import _rows
@@ -121,7 +122,7 @@ def numerical_gradient(
     t = _targets((len(x), arrays[-1].size), t, squared)
 
     grads, net = [empty(array.shape) for array in arrays], (len(arrays) // 2, hidden, decay, h or BOOK_STEP)
-    threads = lib.zdl_get_num_threads()
+    threads = min(lib.zdl_get_num_threads(), os.cpu_count() or 1)  # that many entries at least are worth a call
     begin, end, count = 0, sum(len(W) + 1 for W in arrays[::2]), threads
     while begin < end:
         start, stop = perf_counter(), min(begin + count, end)
@@ -134,11 +135,14 @@ def numerical_gradient(
     }
 
 
-def has_infinity(params: Mapping[str, ArrayLike], loss: Callable[..., Any], x: ArrayLike, t: ArrayLike) -> bool:
-    """Whether a parameter is infinite while the loss is not: then `numerical_gradient` is of no use.
+def needs_losses(params: Mapping[str, ArrayLike], loss: Callable[..., Any], x: ArrayLike, t: ArrayLike) -> bool:
+    """Whether `numerical_gradient` is of no use, and the loss itself must be computed for each entry.
 
-    What a weight changes is added to sums, and infinity times a change of 0 would be nan.
+    So it is where two parameters share memory and change together, or where one is infinite while the loss is not:
+    what a weight changes is added to sums, and infinity times a change of 0 would be nan.
     """
+    if share_memory(params.values()):
+        return True
     return any(np.isinf(param).any() for param in params.values()) and bool(np.isfinite(loss(x, t)))
 
 

@@ -17,7 +17,8 @@ def register_when_imported() -> None:
     for module in (sys.modules.get(NAME), sys.modules.get("__main__")):
         if getattr(getattr(module, "__spec__", None), "name", None) == NAME:
             register(module)
-    sys.meta_path.insert(0, Finder())
+    # A finder of this module that was imported before, and purged, would ask this one, and this one that.
+    sys.meta_path[:] = [Finder(), *(finder for finder in sys.meta_path if type(finder).__module__ != __name__)]
 
 
 def register(threadpoolctl: Any) -> None:
@@ -34,7 +35,7 @@ def register(threadpoolctl: Any) -> None:
             return int(lib.zdl_get_num_threads())
 
         def set_num_threads(self, num_threads: int) -> None:
-            lib.zdl_limit_this_thread(num_threads)
+            lib.zdl_limit_this_thread(max(num_threads, 1))
 
         def get_version(self) -> str:
             return version()

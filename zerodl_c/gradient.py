@@ -5,6 +5,7 @@ fraction of a microsecond to each call of f, and C could not call a Python funct
 loop around a C function is in C.
 """
 
+import os
 from collections.abc import Callable
 from time import perf_counter
 from typing import Any
@@ -62,7 +63,7 @@ class _InC(Copies):
     f: CFunction
 
     def values(self, points: Array, report: Report) -> Array:
-        values, threads = np.empty(points.shape), get_num_threads()
+        values, threads = np.empty(points.shape), min(get_num_threads(), os.cpu_count() or 1)
         begin, count, cost = 0, 1, 0.0
         while begin < points.size:
             start, end = perf_counter(), min(begin + count, points.size)

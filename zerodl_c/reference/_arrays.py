@@ -1,9 +1,21 @@
 """What an argument must be to be taken as an array."""
 
+from collections.abc import Iterable
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+
+def share_memory(arrays: Iterable[ArrayLike]) -> bool:
+    """Whether a change of one of the arrays may change another."""
+    return any(np.may_share_memory(a, b) for a, b in combinations(map(np.asarray, arrays), 2))
+
+
+def entries_of(x: NDArray[Any]) -> Any:
+    """The entries of x by their number, to be read and written: x.flat, which NumPy has of up to 32 dimensions only."""
+    return x.reshape(-1) if x.flags.c_contiguous else x.flat
 
 
 def as_array(name: str, x: ArrayLike) -> NDArray[Any]:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ._arrays import as_array
+from ._arrays import as_array, entries_of
 
 Array = NDArray[Any]
 Block = tuple[int, Array]  # the first entry, and the rows of points, or of values, from there on
@@ -113,12 +113,13 @@ class Copies:
         values = np.empty(points.shape)
         evaluate = _in_a_stack if self.vectorized else _in_a_copy
         blocks = self._blocks(points)
-        missing, done = {first for first, _ in blocks}, 0
+        missing, done = {first: points.shape for first, points in blocks}, 0
         with self._map() as (spread, f):
             for first, result in spread(partial(evaluate, f, self.x), blocks):
-                values[first : first + len(result)] = result
-                done += result.size if first in missing else 0
-                missing.discard(first)
+                if np.shape(result) == missing.get(first):
+                    del missing[first]
+                    values[first : first + len(result)] = result
+                    done += result.size
                 if report:
                     report(done)
         if missing:
@@ -142,7 +143,7 @@ class Copies:
 def _one_by_one(f: Callable[..., Any], argument: Any, x: Array, saved: Array, first: int, points: Array) -> Any:
     """f(argument) with each of points[i] for entry first + i of x, of which argument is a view."""
     results: list[float] = []
-    entries, append, here = x.flat, results.append, saved.flat
+    entries, append, here = entries_of(x), results.append, entries_of(saved)
     for i, row in enumerate(points.tolist(), first):
         for point in row:
             entries[i] = point

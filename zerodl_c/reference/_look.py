@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._arrays import entries_of
 from ._evaluate import Evaluator
 from ._steps import rounding
 
@@ -37,10 +38,10 @@ def find_step(evaluator: Evaluator, order: int) -> Array:
         decade = np.where(np.isfinite(x), np.clip(np.floor(np.log10(x)), -20, 20), np.nan)
         for ten in np.unique(decade[np.isfinite(decade)]) if noise > 0 else ():
             group = np.flatnonzero(decade == ten)
-            largest = float(x.flat[group].max())
+            largest = float(entries_of(x)[group].max())
             least, most = 32 * float(np.finfo(evaluator.x.dtype).eps) * largest, 16 * ratio * max(largest, 1)
             bend = _difference(evaluator, group, order)
-            step.flat[group] = _best(bend, noise, order, ratio * (largest or 1), least, most)
+            entries_of(step)[group] = _best(bend, noise, order, ratio * (largest or 1), least, most)
     return step
 
 
@@ -60,7 +61,7 @@ def _difference(evaluator: Evaluator, group: Array, order: int) -> Callable[[flo
     x = evaluator.x
     direction: Array = np.zeros(x.shape)
     # Where f is a sum over its entries, this sees as much bend as one of them has; where f bends with all, more.
-    direction.flat[some] = _direction(len(some)) / len(some) ** (0.5 / (order + 1))
+    entries_of(direction)[some] = _direction(len(some)) / len(some) ** (0.5 / (order + 1))
 
     def difference(step: float) -> float:
         total = 0.0

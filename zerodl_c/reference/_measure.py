@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ._arrays import entries_of
 from ._evaluate import InPlace
 from ._look import noise_and_eps
 from ._problem import Problem
@@ -105,7 +106,7 @@ def _first_look(problem: Problem, param: Array, chosen: Array, steps: Sequence[f
 
 
 def _look(problem: Problem, param: Array, chosen: Array, h: float, scale: Scale) -> Look:
-    entries = param.flat
+    entries = entries_of(param)
     steps, values = np.empty((2, len(chosen), 2))
     for row, i in enumerate(chosen):
         here = entries[i]

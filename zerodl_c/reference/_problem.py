@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._arrays import as_array
+from ._arrays import as_array, share_memory
 from ._evaluate import number, plain
 from .functions import _rows, softmax
 
@@ -162,12 +162,11 @@ def net_problem(net: Any, x: Any, t: Any) -> Problem:
         raise TypeError(f"params must be a dict of arrays, got {net.params!r:.60}")
     for name, param in net.params.items():
         perturbable(f"params[{name!r}]", param)
-    try:
-        same, wide = deepcopy(net), _in_float64(net)
-    except Exception:  # it holds what cannot be copied
+    if share_memory(net.params.values()):  # copies would not
         return _NetProblem(net, x, t)
-    problem = _NetProblem(same, x, t)
-    with suppress(Exception):  # it takes nothing but float32, say
+    with suppress(Exception):  # it holds what cannot be copied, or takes nothing but float32, or knows itself by name
+        same, wide = deepcopy(net), _in_float64(net)
+        problem = _NetProblem(same, x, t)
         precise = x.astype(np.float64) if isinstance(x, np.ndarray) and x.dtype.kind == "f" else x
         twin = _NetProblem(wide, precise, t)
         if twin.follows(problem):

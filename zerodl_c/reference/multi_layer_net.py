@@ -1,5 +1,6 @@
 """A fully connected net of any depth, made of layers."""
 
+import sys
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -160,10 +161,14 @@ class MultiLayerNet:
 
     def _gradient_of_shared_layers(self, x: ArrayLike, t: ArrayLike) -> dict[str, Array]:
         self._notice_params()
-        net = copy(self)
-        net.layers = OrderedDict((key, _Place(layer)) for key, layer in self.layers.items())
-        net._backpropagate(x, t)
-        parameters = [*zip(self._parameters(), net._parameters(), strict=True)]
+        layers = self.layers
+        self.layers = OrderedDict((key, _Place(layer)) for key, layer in layers.items())
+        try:
+            self._backpropagate(x, t)
+            places = [*self._parameters()]
+        finally:
+            self.layers = layers
+        parameters = [*zip(self._parameters(), places, strict=True)]
         for (_, name, layer), _ in parameters:
             setattr(layer, f"d{name}", 0)
         for (_, name, layer), (_, _, place) in parameters:
@@ -191,7 +196,7 @@ class MultiLayerNet:
             warnings.warn(
                 f"params hold other arrays than the layers: {', '.join(strange)}. The layers go on with theirs, as in "
                 f'the book. To change a parameter, write into its array: net.params["{strange[0]}"][...] = values',
-                stacklevel=3,
+                stacklevel=_level_outside(),
             )
 
     def _gradients(self) -> dict[str, Array]:
@@ -222,12 +227,30 @@ class MultiLayerNet:
                     yield f"{name}{i}", name, layer
 
 
+def _level_outside() -> int:
+    """The stacklevel at which a warning of this package names the line of the script that has called it."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("zerodl_c."):
+        level, frame = level + 1, frame.f_back
+    return level
+
+
 class _Place:
-    """One of the places of a layer that stands in several, with the layer as it was after its pass there."""
+    """One of the places of a layer that stands in several, with the layer as it was after its pass there.
+
+    To a script's own `predict` it is the layer: it has the layer's class and attributes.
+    """
 
     def __init__(self, layer: Any) -> None:
         self.layer = layer
         self.then: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.layer, name)
+
+    @property
+    def __class__(self) -> type:  # type: ignore[override]
+        return type(self.layer)
 
     def forward(self, *args: Any) -> Array:
         out: Array = self.layer.forward(*args)
