@@ -248,8 +248,8 @@ class _Place:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.layer, name)
 
-    @property
-    def __class__(self) -> type:  # type: ignore[override]
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
         return type(self.layer)
 
     def forward(self, *args: Any) -> Array:
