@@ -11,7 +11,7 @@ from numpy import empty, ndarray
 from numpy.typing import ArrayLike, NDArray
 
 from . import functions
-from ._bridge import FLOAT32, FLOAT64, OK, check, finish, lib, real, reals
+from ._bridge import OK, check, finish, lib, real, reals
 from .reference import layers as reference
 from .reference._arrays import as_array
 from .reference.layers import _checked, _pixels
@@ -90,20 +90,6 @@ class SoftmaxWithLoss(_InC, reference.SoftmaxWithLoss):
 
 class Dropout(reference.Dropout):
     __doc__ = reference.Dropout.__doc__
-
-    def forward(self, x: ArrayLike, train_flg: bool = True) -> Array:
-        """x of any shape, with zeros at random (from NumPy's global generator), or scaled."""
-        if not (train_flg and type(x) is ndarray and x.dtype in (FLOAT64, FLOAT32)):
-            return super().forward(x, train_flg)
-        self.mask = mask = np.random.rand(*x.shape) > self.dropout_ratio
-        return x * mask
-
-    def backward(self, dout: ArrayLike) -> Array:
-        """`dout` where the neuron was on, else 0; dout has x's shape."""
-        mask = self.mask
-        if type(dout) is ndarray and dout.dtype in (FLOAT64, FLOAT32):
-            return dout * mask
-        return super().backward(dout)
 
 
 class BatchNormalization(reference.BatchNormalization):
