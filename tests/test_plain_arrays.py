@@ -317,6 +317,7 @@ def test_a_layer_of_another_dtype_is_refused(method):
 def test_labels_that_do_not_fit_a_net_are_refused(t):
     assert net_call({**net_arrays(), "t": np.array(t)}) == lib.NP_NOT_PLAIN
     assert net_call({**net_arrays(), "t": np.ones((4, 3), np.int64)}) == lib.NP_NOT_PLAIN
+    assert net_call({**net_arrays(), "t": LAYOUTS["fortran"](np.ones((4, 3)))}) == lib.NP_NOT_PLAIN
 
 
 @pytest.mark.parametrize("method", METHODS)
