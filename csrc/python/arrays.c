@@ -67,7 +67,10 @@ static bool read_array(array *a, uintptr_t object)
     a->size = 1;
     for (int i = 0; i < dims; i++)
         a->size *= a->shape[i] = shape[i];
-    return dims < 2 || read_strides(a, PyArray_STRIDES(source));
+    bool strided = dims < 2 || read_strides(a, PyArray_STRIDES(source));
+    /* A thread that assigns to shape or dtype frees the old one: then what was read here may have been anything. */
+    PyArrayObject *volatile again = source;
+    return strided && PyArray_DIMS(again) == shape && PyArray_DESCR(again) == dtype;
 }
 
 /* Arrays of one type, float32 or float64. */
