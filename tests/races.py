@@ -258,7 +258,7 @@ def with_reshaping(*functions):
 
 
 def shapes_and_dtypes():
-    """NumPy frees a shape that is assigned to. The core may read it then, which it notices, as AddressSanitizer does."""
+    """NumPy frees a shape that is assigned to. The core may read it then, and notices; so does AddressSanitizer."""
     other = rng.standard_normal((700, 40))
     of_two = (lambda x: z.matmul(x, other)), (lambda x: z.mean_squared_error(x, x))
     return with_reshaping(z.softmax, z.sigmoid, z.relu, z.Relu().forward, *of_two)
