@@ -251,5 +251,8 @@ def test_functions_of_nothing_write_nothing(dtype, isa, threads):
     labels, loss = np.zeros(1, np.int64), ffi.new("double *")
     assert function("softmax_cross_entropy_gradient", dtype)(loss, at(out), at(x), at(labels), 0, 5) == lib.ZDL_OK
     assert np.isnan(loss[0])
+    windows = ffi.new("struct zdl_windows *", [1, 1, 1, 1, 1, 1, 1, 0])
+    arrays = ffi.NULL, at(out), at(out), at(x), at(x), at(x)
+    assert function("convolution_backward", dtype)(*arrays, 0, windows) == lib.ZDL_OK
     assert out[0] == 7
     assert function("sum_of_squares", dtype)(at(x), at(x), 0) == 0

@@ -214,14 +214,14 @@ def test_the_first_of_equals_and_the_first_nan_is_the_largest(dtype, isa):
 
 
 @pytest.mark.parametrize("largest", [1.0, np.nan])
-def test_a_window_may_have_more_pixels_than_a_float32_counts(largest, isa):
+@pytest.mark.parametrize(("size", "pad"), [(5801, 2900), (4098, 4097)], ids=["in the middle", "last"])
+def test_a_window_may_have_more_pixels_than_a_float32_counts(size, pad, largest, isa):
     """One pixel amid zeros, which take no memory."""
-    pad = 2900
-    size, middle = 2 * pad + 1, pad * (2 * pad + 1) + pad
-    assert middle > 2**24
-    layer = zerodl_c.Pooling(size, size, 1, pad)
+    place = pad * size + pad
+    assert place > 2**24
+    layer = zerodl_c.Pooling(size, size, 2**20, pad)
     layer.forward(np.full((1, 1, 1, 1), largest, np.float32))
-    np.testing.assert_array_equal(layer.arg_max, middle)
+    np.testing.assert_array_equal(layer.arg_max, place)
     np.testing.assert_array_equal(layer.backward(np.ones((1, 1, 1, 1), np.float32)), 1)
 
 

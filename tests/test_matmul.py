@@ -59,6 +59,16 @@ def test_the_edges_of_tiles(dtype, isa):
 
 
 @every_dtype
+def test_a_few_rows_of_every_width(dtype, isa):
+    """They have kernels of their own, which give what the rows are among many."""
+    a, b = normal((9, 37), dtype, 1), normal((37, 131), dtype, 2)
+    for n in range(1, 132):
+        many = zerodl_c.matmul(a, b[:, :n])
+        for m in (1, 2, 3):
+            assert_identical(zerodl_c.matmul(a[:m], b[:, :n]), many[:m], f"{m} x {n}")
+
+
+@every_dtype
 @pytest.mark.parametrize("shape", BLOCKS.values(), ids=BLOCKS)
 def test_the_edges_of_blocks(shape, dtype, isa):
     a, b = operands(*shape, dtype)
