@@ -66,7 +66,7 @@ ALWAYS_INLINE real first_lane(vec v) { return v; }
 #endif
 
 /* gcc reads an operand from memory again for each use, which is slower where the address is not aligned. */
-#if defined __GNUC__ && !defined __clang__ && defined __AVX__
+#if HAVE_GNU_C && !defined __clang__ && defined __AVX__
 #define KEEP_IN_REGISTER(v) __asm__("" : "+v"(v))
 #else
 #define KEEP_IN_REGISTER(v) (void)(v)
@@ -305,6 +305,9 @@ ALWAYS_INLINE vec_sum inverse_of(vec_sum total)
     return (vec_sum){inverse, -inverse * (product_error(total.sum, inverse, broadcast(1)) + total.error * inverse)};
 }
 
+/* Whether every lane is 0 or -0, and none nan. */
+ALWAYS_INLINE bool is_zero(vec v) { return !any(less(broadcast(0), choose(equal(v, broadcast(0)), v, broadcast(1)))); }
+
 /* Write first + i for each lane i that is not 0, one after the other, and return how many; beyond them, up to LANES
    places are written. */
 ALWAYS_INLINE ptrdiff_t store_places(uint16_t *places, vec v, int first)
@@ -322,7 +325,7 @@ ALWAYS_INLINE ptrdiff_t store_places(uint16_t *places, vec v, int first)
     return __builtin_popcount(m);
 #else
     ptrdiff_t count = 0;
-    if (any(less(broadcast(0), choose(equal(v, broadcast(0)), v, broadcast(1)))))
+    if (!is_zero(v))
         for (int i = 0; i < LANES; i++) {
             places[count] = (uint16_t)(first + i);
             count += ((real *)&v)[i] != 0;

@@ -87,6 +87,11 @@ def get_num_threads() -> int:
     return int(lib.zdl_get_num_threads())
 
 
+def threads_at_once() -> int:
+    """How many threads of a call compute at once: more than there are processors take turns."""
+    return min(lib.zdl_get_num_threads(), os.cpu_count() or 1)
+
+
 def show_config() -> None:
     """Print the version, the compiler, the instruction sets, and how many threads there are and why."""
     from importlib import metadata  # slow, and used here only

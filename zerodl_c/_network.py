@@ -5,7 +5,6 @@ last, which softmax follows. Everything is computed in the dtype to which x, the
 targets that are floats promote.
 """
 
-import os
 from collections.abc import Callable, Mapping
 from math import prod
 from time import perf_counter
@@ -16,6 +15,7 @@ from numpy import empty, ndarray
 from numpy.typing import ArrayLike
 
 from ._bridge import FLOAT64, OK, Array, check, finish, lib, real, reals
+from ._config import threads_at_once
 from .reference._arrays import as_array, share_memory
 from .reference._evaluate import float_dtype
 from .reference._steps import check_step
@@ -122,7 +122,7 @@ def numerical_gradient(
     t = _targets((len(x), arrays[-1].size), t, squared)
 
     grads, net = [empty(array.shape) for array in arrays], (len(arrays) // 2, hidden, decay, h or BOOK_STEP)
-    threads = min(lib.zdl_get_num_threads(), os.cpu_count() or 1)  # that many entries at least are worth a call
+    threads = threads_at_once()  # that many entries at least are worth a call
     begin, end, count = 0, sum(len(W) + 1 for W in arrays[::2]), threads
     while begin < end:
         start, stop = perf_counter(), min(begin + count, end)

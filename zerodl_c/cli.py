@@ -437,11 +437,15 @@ class _Run:
         self.curves["test accuracy"].append(float(self.net.accuracy(data.x_test, data.t_test)))
 
 
-def _load(args: argparse.Namespace) -> Dataset:
+def _mnist(folder: Path) -> Dataset:
     try:
-        data = load_mnist(args.data) if args.data else load_digits()
+        return load_mnist(folder)
     except ValueError as error:
         raise CommandError(error) from None
+
+
+def _load(args: argparse.Namespace) -> Dataset:
+    data = _mnist(args.data) if args.data else load_digits()
     if args.batch_size > len(data.x_train):
         raise CommandError(
             f"argument --batch-size: must be at most the {len(data.x_train)} images to train with, "
@@ -605,10 +609,7 @@ def _again_without(variables: Sequence[str], argv: Sequence[str]) -> int:
 
 def _digits(folder: Path) -> Any:
     """The first 10,000 images and labels of MNIST, which is as many as it has to test with."""
-    try:
-        data = load_mnist(folder)
-    except ValueError as error:
-        raise CommandError(error) from None
+    data = _mnist(folder)
     if data.x_train.shape[1] != 28 * 28:
         raise CommandError(f"argument --data: needs images of 28 x 28 pixels, got {data.x_train.shape[1]} pixels")
     return tuple(np.concatenate(parts)[:10_000] for parts in ((data.x_train, data.x_test), (data.t_train, data.t_test)))

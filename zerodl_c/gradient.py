@@ -5,7 +5,6 @@ fraction of a microsecond to each call of f, and C could not call a Python funct
 loop around a C function is in C.
 """
 
-import os
 from collections.abc import Callable
 from time import perf_counter
 from typing import Any
@@ -15,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from . import reference
 from ._bridge import ffi, lib
-from ._config import get_num_threads
+from ._config import threads_at_once
 from .reference._cfunction import CFunction
 from .reference._evaluate import Array, Copies, Progress, Report, Workers
 from .reference.gradient import (
@@ -63,7 +62,7 @@ class _InC(Copies):
     f: CFunction
 
     def values(self, points: Array, report: Report) -> Array:
-        values, threads = np.empty(points.shape), min(get_num_threads(), os.cpu_count() or 1)
+        values, threads = np.empty(points.shape), threads_at_once()
         begin, count, cost = 0, 1, 0.0
         while begin < points.size:
             start, end = perf_counter(), min(begin + count, points.size)

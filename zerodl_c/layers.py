@@ -4,6 +4,7 @@
 # (an argument keeps the book's name once it is an array)
 
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -38,6 +39,17 @@ _BATCH_NORM, _BATCH_NORM_BACKWARD = lib.np_batch_norm, lib.np_batch_norm_backwar
 
 class _InC:
     _functions: ClassVar = functions
+
+
+def _unless_set(make: Callable[[Any], Any]) -> Any:
+    """A property that somebody may set; until then `make` computes it when it is read, since C does without it."""
+    name = f"_{make.__name__}"
+
+    def read(self: Any) -> Any:
+        value = getattr(self, name)
+        return make(self) if value is None else value
+
+    return property(read, lambda self, value: setattr(self, name, value), doc=make.__doc__)
 
 
 class Relu(reference.Relu):
@@ -98,15 +110,11 @@ class BatchNormalization(reference.BatchNormalization):
     _kept: Any = None, None  # xn and std of the last pass in C
     _xc: Any = None  # what somebody else has set
 
-    @property
+    @_unless_set
     def xc(self) -> Any:
-        """x - mean of the last pass with train_flg: made when it is read, for C does without."""
+        """x - mean of the last pass with train_flg."""
         xn, std = self._kept
-        return self._xc if xn is None or self._xc is not None else np.asarray(xn * std, xn.dtype)
-
-    @xc.setter
-    def xc(self, value: Any) -> None:
-        self._xc = value
+        return None if xn is None else np.asarray(xn * std, xn.dtype)
 
     def forward(self, x: ArrayLike, train_flg: bool = True) -> Array:
         """Normalise x, (batch, features) or (batch, channels, height, width).
@@ -179,28 +187,19 @@ class Convolution(reference.Convolution):
     _col: Any = None  # what somebody else has set, as _col_W
     _col_W: Any = None
 
-    @property
+    @_unless_set
     def col(self) -> Any:
-        """im2col of the last input: made when it is read, for C does without."""
-        if self._col is not None or self._kept_W is None:
-            return self._col
+        """im2col of the last input."""
+        if self._kept_W is None:
+            return None
         _, _, filter_h, filter_w = self._kept_W.shape
         return im2col(self.x, filter_h, filter_w, self.stride, self.pad)
 
-    @col.setter
-    def col(self, value: Any) -> None:
-        self._col = value
-
-    @property
+    @_unless_set
     def col_W(self) -> Any:
         """The last W, a column for each filter."""
-        if self._col_W is not None or self._kept_W is None:
-            return self._col_W
-        return self._kept_W.reshape(len(self._kept_W), math.prod(self._kept_W.shape[1:])).T
-
-    @col_W.setter
-    def col_W(self, value: Any) -> None:
-        self._col_W = value
+        W = self._kept_W
+        return None if W is None else W.reshape(len(W), math.prod(W.shape[1:])).T
 
     def forward(self, x: ArrayLike) -> Array:
         """(batch, filters, out_h, out_w) for x of shape (batch, channels, height, width).

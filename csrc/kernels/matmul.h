@@ -350,7 +350,7 @@ static bool pack_finite(real *packed, const product *t)
             store(packed, v);
             sum = multiply_add(v, broadcast(0), sum);
         }
-    return !any(less(broadcast(0), choose(equal(sum, broadcast(0)), sum, broadcast(1))));
+    return is_zero(sum);
 }
 
 /* The places of x that are not 0, in ascending order; returns how many. `list` has room for LANES more than n. */

@@ -124,7 +124,7 @@ ALWAYS_INLINE void moments_of_block(vec *mean, vec *variance, const batch_norm *
     UNROLL for (int v = 0; v < width; v++)
         zeros += variance[v] - variance[v]; /* nan where it is not finite */
     real scale = safe_scale(t->rows);
-    if (scale == 1 || sum_of_lanes(zeros) == 0)
+    if (scale == 1 || is_zero(zeros))
         return;
     vec scaled_mean[WIDTH], scaled_variance[WIDTH];
     mean_of_block(scaled_mean, t->x + j, t->rows, t->cols, width, left, scale);

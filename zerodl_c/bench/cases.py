@@ -272,8 +272,12 @@ def _layers_loss(batch: int) -> Case:
     def make(rng: np.random.Generator) -> tuple[Any, ...]:
         return net, net.params(rng), *_samples(rng, batch, net.input_shape, None)
 
-    flops = 2 * batch * sum(map(math.prod, net.shapes_of("Affine")))
-    return Case("net", f"loss of layers {NET}, {batch}", "layers_loss", make, flops=flops)
+    return Case("net", f"loss of layers {NET}, {batch}", "layers_loss", make, flops=_flops_forward(batch))
+
+
+def _flops_forward(batch: int) -> int:
+    inputs, hidden, outputs = NET
+    return 2 * batch * (inputs * hidden + hidden * outputs)
 
 
 def _training_step(batch: int, digits: Digits | None = None) -> Case:
@@ -288,20 +292,17 @@ def _training_step(batch: int, digits: Digits | None = None) -> Case:
 
 
 def _predict(batch: int, digits: Digits | None = None) -> Case:
-    inputs, hidden, outputs = NET
-
     def make(rng: np.random.Generator) -> tuple[Any, ...]:
-        return _params(rng), _samples(rng, batch, (inputs,), digits)[0]
+        return _params(rng), _samples(rng, batch, NET[:1], digits)[0]
 
-    flops = 2 * batch * (inputs * hidden + hidden * outputs)
-    return Case("net", _name(f"TwoLayerNet{NET} predict {batch}", digits), "predict", make, flops=flops)
+    name = _name(f"TwoLayerNet{NET} predict {batch}", digits)
+    return Case("net", name, "predict", make, flops=_flops_forward(batch))
 
 
 def _accuracy(digits: Digits) -> Case:
-    inputs, hidden, outputs = NET
-    flops = 2 * len(digits[0]) * (inputs * hidden + hidden * outputs)
-    name = _name(f"TwoLayerNet{NET} accuracy {len(digits[0])}", digits)
-    return Case("net", name, "accuracy", lambda rng: (_params(rng), *digits), flops=flops)
+    batch = len(digits[0])
+    name = _name(f"TwoLayerNet{NET} accuracy {batch}", digits)
+    return Case("net", name, "accuracy", lambda rng: (_params(rng), *digits), flops=_flops_forward(batch))
 
 
 def _params(rng: np.random.Generator) -> dict[str, Array]:

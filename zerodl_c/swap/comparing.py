@@ -4,12 +4,11 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .modules import attributes_in_place
+from .modules import attributes_in_place, properties
 
 _ROUNDINGS = 8
 
@@ -168,15 +167,10 @@ def _made_twin_class(kind: type, others: tuple[type | None, ...]) -> type:
 def attributes(thing: Any) -> dict[str, Any]:
     """An object's attributes, with those that C computes when they are read, as Convolution.col."""
     found = dict(vars(thing))
-    for name in _properties(thing.__class__):
+    for name in properties(thing.__class__):
         with suppress(Exception):  # it cannot be read yet, as before the first call
             found[name] = getattr(thing, name)
     return found
-
-
-@cache
-def _properties(kind: Any) -> list[str]:
-    return [name for name in dir(kind) if isinstance(getattr(kind, name), property)]
 
 
 # ---- Differences ---------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import cache
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -176,9 +177,15 @@ def _heirs(kind: type) -> list[type]:
     return [heir for heir in heirs if heir.__module__.startswith("zerodl_c.") or is_made(heir)]
 
 
+@cache
+def properties(kind: type) -> list[str]:
+    """The names of what the engine computes when it is read."""
+    return [name for name in dir(kind) if isinstance(getattr(kind, name), property)]
+
+
 def attributes_in_place(kind: type) -> dict[str, None]:
     """Plain attributes in place of properties, for code that sets what the engine computes when it is read."""
-    return {name: None for name in dir(kind) if isinstance(getattr(kind, name), property)}
+    return dict.fromkeys(properties(kind))
 
 
 def _replace_everywhere(old: Any, new: Any) -> None:

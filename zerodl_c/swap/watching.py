@@ -74,6 +74,11 @@ class Calls:
         return getattr(found, self.name.rpartition(".")[2], None)
 
     @property
+    def is_one_of_few(self) -> bool:
+        """Whether the next call is number 1, 2, 4, 8, ..."""
+        return not self.count & (self.count + 1)
+
+    @property
     def ratio(self) -> float:
         """How many times as long the other code took as C: by the same calls or, where it was estimated, by all."""
         ours = self.ours_seconds or self.compared * self.seconds / self.count
@@ -200,10 +205,9 @@ class Watcher:
         try:
             if self.verify:
                 self._go_on()
-            is_one_of_few = not calls.count & (calls.count + 1)  # 1, 2, 4, 8, ...
-            if self.verify == "all" or (self.verify and is_one_of_few):
+            if self._is_to_be_verified(calls):
                 return self._verify(calls, args, kwargs)
-            if not self.verify and is_one_of_few and self._is_worth_measuring(calls):
+            if not self.verify and calls.is_one_of_few and self._is_worth_measuring(calls):
                 self._measure(calls, args, kwargs)
             start = perf_counter()
             try:
@@ -212,6 +216,9 @@ class Watcher:
                 self._count(calls, args[calls.first :], perf_counter() - start)
         finally:
             _here.busy = False
+
+    def _is_to_be_verified(self, calls: Calls) -> bool:
+        return self.verify == "all" or (self.verify != "" and calls.is_one_of_few)
 
     def _is_worth_measuring(self, calls: Calls) -> bool:
         """Whether to run both codes on copies before this call: it must tell something, and cost little."""
@@ -266,7 +273,7 @@ class Watcher:
         self._go_on()
         other = calls.other(args, kwargs)
         f, args, kwargs = _without_f(args, kwargs)
-        verify = self.verify == "all" or (self.verify and not calls.count & (calls.count + 1))
+        verify = self._is_to_be_verified(calls)
         recorder, before = _Recorder(f), _here.watched
         recorded = verify and recorder.can_record and not kwargs.keys() & {"workers", "vectorized"}
         given: Any = _twin((args, kwargs)) if verify else ()
