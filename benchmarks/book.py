@@ -1,6 +1,6 @@
 """The book's own scripts, unmodified, with plain python and through `zerodl-c run`: the same numbers, and how fast?
 
-    python benchmarks/book.py BOOK [SCRIPT ...] [--steps N] [--seed N]
+    python benchmarks/book.py BOOK [SCRIPT ...] [--steps N] [--seed N] [--bench [--rounds N]]
 
 BOOK is a checkout of the book's repository whose `dataset` has the data (its `mnist.py` fetches them). It is copied;
 nothing in it changes. Each script, of ch03 to ch08 unless some are named (ch06/overfit_dropout.py), runs with plain
@@ -12,6 +12,10 @@ are compared one by one. `gradients` by backpropagation and `numerical` ones, th
 the numbers `printed` absolute. A line fails where a script broke off or printed another text, where losses are
 1e-10 apart, accuracies 0.5 points, or where C took 0.2 s longer than plain python; what else computes on the machine
 is in the seconds, too.
+
+With --bench plain python and C take turns, and the table has the least seconds of each, from the script's first line
+to its end. Reading the data and drawing the pictures is in them; the import of NumPy and of the engine is only in those
+of the whole process. --steps 0 runs whole scripts: minutes for those that train, hours for ch08/train_deepnet.
 """
 
 import argparse
@@ -20,6 +24,7 @@ import math
 import os
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -43,23 +48,47 @@ def main() -> int:
     parser.add_argument("scripts", nargs="*", metavar="SCRIPT")
     parser.add_argument("--steps", type=int, default=50, help="gradients of one net after which a script ends; 0: all")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--bench", action="store_true", help="time plain python and C")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each with --bench")
     args = parser.parse_intermixed_args()
     scripts = args.scripts or [str(p.relative_to(args.book)) for p in sorted(args.book.glob("ch0[3-8]/*.py"))]
-    print(f"{'script':<41}engine losses  worst gradients numerical variables points  printed seconds plain's")
-    failed = False
     with tempfile.TemporaryDirectory() as folder:
         book = Path(shutil.copytree(args.book, Path(folder, "book"), ignore=shutil.ignore_patterns(".git")))
-        for script in scripts:
-            plain = run("plain", book / script, args)
-            for engine in ("numpy", "c"):
-                failed |= row(script, engine, plain, run(engine, book / script, args))
-    return int(failed)
+        return int(bench(book, scripts, args) if args.bench else compare(book, scripts, args))
+
+
+def compare(book: Path, scripts: list[str], args: argparse.Namespace) -> bool:
+    """Print two lines for each script; return whether any failed."""
+    print(f"{'script':<41}engine losses  worst gradients numerical variables points  printed seconds plain's")
+    failed = False
+    for script in scripts:
+        plain = run("plain", book / script, args)
+        for engine in ("numpy", "c"):
+            failed |= row(script, engine, plain, run(engine, book / script, args))
+    return failed
+
+
+def bench(book: Path, scripts: list[str], args: argparse.Namespace) -> bool:
+    """Print a line for each script; return whether any broke off."""
+    print(f"{'script':<41}  plain      c  ratio   process: plain      c")
+    ratios, broke_off = [], False
+    for script in scripts:
+        turns = [(run("plain", book / script, args), run("c", book / script, args)) for _ in range(args.rounds)]
+        broke_off |= any(done["code"] for turn in turns for done in turn)
+        inside = [min(turn[i]["record"]["seconds"][0] for turn in turns) for i in (0, 1)]
+        whole = [min(turn[i]["seconds"] for turn in turns) for i in (0, 1)]
+        ratios.append(inside[0] / inside[1])
+        figures = f"{inside[0]:>7.2f}{inside[1]:>7.2f}{ratios[-1]:>6.2f}x{whole[0]:>16.2f}{whole[1]:>7.2f}"
+        print(f"{script:<41}{figures}", flush=True)
+    print(f"{'geometric mean':<55}{statistics.geometric_mean(ratios):>6.2f}x")
+    return broke_off
 
 
 def run(engine: str, script: Path, args: argparse.Namespace) -> dict[str, Any]:
     """How a script ended, what it printed, what was recorded, and the seconds that it took."""
     record = script.parent / "record.json"
     environment = {**os.environ, "MPLBACKEND": "Agg", "BOOK_STEPS": str(args.steps), "BOOK_RECORD": str(record)}
+    environment["BOOK_SCRIPT"] = str(script)
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(RECORDER), os.environ.get("PYTHONPATH")]))
     text = script.read_text(encoding="utf-8")
     if "numpy" in text or "common" in text:  # the others would pay for the import alone

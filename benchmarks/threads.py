@@ -215,7 +215,8 @@ def cases(args: argparse.Namespace, threads: int, pause: float = 0, **options: A
 
 def compare(name: str, floor: str, new: Times, old: Times, figure: int, at_least: float = 0) -> None:
     """How many times as long as `old` the cases of `new` take, of those that took so many seconds."""
-    ratios = {case: new[case][figure] / old[case][figure] for case in new if old[case][figure] >= at_least}
+    common = [case for case in new if case in old and old[case][figure] >= at_least]
+    ratios = {case: new[case][figure] / old[case][figure] for case in common}
     if not ratios:
         return
     mean = math.exp(statistics.fmean(map(math.log, ratios.values())))

@@ -11,6 +11,7 @@ import functools
 import itertools
 import os
 import sys
+import time
 import weakref
 
 FIRST = 50  # values of a kind that are kept of each net, and entries of each variable
@@ -21,6 +22,14 @@ record = {}  # what, and of which net -> a list of numbers for each call
 nets: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # net -> its number, its gradients so far
 numbers = itertools.count()
 inside = False
+start = 0.0
+
+
+def begin(event, args):
+    """The clock starts where a `__main__` that is a file does, with python and in `zerodl-c run`."""
+    global start
+    if event == "exec" and not start and args[0].co_filename == os.path.abspath(os.environ["BOOK_SCRIPT"]):
+        start = time.perf_counter()
 
 
 def recorded(name, method):
@@ -83,12 +92,14 @@ def variables(prefix, values):
 def write():
     import json
 
+    record["seconds"] = [[time.perf_counter() - start]]
     variables("variable", {key: value for key, value in vars(sys.modules["__main__"]).items() if key[:2] != "__"})
     with open(os.environ["BOOK_RECORD"], "w") as f:
         json.dump({key: [*map(float, itertools.chain(*values))] for key, values in record.items()}, f)
 
 
 builtins.__build_class__ = build_class
+sys.addaudithook(begin)
 atexit.register(write)
 if "BOOK_SEED" in os.environ:
     import numpy
