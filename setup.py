@@ -9,6 +9,7 @@ import shutil
 import sys
 import sysconfig
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 if sys.implementation.name != "cpython":  # said before any import fails
@@ -44,7 +45,7 @@ class BuildPackage(build_py):
 
 
 class BuildExtension(build_ext):
-    """build_ext that says what is missing."""
+    """build_ext that says what is missing, and compiles as many files at once as there are processors."""
 
     def build_extensions(self):
         self.force = True  # setuptools looks at the sources only, and not at CC, CFLAGS, ...
@@ -61,7 +62,15 @@ class BuildExtension(build_ext):
             extension.extra_compile_args = flags
             extension.extra_link_args = [] if msvc else ["-pthread"]
             extension.libraries = [] if msvc else ["m"]
+        self.compiler.compile = self.compile_side_by_side
         super().build_extensions()
+
+    def compile_side_by_side(self, sources, **options):
+        """The compiler's `compile`, with a process for each file. Those in isa/ take longest, so they begin."""
+        first = sorted(sources, key=lambda source: "isa" not in Path(source).parts)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            objects = pool.map(lambda source: type(self.compiler).compile(self.compiler, [source], **options), first)
+            return [path for paths in objects for path in paths]
 
     def require_compiler(self):
         """PlatformError, naming what is missing, unless a C extension can be built at all."""

@@ -82,12 +82,18 @@ ALWAYS_INLINE vec load(const real *p) { vec v; memcpy(&v, p, sizeof v); return v
 ALWAYS_INLINE void store(real *p, vec v) { memcpy(p, &v, sizeof v); }
 
 /* less(a, b), less_equal(a, b), equal(a, b) per lane, false for nan; choose(mask, a, b) takes a where the mask is set; any(mask).
-   multiply_add(a, b, c) is a * b + c, rounded once where the machine can.
+   multiply_add(a, b, c) is a * b + c, rounded once where the machine can: then FUSED is 1.
    square_root(v) is rounded correctly, and nan below 0.
    maximum(a, b) is a > b ? a : b per lane: it returns b where either is nan. minimum likewise.
    scale(v, n) is v * 2^n for integral n, right also where 2^n alone would overflow or underflow.
    load_part, store_part: the first n < LANES elements; the others read as 0 (or as `other`) and are not written;
    keep_part sets them to 0. load_up_to, store_up_to, keep_up_to: the first min(n, LANES). */
+
+#if defined VECTOR_AVX2 || defined VECTOR_AVX512 || (HAVE_GNU_C && defined __aarch64__)
+#define FUSED 1
+#else
+#define FUSED 0
+#endif
 
 #if defined VECTOR_AVX512
 
@@ -276,7 +282,7 @@ ALWAYS_INLINE vec sum_error(vec a, vec b, vec sum)
 /* a b - ab exactly, for ab within an ulp or so of a b, and numbers of moderate size. */
 ALWAYS_INLINE vec product_error(vec a, vec b, vec ab)
 {
-#if defined VECTOR_AVX2 || defined VECTOR_AVX512 || (HAVE_GNU_C && defined __aarch64__)
+#if FUSED
     return multiply_add(a, b, -ab);
 #else /* Dekker: products of halves are exact */
     real split = (real)((1 << (MANTISSA_BITS + 2) / 2) + 1);

@@ -43,6 +43,16 @@ enum {
 ALWAYS_INLINE ptrdiff_t ceil_div(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
 ALWAYS_INLINE ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
+/* c[cols] = or += sum, of which all vectors but the last are whole. */
+ALWAYS_INLINE void store_row(real *c, const vec *sum, int vecs, ptrdiff_t cols, bool add)
+{
+    int last = vecs - 1;
+    UNROLL for (int j = 0; j < last; j++)
+        store(c + j * LANES, (add ? load(c + j * LANES) : broadcast(0)) + sum[j]);
+    c += last * LANES, cols -= last * LANES;
+    store_up_to(c, (add ? load_up_to(c, cols) : broadcast(0)) + sum[last], cols);
+}
+
 /* c[rows, cols] = or += a[rows, depth] @ b[depth, cols], cols <= vecs * LANES. b's rows are read whole vectors wide.
    Inlined with constant `rows` and `vecs`, so the loops over them vanish and `sum` is registers. A third pointer
    into a for every third row: base, base + row and base + 2 row then need no more than these registers. */
@@ -71,11 +81,7 @@ ALWAYS_INLINE void tile_product(int rows, int vecs, ptrdiff_t depth, matrix a, c
     }
 
     UNROLL for (int i = 0; i < rows; i++, c += c_row)
-        UNROLL for (int j = 0; j < vecs; j++) {
-            ptrdiff_t left = cols - j * LANES;
-            vec old = add ? load_up_to(c + j * LANES, left) : broadcast(0);
-            store_up_to(c + j * LANES, old + sum[i][j], left);
-        }
+        store_row(c, sum[i], vecs, cols, add);
 }
 
 /* c[rows, cols] = or += a[rows, depth] @ b[depth, cols] for a few rows, cols <= vecs * LANES: a tile of so few rows
@@ -105,10 +111,7 @@ ALWAYS_INLINE void wide_product(int rows, int vecs, ptrdiff_t depth, const uint1
         }
     }
     UNROLL for (int i = 0; i < rows; i++, c += c_row)
-        UNROLL for (int j = 0; j < vecs; j++) {
-            vec old = add ? load_up_to(c + j * LANES, cols - j * LANES) : broadcast(0);
-            store_up_to(c + j * LANES, old + sum[i][j], cols - j * LANES);
-        }
+        store_row(c, sum[i], vecs, cols, add);
 }
 
 /* tile_product for the rows and vectors that there are. */

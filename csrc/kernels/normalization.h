@@ -51,7 +51,7 @@ ALWAYS_INLINE vec quotient(vec_sum total, real n)
 static real safe_scale(ptrdiff_t rows)
 {
     double scale = 1;
-    while (REAL_BITS == 32 && scale * (double)rows > 1)
+    while (scale * (double)rows > 1)
         scale /= 2;
     return (real)scale;
 }
@@ -115,25 +115,26 @@ ALWAYS_INLINE void normalize_block(const batch_norm *t, const vec *mean, const v
     }
 }
 
-/* Sums are scaled only where they overflow without: a scale makes small numbers subnormal. */
+/* The moments of a vector of columns of float32 whose plain sums overflowed. Others keep theirs: a scale makes small
+   numbers subnormal. */
+static void scale_moments(vec *mean, vec *variance, const batch_norm *t, ptrdiff_t j, ptrdiff_t left)
+{
+    real scale = safe_scale(t->rows);
+    vec scaled_mean, scaled_variance;
+    mean_of_block(&scaled_mean, t->x + j, t->rows, t->cols, 1, left, scale);
+    variance_of_block(&scaled_variance, t->x + j, &scaled_mean, t->rows, t->cols, 1, left, scale);
+    mask finite = equal(*variance - *variance, broadcast(0));
+    *mean = choose(finite, *mean, scaled_mean);
+    *variance = choose(finite, *variance, scaled_variance);
+}
+
 ALWAYS_INLINE void moments_of_block(vec *mean, vec *variance, const batch_norm *t, ptrdiff_t j, int width, ptrdiff_t left)
 {
     mean_of_block(mean, t->x + j, t->rows, t->cols, width, left, 1);
     variance_of_block(variance, t->x + j, mean, t->rows, t->cols, width, left, 1);
-    vec zeros = broadcast(0);
-    UNROLL for (int v = 0; v < width; v++)
-        zeros += variance[v] - variance[v]; /* nan where it is not finite */
-    real scale = safe_scale(t->rows);
-    if (scale == 1 || is_zero(zeros))
-        return;
-    vec scaled_mean[WIDTH], scaled_variance[WIDTH];
-    mean_of_block(scaled_mean, t->x + j, t->rows, t->cols, width, left, scale);
-    variance_of_block(scaled_variance, t->x + j, scaled_mean, t->rows, t->cols, width, left, scale);
-    UNROLL for (int v = 0; v < width; v++) {
-        mask finite = equal(variance[v] - variance[v], broadcast(0));
-        mean[v] = choose(finite, mean[v], scaled_mean[v]);
-        variance[v] = choose(finite, variance[v], scaled_variance[v]);
-    }
+    for (int v = 0; REAL_BITS == 32 && v < width; v++)
+        if (!is_zero(variance[v] - variance[v])) /* nan where it is not finite */
+            scale_moments(&mean[v], &variance[v], t, j + v * LANES, left);
 }
 
 ALWAYS_INLINE void batch_norm_block(const batch_norm *t, ptrdiff_t j, int width, ptrdiff_t left)

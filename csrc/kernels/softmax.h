@@ -199,7 +199,8 @@ ALWAYS_INLINE vec_sum row_terms(real *terms, const real *x, ptrdiff_t cols, rang
     return total;
 }
 
-ALWAYS_INLINE vec_sum shifted_terms(real *terms, const real *x, ptrdiff_t cols, range r)
+/* A function of its own: few rows come here, and a compiler takes long for each copy. */
+static vec_sum shifted_terms(real *terms, const real *x, ptrdiff_t cols, range r)
 {
     extremes e = extremes_of(broadcast(0));
     return r.plain ? row_terms(terms, x, cols, r, true, &e) : row_terms(terms, x, cols, r, false, &e);
