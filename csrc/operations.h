@@ -323,14 +323,16 @@ static int pieces_per_thread(const product *whole, struct zdl_split split)
 }
 
 /* Pieces of out, as square as may be: each reads its rows of a and its columns of b. */
-static int multiply(product whole)
+static int multiply(const product *whole)
 {
-    struct split_product task = {whole, 1, 1, 0};
-    struct zdl_split split = zdl_split_of(2. * (double)whole.m * (double)whole.n * (double)whole.k, GRAIN_FLOPS);
-    split.pieces = split.threads * pieces_per_thread(&whole, split);
+    struct zdl_split split = zdl_split_of(2. * (double)whole->m * (double)whole->n * (double)whole->k, GRAIN_FLOPS);
+    if (split.threads == 1)
+        return kernels()->matmul(whole) ? ZDL_OK : ZDL_NO_MEMORY;
+    struct split_product task = {*whole, 1, 1, 0};
+    split.pieces = split.threads * pieces_per_thread(whole, split);
     double least_reads = INFINITY;
     for (int rows = 1; rows <= split.pieces; rows++) {
-        double reads = (double)whole.m / rows + (double)whole.n / (split.pieces / rows);
+        double reads = (double)whole->m / rows + (double)whole->n / (split.pieces / rows);
         if (split.pieces % rows == 0 && reads < least_reads) {
             least_reads = reads;
             task.row_pieces = rows;
@@ -344,13 +346,13 @@ static int multiply(product whole)
 int ZDL(affine)(real *out, const real *x, ptrdiff_t x_row, ptrdiff_t x_col, const real *w, ptrdiff_t w_row,
                 ptrdiff_t w_col, const real *b, ptrdiff_t m, ptrdiff_t k, ptrdiff_t n, enum zdl_activation activation)
 {
-    return multiply((product){out, n, {x, x_row, x_col}, {w, w_row, w_col}, m, k, n, b, activation});
+    return multiply(&(product){out, n, {x, x_row, x_col}, {w, w_row, w_col}, m, k, n, b, activation});
 }
 
 int ZDL(matmul)(real *out, ptrdiff_t out_row, const real *a, ptrdiff_t a_row, ptrdiff_t a_col, const real *b,
                 ptrdiff_t b_row, ptrdiff_t b_col, ptrdiff_t m, ptrdiff_t k, ptrdiff_t n)
 {
-    return multiply((product){out, out_row, {a, a_row, a_col}, {b, b_row, b_col}, m, k, n, NULL, ZDL_IDENTITY});
+    return multiply(&(product){out, out_row, {a, a_row, a_col}, {b, b_row, b_col}, m, k, n, NULL, ZDL_IDENTITY});
 }
 
 struct stack {

@@ -99,6 +99,8 @@ ALWAYS_INLINE void store(real *p, vec v) { memcpy(p, &v, sizeof v); }
 
 #if REAL_BITS == 64
 #define SIMD(op) _mm512_##op##_pd
+#define SIMD_HALF(op) _mm256_##op##_pd
+#define widened(h) _mm512_zextpd256_pd512(h)
 #define SIMD_COMPARE _mm512_cmp_pd_mask
 typedef __mmask8 mask;
 /* table[index % 8] per lane */
@@ -109,6 +111,8 @@ ALWAYS_INLINE ivec lookup8(const integer *table, ivec index)
 }
 #else
 #define SIMD(op) _mm512_##op##_ps
+#define SIMD_HALF(op) _mm256_##op##_ps
+#define widened(h) _mm512_zextps256_ps512(h)
 #define SIMD_COMPARE _mm512_cmp_ps_mask
 typedef __mmask16 mask;
 #endif
@@ -126,6 +130,12 @@ ALWAYS_INLINE mask first(ptrdiff_t n) { return (mask)((1u << n) - 1); }
 ALWAYS_INLINE vec load_part_or(const real *p, ptrdiff_t n, vec other) { return SIMD(mask_loadu)(other, first(n), p); }
 ALWAYS_INLINE void store_part(real *p, vec v, ptrdiff_t n) { SIMD(mask_storeu)(p, first(n), v); }
 ALWAYS_INLINE vec keep_part(vec v, ptrdiff_t n) { return SIMD(maskz_mov)(first(n), v); }
+
+/* The lower half of a vector; widened(h) has zeros above it. */
+typedef real half __attribute__((vector_size(VECTOR_BYTES / 2)));
+ALWAYS_INLINE half load_half(const real *p) { return SIMD_HALF(loadu)(p); }
+ALWAYS_INLINE half broadcast_half(real x) { return SIMD_HALF(set1)(x); }
+ALWAYS_INLINE half multiply_add_half(half a, half b, half c) { return SIMD_HALF(fmadd)(a, b, c); }
 
 #else
 

@@ -162,7 +162,7 @@ int zdl_convolution_f32(float *out, const float *x, const float *weight, const f
 /* dx may be NULL */
 int zdl_convolution_backward_f32(float *dx, float *dweight, float *dbias, const float *dout, const float *x,
                                  const float *weight, ptrdiff_t filters, const struct zdl_windows *w);
-/* out[batch, channels, out_h, out_w] = the largest pixels; arg_max[batch, out_h, out_w, channels] = which of its window */
+/* out[batch, channels, out_h, out_w] = the largest pixels; arg_max, of out's shape = which of its window, row by row */
 void zdl_pooling_f32(float *out, int64_t *arg_max, const float *x, const struct zdl_windows *w);
 /* ZDL_BAD_INDEX if arg_max has an index outside its window. */
 int zdl_pooling_backward_f32(float *dx, const float *dout, const int64_t *arg_max, const struct zdl_windows *w);
@@ -175,7 +175,7 @@ int zdl_convolution_f64(double *out, const double *x, const double *weight, cons
 /* dx may be NULL */
 int zdl_convolution_backward_f64(double *dx, double *dweight, double *dbias, const double *dout, const double *x,
                                  const double *weight, ptrdiff_t filters, const struct zdl_windows *w);
-/* out[batch, channels, out_h, out_w] = the largest pixels; arg_max[batch, out_h, out_w, channels] = which of its window */
+/* out[batch, channels, out_h, out_w] = the largest pixels; arg_max, of out's shape = which of its window, row by row */
 void zdl_pooling_f64(double *out, int64_t *arg_max, const double *x, const struct zdl_windows *w);
 int zdl_pooling_backward_f64(double *dx, const double *dout, const int64_t *arg_max, const struct zdl_windows *w);
 /* col[batch * out_h * out_w, channels * filter_h * filter_w] = the windows as rows, and back, where overlaps add up */

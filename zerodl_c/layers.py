@@ -249,6 +249,20 @@ class Convolution(reference.Convolution):
 class Pooling(reference.Pooling):
     __doc__ = reference.Pooling.__doc__
 
+    _places: Any = None  # arg_max of the last `forward`, of the output's shape
+    _arg_max: Any = None  # what somebody else has read or set
+
+    @property
+    def arg_max(self) -> Any:
+        """Which pixel of its window each output is, (batch * out_h * out_w * channels,): made when it is read."""
+        if self._arg_max is None and self._places is not None:
+            self._arg_max = self._places.transpose(0, 2, 3, 1).flatten()
+        return self._arg_max
+
+    @arg_max.setter
+    def arg_max(self, value: Any) -> None:
+        self._arg_max = value
+
     def forward(self, x: ArrayLike) -> Array:
         """(batch, channels, out_h, out_w) for x of shape (batch, channels, height, width).
 
@@ -258,21 +272,23 @@ class Pooling(reference.Pooling):
         shape = self._shape_of_output(given, window)
         x, dtype = real("x", given)
         out = empty(shape, x.dtype)
-        arg_max = empty(out.size, np.int64)
-        check(lib.np_pooling(id(out), id(arg_max), id(x), *window))
-        self.x, self.arg_max = given, arg_max
+        places = empty(shape, np.int64)
+        check(lib.np_pooling(id(out), id(places), id(x), *window))
+        self.x, self._places, self._arg_max = given, places, None
         return finish(out, dtype)
 
     def backward(self, dout: ArrayLike) -> Array:
         """dx, of x's shape: dout, of the output's shape, where the largest pixels are, else 0."""
-        x, arg_max, window = self.x, self.arg_max, self._window()
-        if type(dout) is ndarray and type(x) is ndarray:
-            dx = empty(x.shape, dout.dtype)
-            if lib.np_pooling_backward(id(dx), id(dout), id(arg_max), *window) == OK:
+        x, window = self.x, self._window()
+        if type(dout) is ndarray and type(x) is ndarray and self._arg_max is None:
+            dx, places = empty(x.shape, dout.dtype), self._places
+            if lib.np_pooling_backward(id(dx), id(dout), id(places), *window) == OK:
                 return dx
-        dout, dtype = real("dout", _checked(dout, self._shape_of_output(x, window)))
+        shape = self._shape_of_output(x, window)
+        dout, dtype = real("dout", _checked(dout, shape))
+        batch, channels, out_h, out_w = shape
+        pixels = _pixels(self.arg_max, dout.size, window[0] * window[1])
+        places = pixels.reshape(batch, out_h, out_w, channels).transpose(0, 3, 1, 2).astype(np.int64, order="C")
         dx = empty(x.shape, dout.dtype)
-        if lib.np_pooling_backward(id(dx), id(dout), id(arg_max), *window) != OK:
-            arg_max = _pixels(arg_max, dout.size, window[0] * window[1])
-            check(lib.np_pooling_backward(id(dx), id(dout), id(arg_max), *window))
+        check(lib.np_pooling_backward(id(dx), id(dout), id(places), *window))
         return finish(dx, dtype)

@@ -114,17 +114,50 @@ ALWAYS_INLINE void wide_product(int rows, int vecs, ptrdiff_t depth, const uint1
         store_row(c, sum[i], vecs, cols, add);
 }
 
-/* tile_product for the rows and vectors that there are. */
+#if defined VECTOR_AVX512
+/* tile_product for cols <= LANES / 2: many processors take two steps for a vector of 512 bits, and one for half of it. */
+ALWAYS_INLINE void half_tile_product(int rows, ptrdiff_t depth, matrix a, const real *b, ptrdiff_t b_row, real *c,
+                                     ptrdiff_t c_row, ptrdiff_t cols, bool add)
+{
+    half sum[TILE_ROWS];
+    const real *a_third[TILE_ROWS / 3];
+    UNROLL for (int i = 0; i < rows; i++)
+        sum[i] = broadcast_half(0);
+    UNROLL for (int i = 0; i < rows; i += 3)
+        a_third[i / 3] = a.at + i * a.row;
+    for (ptrdiff_t p = 0; p < depth; p++, b += b_row) {
+        half b_half = load_half(b);
+        UNROLL for (int i = 0; i < rows; i++)
+            sum[i] = multiply_add_half(broadcast_half(a_third[i / 3][i % 3 * a.row]), b_half, sum[i]);
+        UNROLL for (int i = 0; i < rows; i += 3)
+            a_third[i / 3] += a.col;
+    }
+    UNROLL for (int i = 0; i < rows; i++, c += c_row)
+        store_part(c, (add ? load_part(c, cols) : broadcast(0)) + widened(sum[i]), cols);
+}
+#endif
+
+/* The product for the rows and columns that there are: of columns, whole vectors and, if it does, half of one. */
 static void tile(int rows, ptrdiff_t depth, matrix a, const real *b, ptrdiff_t b_row, real *c, ptrdiff_t c_row,
                  ptrdiff_t cols, bool add)
 {
 #define TILE(R)                                                                                                        \
     case R:                                                                                                            \
-        if (cols > LANES)                                                                                              \
-            tile_product(R, 2, depth, a, b, b_row, c, c_row, cols, add);                                               \
-        else                                                                                                           \
-            tile_product(R, 1, depth, a, b, b_row, c, c_row, cols, add);                                               \
+        if (vecs == 2)                                                                                                 \
+            tile_product(R, 2, depth, a, b, b_row, c, c_row, least(cols, whole), add);                                 \
+        else if (vecs == 1)                                                                                            \
+            tile_product(R, 1, depth, a, b, b_row, c, c_row, least(cols, whole), add);                                 \
+        HALF_TILE(R)                                                                                                   \
         break;
+#if defined VECTOR_AVX512
+#define HALF_TILE(R)                                                                                                   \
+    if (cols > whole)                                                                                                  \
+        half_tile_product(R, depth, a, b + whole, b_row, c + whole, c_row, cols - whole, add);
+    ptrdiff_t vecs = (cols + LANES / 2 - 1) / LANES, whole = vecs * LANES;
+#else
+#define HALF_TILE(R)
+    ptrdiff_t vecs = ceil_div(cols, LANES), whole = vecs * LANES;
+#endif
 
     switch (rows) {
         TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6)
@@ -132,6 +165,7 @@ static void tile(int rows, ptrdiff_t depth, matrix a, const real *b, ptrdiff_t b
         TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12)
 #endif
     }
+#undef HALF_TILE
 #undef TILE
 }
 

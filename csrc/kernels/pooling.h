@@ -20,13 +20,14 @@ static vec pixels_or_zeros(const struct zdl_windows *w, const real *plane, ptrdi
 }
 
 /* The largest pixels of the n windows from row `top` and column `left` on, and which of its window each is: the first of
-   the largest, or the first nan. `stride` is 0, or that of windows inside the image, beyond which vectors may read. */
+   the largest, or the first nan. `stride` is 0, or that of windows inside the image, beyond which vectors may read. It is
+   constant, and for windows of 2 x 2 so are filter_h and filter_w. */
 ALWAYS_INLINE vec largest_of(vec *which, const struct zdl_windows *w, const real *plane, ptrdiff_t top, ptrdiff_t left,
-                             ptrdiff_t n, int stride)
+                             ptrdiff_t n, int stride, ptrdiff_t filter_h, ptrdiff_t filter_w)
 {
     vec most = broadcast(0), index = broadcast(0), k = broadcast(0);
-    for (ptrdiff_t i = 0; i < w->filter_h; i++)
-        for (ptrdiff_t j = 0; j < w->filter_w; j++, k += 1) {
+    for (ptrdiff_t i = 0; i < filter_h; i++)
+        for (ptrdiff_t j = 0; j < filter_w; j++, k += 1) {
             const real *pixel = plane + (top + i) * w->width + left + j;
             vec v = stride == 1 ? load(pixel) : stride == 2 ? every_second(pixel)
                                 : pixels_or_zeros(w, plane, top + i, left + j, n);
@@ -57,8 +58,9 @@ static void pool_row(const pooling *t, ptrdiff_t plane, ptrdiff_t y)
 {
     const struct zdl_windows *w = t->w;
     const real *x = t->x + plane * w->height * w->width, *end = t->x + w->batch * w->channels * w->height * w->width;
-    real *out = t->out + (plane * t->out_h + y) * t->out_w, index[LANES];
-    int64_t *arg_max = t->arg_max + (plane / w->channels * t->out_h + y) * t->out_w * w->channels + plane % w->channels;
+    ptrdiff_t first = (plane * t->out_h + y) * t->out_w;
+    real *out = t->out + first, index[LANES];
+    int64_t *arg_max = t->arg_max + first;
     ptrdiff_t top = y * w->stride - w->pad, bottom = top + w->filter_h - 1;
     bool is_counted = w->filter_h <= ((int64_t)1 << MANTISSA_BITS) / w->filter_w; /* real numbers count the pixels */
     for (ptrdiff_t at = 0; at < t->out_w; at += LANES) {
@@ -67,14 +69,21 @@ static void pool_row(const pooling *t, ptrdiff_t plane, ptrdiff_t y)
         bool inside = 0 <= top && bottom < w->height && 0 <= left && right < w->width;
         inside = inside && bottom * w->width + left + w->filter_w - 1 + LANES * w->stride <= end - x;
         int stride = inside && w->stride <= 2 ? (int)w->stride : 0;
-        vec which, most = stride == 1   ? largest_of(&which, w, x, top, left, n, 1)
-                          : stride == 2 ? largest_of(&which, w, x, top, left, n, 2)
-                                        : largest_of(&which, w, x, top, left, n, 0);
+        ptrdiff_t h = w->filter_h, v = w->filter_w;
+        vec which, most = stride == 2 && h == 2 && v == 2 ? largest_of(&which, w, x, top, left, n, 2, 2, 2)
+                          : stride == 2                   ? largest_of(&which, w, x, top, left, n, 2, h, v)
+                          : stride == 1                   ? largest_of(&which, w, x, top, left, n, 1, h, v)
+                                                          : largest_of(&which, w, x, top, left, n, 0, h, v);
         store_up_to(out + at, most, n);
         store(index, which);
-        for (ptrdiff_t i = 0; i < n; i++)
-            arg_max[(at + i) * w->channels] =
-                is_counted ? (int64_t)index[i] : find_largest(w, x, top, left + i * w->stride, out[at + i]);
+        if (n == LANES)
+            for (int i = 0; i < LANES; i++) /* so many that a compiler makes vectors of them */
+                arg_max[at + i] = (int64_t)index[i];
+        else
+            for (ptrdiff_t i = 0; i < n; i++)
+                arg_max[at + i] = (int64_t)index[i];
+        for (ptrdiff_t i = 0; !is_counted && i < n; i++)
+            arg_max[at + i] = find_largest(w, x, top, left + i * w->stride, out[at + i]);
     }
 }
 
@@ -98,12 +107,12 @@ static ptrdiff_t offset_in_window(const struct zdl_windows *w, ptrdiff_t at)
 static bool pool_row_backward(const pooling *t, real *dx, ptrdiff_t plane, ptrdiff_t y, const ptrdiff_t *offset)
 {
     const struct zdl_windows w = *t->w;
-    const int64_t *arg_max = t->arg_max + (plane / w.channels * t->out_h + y) * t->out_w * w.channels + plane % w.channels;
+    const int64_t *arg_max = t->arg_max + (plane * t->out_h + y) * t->out_w;
     const real *dout = t->dout + (plane * t->out_h + y) * t->out_w;
     ptrdiff_t top = y * w.stride - w.pad, size = w.filter_h * w.filter_w;
     bool inside = true;
     for (ptrdiff_t x = 0, left = -w.pad; x < t->out_w; x++, left += w.stride) {
-        ptrdiff_t at = (ptrdiff_t)arg_max[x * w.channels];
+        ptrdiff_t at = (ptrdiff_t)arg_max[x];
         if (at < 0 || at >= size) {
             inside = false;
             continue;

@@ -72,7 +72,7 @@ typedef struct {
     const ptrdiff_t *at;
 } convolution_sums;
 
-/* arg_max[batch, out_h, out_w, channels] is which pixel of its window an output is, row by row. */
+/* arg_max[batch, channels, out_h, out_w] is which pixel of its window an output is, row by row. */
 typedef struct {
     const struct zdl_windows *w;
     ptrdiff_t out_h, out_w;

@@ -491,9 +491,9 @@ static bool is_output(const array *a, const struct zdl_windows *w, ptrdiff_t cha
            a->shape[2] == places_down(w) && a->shape[3] == places_across(w);
 }
 
-static bool is_indices(array *a, uintptr_t object, ptrdiff_t n)
+static bool is_indices(array *a, uintptr_t object, const array *of)
 {
-    return read_array(a, object) && a->type == NPY_INT64 && a->contiguous && a->dims == 1 && a->size == n;
+    return read_array(a, object) && a->type == NPY_INT64 && a->contiguous && same_shape(a, of);
 }
 
 int np_convolution(uintptr_t out, uintptr_t x, uintptr_t w, uintptr_t b, ptrdiff_t stride, ptrdiff_t pad)
@@ -533,7 +533,7 @@ int np_pooling(uintptr_t out, uintptr_t arg_max, uintptr_t x, ptrdiff_t pool_h, 
     array v[2], indices;
     struct zdl_windows windows;
     if (!read_reals(v, (uintptr_t[]){out, x}, 2) || !read_windows(&windows, v + 1, pool_h, pool_w, stride, pad) ||
-        !is_output(v, &windows, windows.channels) || !is_indices(&indices, arg_max, v->size))
+        !is_output(v, &windows, windows.channels) || !is_indices(&indices, arg_max, v))
         return NP_NOT_PLAIN;
     if (is_double(v))
         zdl_pooling_f64(v[0].at, indices.at, v[1].at, &windows);
@@ -548,7 +548,7 @@ int np_pooling_backward(uintptr_t dx, uintptr_t dout, uintptr_t arg_max, ptrdiff
     array v[2], indices;
     struct zdl_windows windows;
     if (!read_reals(v, (uintptr_t[]){dx, dout}, 2) || !read_windows(&windows, v, pool_h, pool_w, stride, pad) ||
-        !is_output(v + 1, &windows, windows.channels) || !is_indices(&indices, arg_max, v[1].size))
+        !is_output(v + 1, &windows, windows.channels) || !is_indices(&indices, arg_max, v + 1))
         return NP_NOT_PLAIN;
     return is_double(v) ? zdl_pooling_backward_f64(v[0].at, v[1].at, indices.at, &windows)
                         : zdl_pooling_backward_f32(v[0].at, v[1].at, indices.at, &windows);

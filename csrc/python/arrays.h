@@ -56,7 +56,7 @@ int np_affine(uintptr_t out, uintptr_t x, uintptr_t w, uintptr_t b);
 /* dx may be 0 */
 int np_affine_backward(uintptr_t dx, uintptr_t dw, uintptr_t db, uintptr_t dout, uintptr_t x, uintptr_t w);
 
-/* ---- Images (batch, channels, height, width), as in zerodl.h; arg_max is (size of out,) int64 ---- */
+/* ---- Images (batch, channels, height, width), as in zerodl.h; arg_max is int64 of out's shape ---- */
 
 int np_convolution(uintptr_t out, uintptr_t x, uintptr_t w, uintptr_t b, ptrdiff_t stride, ptrdiff_t pad);
 int np_convolution_backward(uintptr_t dx, uintptr_t dw, uintptr_t db, uintptr_t dout, uintptr_t x, uintptr_t w,
