@@ -187,6 +187,19 @@ def test_convolution_goes_back_through_the_W_of_the_last_forward(engine):
     same(layer.backward(dout), 6 * dx)
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64])
+def test_convolution_goes_back_through_x_as_it_was(engine, dtype):
+    """As in the book, which keeps its im2col: a script may add to x in place, for a way around the layer."""
+    layer, x = engine.Convolution(parameter(3, 3, 3, 3), parameter(3), pad=1), normal((2, 3, 5, 6), dtype)
+    dout = normal(layer.forward(x).shape, np.float64, 8)
+    dx, dW, col = layer.backward(dout), layer.dW, layer.col
+    assert layer.x is x
+    x += 1
+    same(layer.backward(dout), dx)
+    same(layer.dW, dW)
+    same(layer.col, col)
+
+
 @pytest.mark.parametrize("shape", [(), (1,), (4,), (1, 4), (1, 1), (1, 1, 4), (40, 1), (40, 4)])
 def test_a_bias_that_broadcasts(engine, shape):
     """As in the book, where b is added to (batch * out_h * out_w, filters)."""

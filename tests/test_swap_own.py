@@ -313,6 +313,18 @@ KINDS = {"affine": Affine, "relu": Relu}
         """,
         "",
     ),
+    "a way around a convolution, added in place": Copy(
+        [],
+        """
+        import numpy as np
+        from common.layers import Convolution
+        np.random.seed(0)
+        x, layer = np.random.rand(2, 2, 4, 4), Convolution(np.random.rand(2, 2, 3, 3), np.zeros(2), 1, 1)
+        x += layer.forward(x)
+        print(x.ravel(), layer.backward(x).ravel(), layer.dW.ravel(), layer.col.ravel()[:20])
+        """,
+        "",
+    ),
     "a net with another loss": Copy(
         [("multi_layer_net", "", "\n\nclass Named(MultiLayerNet):\n    def loss(self, x, t):\n"
           "        return 2 * super().loss(x, t)\n")],

@@ -183,6 +183,7 @@ def _of_each(value: Array, batch: Array) -> Array:
 class Convolution(reference.Convolution):
     __doc__ = reference.Convolution.__doc__
 
+    _kept_x: Any = None  # a copy of the last input, which may be changed in place before `backward`
     _kept_W: Any = None  # that of the last `forward`
     _col: Any = None  # what somebody else has set, as _col_W
     _col_W: Any = None
@@ -190,10 +191,11 @@ class Convolution(reference.Convolution):
     @_unless_set
     def col(self) -> Any:
         """im2col of the last input."""
-        if self._kept_W is None:
+        x, W = self._kept_x, self._kept_W
+        if x is None or W is None:
             return None
-        _, _, filter_h, filter_w = self._kept_W.shape
-        return im2col(self.x, filter_h, filter_w, self.stride, self.pad)
+        _, _, filter_h, filter_w = W.shape
+        return im2col(x, filter_h, filter_w, self.stride, self.pad)
 
     @_unless_set
     def col_W(self) -> Any:
@@ -210,20 +212,23 @@ class Convolution(reference.Convolution):
         given, W = as_array("x", x), as_array("W", self.W)
         shape, window = self._shape_of_output(given, W), self._window(W)
         given_W = W
-        x, W, b, dtype = reals(x=given, W=W, b=self.b)
+        kept_x = np.array(given, order="C")
+        x, W, b, dtype = reals(x=kept_x, W=W, b=self.b)
         if b.ndim > 1 and b.size > b.shape[-1]:
             return super().forward(given)  # a number for each place, not only for each filter
         out, b = empty(shape, x.dtype), np.broadcast_to(b.ravel() if b.ndim else b, len(W))
         arrays = [np.asarray(array, order="C") for array in (x, W, b)]
         check(lib.np_convolution(id(out), *map(id, arrays), *window[2:]))
-        self.x, self._kept_W, self._col, self._col_W = given, given_W, None, None
+        self.x, self._kept_x, self._kept_W, self._col, self._col_W = given, kept_x, given_W, None, None
         return finish(out, dtype)
 
     def backward(self, dout: ArrayLike) -> Array:
         """dx, of x's shape, for dout of the output's shape; keeps dW and db."""
         if self._col is not None or self._col_W is not None:
             return super().backward(dout)
-        x, W, kept_W = self.x, as_array("W", self.W), self._kept_W
+        x, W, kept_x, kept_W = self.x, as_array("W", self.W), self._kept_x, self._kept_W
+        if kept_x is not None and np.shape(x) == kept_x.shape:
+            x = kept_x
         if kept_W is None or W.shape != kept_W.shape:
             _checked(dout, self._shape_of_output(x, W))
         else:
