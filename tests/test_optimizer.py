@@ -386,6 +386,12 @@ def test_a_shelf_is_trained(engine, name, tmp_path):
         assert (params["W"] != 1).all()
 
 
+def test_no_optimizer_is_anothers_subclass(engine):
+    """As in the book: a script may tell them apart by isinstance."""
+    kinds = [getattr(engine, name) for name in ("SGD", "Momentum", "Nesterov", "AdaGrad", "RMSprop", "Adam")]
+    assert all(issubclass(kind, other) == (kind is other) for kind in kinds for other in kinds)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_velocity_that_somebody_has_kept_stays_as_it_was(engine, dtype):
     """The book's Momentum makes a new v at each update, so that a history of them is one."""

@@ -74,7 +74,18 @@ class SGD(_Optimizer):
         params[key] -= lr * grad
 
 
-class Momentum(_Optimizer):
+class _WithVelocity(_Optimizer):
+    """What Momentum and Nesterov share. In the book neither is the other's subclass."""
+
+    _state = ("v",)
+    v: Any
+
+    def __init__(self, lr: float = 0.01, momentum: float = 0.9) -> None:
+        super().__init__(lr)
+        self.momentum = momentum
+
+
+class Momentum(_WithVelocity):
     """Gradient descent with momentum: v = momentum * v - lr * grad; param += v.
 
     A parameter moves like a heavy ball (B. T. Polyak, "Some methods of speeding up the convergence of iteration
@@ -102,19 +113,12 @@ class Momentum(_Optimizer):
     (array([-1.5,  4.5]), array([-1.5,  1.5]))
     """
 
-    _state = ("v",)
-    v: Any
-
-    def __init__(self, lr: float = 0.01, momentum: float = 0.9) -> None:
-        super().__init__(lr)
-        self.momentum = momentum
-
     def _step(self, params: MutableMapping[str, Any], key: str, grad: Any, lr: float) -> None:
         self.v[key] = self.momentum * self.v[key] - lr * grad
         params[key] += self.v[key]
 
 
-class Nesterov(Momentum):
+class Nesterov(_WithVelocity):
     """Nesterov's accelerated gradient: momentum whose gradient is taken ahead, where the velocity leads.
 
     Y. Nesterov, "A method of solving a convex programming problem with convergence rate O(1/k^2)", 1983, in the form of
