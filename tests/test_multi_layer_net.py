@@ -545,7 +545,7 @@ def test_params_that_the_layers_do_not_use_are_warned_of_once(engine, cls, chang
     if change == "all":
         net.params = {key: param.copy() for key, param in net.params.items()}
     else:
-        net.params["W2"] = np.ones((5, 4) if change == "one" else (9, 9))
+        net.params["W2"] = np.ones((5, 4) if change == "one" else (1, 4))
     with pytest.warns(UserWarning, match=r'than the layers: .*W2.*net\.params\["W\d"\]\[\.\.\.\] = ') as seen:
         USES[use](net, x, t)
     assert len(seen) == 1
@@ -554,6 +554,33 @@ def test_params_that_the_layers_do_not_use_are_warned_of_once(engine, cls, chang
         other(net, x, t)  # without another warning, which would be an error
     net.params["W1"] = net.params["W1"].copy()
     net.gradient(x, t)
+
+
+def test_which_weight_decays_where_params_hold_another(engine):
+    """As in the book: that of the layer in MultiLayerNet, that of `params` in MultiLayerNetExtend."""
+    x, t = batch()
+    for cls, decayed in (("MultiLayerNet", 0), ("MultiLayerNetExtend", 1)):
+        net = net_of(engine, cls)
+        dW = net.gradient(x, t)["W2"]
+        net.params["W2"], net.weight_decay_lambda = net.params["W2"] + 1, 0.5
+        weights = net.layers["Affine2"].W, net.params["W2"]
+        with pytest.warns(UserWarning, match="params hold other arrays"):
+            grad = net.gradient(x, t)["W2"]
+        np.testing.assert_allclose(grad, dW + 0.5 * weights[decayed], rtol=1e-13)
+
+
+def test_neither_net_is_the_others_subclass(engine, monkeypatch):
+    """As in the book: a script may tell them apart by isinstance, or replace a method in one of them."""
+    net, (x, t) = net_of(engine, "MultiLayerNetExtend"), batch()
+    accuracy, grads = net.accuracy(x, t), net.gradient(x, t)
+    for name in ("predict", "loss", "accuracy", "gradient", "numerical_gradient"):
+        monkeypatch.setattr(engine.MultiLayerNet, name, lambda *_: 42)
+    assert net.accuracy(x, t) == accuracy
+    assert {key: grad.tobytes() for key, grad in net.gradient(x, t).items()} == {
+        key: grad.tobytes() for key, grad in grads.items()
+    }
+    assert not isinstance(net, engine.MultiLayerNet)
+    assert not isinstance(net_of(engine, "MultiLayerNet"), engine.MultiLayerNetExtend)
 
 
 @every_net

@@ -325,6 +325,25 @@ KINDS = {"affine": Affine, "relu": Relu}
         """,
         "",
     ),
+    "nets and optimizers told apart": Copy(
+        [],
+        """
+        import warnings
+        import numpy as np
+        from common.multi_layer_net import MultiLayerNet
+        from common.multi_layer_net_extend import MultiLayerNetExtend
+        from common.optimizer import *
+        warnings.simplefilter("ignore")
+        np.random.seed(0)
+        nets, x, t = [kind(4, [3], 2) for kind in (MultiLayerNet, MultiLayerNetExtend)], np.eye(4), np.arange(4) % 2
+        MultiLayerNet.accuracy = lambda self, x, t: 42.0
+        for net in nets:
+            net.params["W1"], net.weight_decay_lambda = 2 * net.params["W1"], 0.5
+            print(isinstance(net, MultiLayerNet), net.accuracy(x, t), *net.gradient(x, t)["W1"].ravel())
+        print(isinstance(Nesterov(), Momentum))
+        """,
+        "",
+    ),
     "a net with another loss": Copy(
         [("multi_layer_net", "", "\n\nclass Named(MultiLayerNet):\n    def loss(self, x, t):\n"
           "        return 2 * super().loss(x, t)\n")],

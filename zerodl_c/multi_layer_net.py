@@ -31,8 +31,8 @@ _FUNCTIONS = Own(  # of which these layers are made
 _ACTIVATIONS = {layers.Relu: lib.ZDL_RELU, layers.Sigmoid: lib.ZDL_SIGMOID}
 
 
-class MultiLayerNet(reference.MultiLayerNet):
-    __doc__ = reference.MultiLayerNet.__doc__
+class _Net(reference._Net):
+    """What this net and MultiLayerNetExtend share."""
 
     _kinds: ClassVar = layers
 
@@ -129,4 +129,8 @@ class MultiLayerNet(reference.MultiLayerNet):
         return _ACTIVATIONS[type(self.layers["Activation_function1"])] if self.hidden_layer_num else lib.ZDL_IDENTITY
 
 
-_PASSES = Own(MultiLayerNet, "predict", "loss")
+class MultiLayerNet(_Net, reference.MultiLayerNet):
+    __doc__ = reference.MultiLayerNet.__doc__
+
+
+_PASSES = Own(_Net, "predict", "loss")

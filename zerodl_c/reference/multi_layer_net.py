@@ -22,53 +22,8 @@ _ACTIVATIONS = {"relu": "Relu", "sigmoid": "Sigmoid"}
 _LAYER_OF = {"W": "Affine", "b": "Affine", "gamma": "BatchNorm", "beta": "BatchNorm"}
 
 
-class MultiLayerNet:
-    """x -> (affine -> activation) for each hidden layer -> affine -> softmax and cross-entropy.
-
-    Parameters
-    ----------
-    input_size : int
-    hidden_size_list : sequence of int
-        Neurons of each hidden layer.
-    output_size : int
-    activation : "relu" or "sigmoid"
-    weight_init_std : float or str
-        Standard deviation of the initial weights, drawn from NumPy's global generator from the
-        first layer to the last; biases start at 0. "relu" or "he" is sqrt(2 / inputs) of each
-        layer, which keeps the size of signals that pass relu (He et al., "Delving Deep into
-        Rectifiers", 2015). "sigmoid" or "xavier" is sqrt(1 / inputs), for activations that are
-        nearly linear around 0 (after Glorot and Bengio, "Understanding the Difficulty of Training
-        Deep Feedforward Neural Networks", 2010). Capitals make no difference.
-    weight_decay_lambda : float
-        The loss grows by half of this times the sum of the squares of all weights.
-
-    Attributes
-    ----------
-    input_size, hidden_size_list, output_size, weight_decay_lambda : as given
-    hidden_layer_num : int
-    params : dict
-        Arrays "W1" (input, hidden), "b1" (hidden,), "W2", ...: those of the layers. They are changed in place,
-        ``net.params["W1"][...] = W``: another array put here does not reach the layers, as in the book, and a
-        UserWarning says so once.
-    layers : dict
-        "Affine1", "Activation_function1", "Affine2", ..., from the first to the last.
-    last_layer : SoftmaxWithLoss
-
-    Raises
-    ------
-    ValueError
-        If activation or weight_init_std is none of these words.
-
-    Examples
-    --------
-    >>> np.random.seed(0)
-    >>> net = MultiLayerNet(2, [5, 4], 3)
-    >>> x, t = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([0, 2])
-    >>> net.predict(x).shape
-    (2, 3)
-    >>> {key: grad.shape for key, grad in net.gradient(x, t).items()}
-    {'W1': (2, 5), 'b1': (5,), 'W2': (5, 4), 'b2': (4,), 'W3': (4, 3), 'b3': (3,)}
-    """
+class _Net:
+    """What the nets of this module and of multi_layer_net_extend share. In the book neither is the other's subclass."""
 
     _kinds: ClassVar[ModuleType] = layers  # those of the engine
     _given: Mapping[str, Any] = MappingProxyType({})  # the arrays in `params` when they were last looked at
@@ -202,9 +157,13 @@ class MultiLayerNet:
     def _gradients(self) -> dict[str, Array]:
         """What the layers have kept of them, and the weight decay's."""
         return {
-            key: self._decayed(layer.dW, layer.W) if name == "W" else getattr(layer, f"d{name}")
+            key: self._decayed(layer.dW, self._weight(key, layer)) if name == "W" else getattr(layer, f"d{name}")
             for key, name, layer in self._parameters()
         }
+
+    def _weight(self, key: str, layer: Any) -> Any:
+        """The weight that decays, where the layer and `params` hold two: the layer's, as in the book."""
+        return layer.W
 
     def _decayed(self, dW: Array, W: Array) -> Array:
         """The gradient of a weight with its decay: with lambda 0, too, for 0 * inf is nan, and should be seen."""
@@ -225,6 +184,55 @@ class MultiLayerNet:
                 layer = self.layers.get(f"{kind}{i}")
                 if layer is not None:
                     yield f"{name}{i}", name, layer
+
+
+class MultiLayerNet(_Net):
+    """x -> (affine -> activation) for each hidden layer -> affine -> softmax and cross-entropy.
+
+    Parameters
+    ----------
+    input_size : int
+    hidden_size_list : sequence of int
+        Neurons of each hidden layer.
+    output_size : int
+    activation : "relu" or "sigmoid"
+    weight_init_std : float or str
+        Standard deviation of the initial weights, drawn from NumPy's global generator from the
+        first layer to the last; biases start at 0. "relu" or "he" is sqrt(2 / inputs) of each
+        layer, which keeps the size of signals that pass relu (He et al., "Delving Deep into
+        Rectifiers", 2015). "sigmoid" or "xavier" is sqrt(1 / inputs), for activations that are
+        nearly linear around 0 (after Glorot and Bengio, "Understanding the Difficulty of Training
+        Deep Feedforward Neural Networks", 2010). Capitals make no difference.
+    weight_decay_lambda : float
+        The loss grows by half of this times the sum of the squares of all weights.
+
+    Attributes
+    ----------
+    input_size, hidden_size_list, output_size, weight_decay_lambda : as given
+    hidden_layer_num : int
+    params : dict
+        Arrays "W1" (input, hidden), "b1" (hidden,), "W2", ...: those of the layers. They are changed in place,
+        ``net.params["W1"][...] = W``: another array put here does not reach the layers, as in the book, and a
+        UserWarning says so once.
+    layers : dict
+        "Affine1", "Activation_function1", "Affine2", ..., from the first to the last.
+    last_layer : SoftmaxWithLoss
+
+    Raises
+    ------
+    ValueError
+        If activation or weight_init_std is none of these words.
+
+    Examples
+    --------
+    >>> np.random.seed(0)
+    >>> net = MultiLayerNet(2, [5, 4], 3)
+    >>> x, t = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([0, 2])
+    >>> net.predict(x).shape
+    (2, 3)
+    >>> {key: grad.shape for key, grad in net.gradient(x, t).items()}
+    {'W1': (2, 5), 'b1': (5,), 'W2': (5, 4), 'b2': (4,), 'W3': (4, 3), 'b3': (3,)}
+    """
 
 
 def _level_outside() -> int:

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .multi_layer_net import MultiLayerNet
+from .multi_layer_net import _Net
 
 Array = NDArray[Any]
 
 
-class MultiLayerNetExtend(MultiLayerNet):
+class MultiLayerNetExtend(_Net):
     """`MultiLayerNet`, whose hidden layers are affine -> batch normalization -> activation -> dropout.
 
     Parameters
@@ -83,6 +83,10 @@ class MultiLayerNetExtend(MultiLayerNet):
         self.layers[f"Activation_function{i}"] = activation
         if self.use_dropout:
             self.layers[f"Dropout{i}"] = self._kinds.Dropout(self._dropout_ratio)
+
+    def _weight(self, key: str, layer: Any) -> Any:
+        """That of `params`, as in the book."""
+        return self.params[key]
 
     def _training_loss(self, x: ArrayLike, t: ArrayLike) -> Any:
         """The loss as while learning: every call draws new masks, and moves the running statistics."""
