@@ -282,6 +282,23 @@ class TestOwnCommon:
         path.write_text(text)
         assert importlib.reload(common.functions).relu is zerodl_c.relu
 
+    @pytest.mark.parametrize("again", [importlib.reload, lambda module: sys.modules.pop(module.__name__)])
+    def test_a_module_made_again_has_no_patches(self, monkeypatch, again):
+        """As with plain python, where its classes are new ones."""
+        zerodl_c.install()
+        layers = importlib.import_module("common.layers")
+        with monkeypatch.context() as patches:
+            patches.setattr(layers.Affine, "forward", lambda self, x: "patched")
+            patches.setattr(layers.Relu, "count", 0, raising=False)
+            patched = layers.Affine
+            again(layers)
+            layers = importlib.import_module("common.layers")
+            assert layers.Affine(np.eye(2), 0.0).forward(np.ones((1, 2))).tolist() == [[1, 1]]
+            assert patched(1, 2).forward(3) == "patched" and not hasattr(layers.Relu, "count")
+            assert layers.Dropout is zerodl_c.Dropout
+        again(layers)
+        assert importlib.import_module("common.layers").Affine is zerodl_c.Affine
+
     def test_imported_before_is_changed_in_place(self):
         functions = importlib.import_module("common.functions")
         layers = importlib.import_module("common.layers")

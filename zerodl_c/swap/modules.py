@@ -21,8 +21,9 @@ from .recognition import Definition, Recognition
 
 _HIDDEN = "__zerodl_c__"
 _MISSING = object()
-# What is in every class, and no part of what it does.
+# What is in every class, or may come to be when it is asked for, and no part of what it does.
 _OF_EVERY_CLASS = {*vars(type("", (), {})), "__static_attributes__", "__firstlineno__"}
+_OF_EVERY_CLASS |= {"__annotations__", "__annotations_cache__", "__annotate_func__"}
 
 
 def modules_of_common() -> dict[str, ModuleType]:
@@ -70,7 +71,11 @@ class Made:
         """Bind the name of a definition to the engine's, if it is the book's."""
         if not self.recognition.stands(name, vars(self.module)):
             return False
-        self.put[name] = vars(self.module)[name] = served(self.engine, self.recognition.definitions[name].edition)
+        stand_in = served(self.engine, self.definition(name).edition)
+        if not _is_as_it_was(stand_in):
+            self.recognition.refuse(name, "the script has changed the class, and made its module once more")
+            return False
+        self.put[name] = vars(self.module)[name] = stand_in
         return True
 
     def definition(self, name: str) -> Definition:
@@ -169,6 +174,19 @@ def own_definition(stand_in: Any) -> Any:
             if value is stand_in:
                 return made.own(name)
     return None
+
+
+as_they_were: dict[type, dict[str, Any]] = {}  # what classes held when they first stood in
+
+
+def _is_as_it_was(stand_in: Any) -> bool:
+    """Whether a script has left a class alone since then. Its own would be another one each time its module is made."""
+    if not isinstance(stand_in, type):
+        return True
+    held = {name: value for kind in reversed(stand_in.__mro__[:-1]) for name, value in vars(kind).items()}
+    held = {name: value for name, value in held.items() if name not in _OF_EVERY_CLASS}
+    before = as_they_were.setdefault(stand_in, held)
+    return held.keys() == before.keys() and all(held[name] is before[name] for name in held)
 
 
 def _heirs(kind: type) -> list[type]:
@@ -374,6 +392,7 @@ def _adoptable(made: dict[str, Made]) -> Iterator[tuple[Made, str]]:
                 and _is_as_written(value, definition.node, of)
                 and not any(_holds(other.module, value) for other in made.values())
                 and not of.recognition.misses(name, vars(of.module))
+                and _is_as_it_was(served(of.engine, definition.edition))
             ):
                 yield of, name
 

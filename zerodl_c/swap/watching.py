@@ -33,7 +33,7 @@ from ..reference._cfunction import c_function
 from ..reference._own import Own
 from ..reference.layers import _OfFunctions
 from .comparing import Difference, Tolerance, Twins, described, difference, largest, shake
-from .modules import own_definition
+from .modules import as_they_were, own_definition
 from .names import BOOK, of_engine, on_made
 
 _STEP = 1e-4  # of the nets' numerical gradients
@@ -139,6 +139,7 @@ def watch(verify: str = "") -> "Watcher":
                 of = import_module(f"zerodl_c.{module}")
                 setattr(of, key, watcher.watched(Calls(module, key, mine, twin_of_mine)))
     on_made.append(watcher.watch_made)
+    as_they_were.clear()
     Own.renew()
     if verify:
         atexit.register(watcher.end)
