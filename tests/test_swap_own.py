@@ -448,6 +448,35 @@ def test_verify_stops_where_what_was_replaced_cannot_take_effect(tmp_path):
     assert "Called in " in done.stderr and "script.py, line 9: kept[0](x, t)" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "name, call",
+    [
+        ("layers.SoftmaxWithLoss.forward", "SoftmaxWithLoss().forward(x, np.array([0, -1]))"),
+        ("layers.SoftmaxWithLoss.backward", "loss.forward(x[0], np.array([0, 1, 0])), loss.backward()"),
+        ("multi_layer_net.MultiLayerNet.gradient", "net.gradient(x, np.array([0, 1]))"),
+        ("gradient.numerical_gradient", "numerical_gradient(lambda x: np.sum(x**2), np.float32(x))"),
+        ("gradient.numerical_gradient", "numerical_gradient(lambda x: np.sum(x**2), np.array([3, 4]))"),
+        ("layers.Sigmoid.forward", "vars(common.layers).update(sigmoid=np.tanh), Sigmoid().forward(x)"),
+    ],
+)
+def test_verify_stops_where_the_engine_means_something_else(tmp_path, name, call):
+    script = f"""
+        import numpy as np
+        import common.layers
+        from common.gradient import numerical_gradient
+        from common.layers import Sigmoid, SoftmaxWithLoss
+        from common.multi_layer_net import MultiLayerNet
+
+        x, loss, net = np.random.rand(2, 3), SoftmaxWithLoss(), MultiLayerNet(3, [3, 3], 3)
+        net.layers["Affine2"] = net.layers["Affine1"]
+        {call}
+        """
+    write_copy(tmp_path, [], script)
+    done = start([sys.executable, "-m", "zerodl_c", "run", "--verify", "script.py"], tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"zerodl-c: --verify: common.{name} differs from the script's own: ")
+
+
 @pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"] if os.name != "nt" else ["spawn"])
 def test_a_difference_in_a_child_is_an_error(tmp_path, method):
     script = f"""
