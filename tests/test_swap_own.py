@@ -414,6 +414,38 @@ def test_a_copy_prints_what_it_prints_with_plain_python(tmp_path, hooked, name):
         assert not reasons, line
 
 
+def test_layers_that_were_pickled_with_plain_python(tmp_path):
+    made = """
+        import pickle
+        import numpy as np
+        from common.layers import *
+        np.random.seed(0)
+        x = np.random.rand(4, 1, 6, 6)
+        layers = [Convolution(np.random.randn(2, 1, 3, 3), np.zeros(2)),
+                  BatchNormalization(np.ones(32), np.zeros(32)), Relu(), Pooling(2, 2), Sigmoid()]
+        for layer in layers:
+            x = layer.forward(x)
+        pickle.dump(layers, open("layers.pickle", "wb"))
+        """
+    script = """
+        import pickle
+        import numpy as np
+        layers, dout = pickle.load(open("layers.pickle", "rb")), np.linspace(1, 2, 32).reshape(4, 2, 2, 2)
+        for layer in reversed(layers):
+            dout = layer.backward(dout)
+        print(*dout.ravel(), *layers[0].dW.ravel(), *layers[1].dgamma, *layers[0].col[0], *layers[1].xc[0])
+        print(*layers[1].forward(layers[0].forward(dout)).ravel())
+        """
+    write_copy(tmp_path, [], script)
+    (tmp_path / "made.py").write_text(textwrap.dedent(made))
+    run = [sys.executable, "-m", "zerodl_c", "run", "--verify=all"]
+    printed(sys.executable, "made.py", folder=tmp_path)
+    plain, _ = printed(sys.executable, "script.py", folder=tmp_path)
+    for _ in range(2):  # and then of a pickle of the engine's
+        assert_alike(printed(*run, "script.py", folder=tmp_path)[0], plain)
+        printed(*run, "made.py", folder=tmp_path)
+
+
 def test_verify_knows_that_little_is_left_of_a_small_difference(tmp_path):
     script = """
         import numpy as np

@@ -52,6 +52,15 @@ def _unless_set(make: Callable[[Any], Any]) -> Any:
     return property(read, lambda self, value: setattr(self, name, value), doc=make.__doc__)
 
 
+class _Restored:
+    """A layer of a pickle of the book's own class, too, of which what C does without is an attribute like others."""
+
+    def __setstate__(self, state: Any) -> None:
+        for attributes in state if type(state) is tuple else (state,):
+            for name, value in (attributes or {}).items():
+                setattr(self, name, value)
+
+
 class Relu(reference.Relu):
     __doc__ = reference.Relu.__doc__
 
@@ -104,7 +113,7 @@ class Dropout(reference.Dropout):
     __doc__ = reference.Dropout.__doc__
 
 
-class BatchNormalization(reference.BatchNormalization):
+class BatchNormalization(_Restored, reference.BatchNormalization):
     __doc__ = reference.BatchNormalization.__doc__
 
     _kept: Any = None, None  # xn and std of the last pass in C
@@ -180,7 +189,7 @@ def _of_each(value: Array, batch: Array) -> Array:
     return value if value.ndim else np.full(math.prod(batch.shape[1:]), value)
 
 
-class Convolution(reference.Convolution):
+class Convolution(_Restored, reference.Convolution):
     __doc__ = reference.Convolution.__doc__
 
     _kept_x: Any = None  # a copy of the last input, which may be changed in place before `backward`
