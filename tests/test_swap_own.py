@@ -71,6 +71,28 @@ COPIES = {
         TRAINING + "print(x[0])",
         "",
     ),
+    "annotations for type checkers alone": Copy(
+        [
+            ("functions", "import numpy as np", "from __future__ import annotations\nimport numpy as np"),
+            ("functions", "def softmax(x)", "def softmax(x: Floats) -> Floats"),
+            ("layers", "import numpy as np", "from __future__ import annotations\nimport numpy as np"),
+            ("layers", "def forward(self, x, t)", "def forward(self, x: Floats, t: Labels)"),
+        ],
+        """
+        import numpy as np
+        import common.functions
+        from common.layers import SoftmaxWithLoss
+        x, t = np.array([[0.5, 1.5], [2.5, 0.0]]), np.array([0, 1])
+        print(SoftmaxWithLoss().forward(x, t), common.functions.softmax(x))
+        common.functions.np = None
+        try:
+            common.functions.softmax(x)
+        except AttributeError as error:
+            print(error)
+        common.functions.np = np
+        """,
+        "",
+    ),
     "a function": Copy(
         [("functions", "powers = np.exp(x", "powers = np.exp(0.5 * x")],
         TRAINING,

@@ -6,6 +6,8 @@ down hold the engine's classes. What a script replaces later, of the names that 
 own code take over.
 """
 
+import __future__
+
 import ast
 import sys
 import warnings
@@ -84,13 +86,15 @@ class Made:
     def own(self, name: str) -> Any:
         """The module's own function or class, for which the engine's stands in. Its globals are the module's."""
         if name not in self._own:
-            exec(self._compiled([self.definition(name).node]), vars(self.module), self._own)
+            # Annotations stay unread: what they name may be there for type checkers alone.
+            code = self._compiled([self.definition(name).node], __future__.annotations.compiler_flag)
+            exec(code, vars(self.module), self._own)
         return self._own[name]
 
-    def _compiled(self, body: list[ast.stmt]) -> CodeType:
+    def _compiled(self, body: list[ast.stmt], flags: int = 0) -> CodeType:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return compile(ast.Module(body, []), self.path, "exec", dont_inherit=True)
+            return compile(ast.Module(body, []), self.path, "exec", flags, dont_inherit=True)
 
     # ---- Names that are replaced later
 
