@@ -14,6 +14,7 @@ import zerodl_c
 from zerodl_c import cli, reference
 from zerodl_c.swap import running
 from zerodl_c.swap.comparing import Tolerance, Twins, described, difference
+from zerodl_c.swap.watching import _Player, _Recorder
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 
@@ -682,3 +683,17 @@ def test_watching_is_loaded_only_when_asked_for(script):
     assert run(path).stdout == "False False\n"
     assert run("--verify", path).stdout == "True False\n"
     assert command("-c", "import sys, zerodl_c; print('zerodl_c.swap.watching' in sys.modules)").stdout == "False\n"
+
+
+def test_the_values_of_f_are_given_at_their_points_in_any_order():
+    """The book's code walks through a transposed array by its memory, C by its rows."""
+    f = _Recorder(lambda x: x.sum() + np.random.rand())
+    x = np.arange(6.0).reshape(2, 3).T
+    points = [x + step for step in (1, 2, 1)]
+    values = [f(point) for point in points]
+    player = _Player(f)
+    assert [player(points[i]) for i in (1, 0, 2)] == [values[i] for i in (1, 0, 2)]
+    assert not player.left()
+    with pytest.raises(LookupError, match="f is not called where C calls it"):
+        player(points[0])
+    assert _Player(f).left()
