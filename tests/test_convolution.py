@@ -309,7 +309,7 @@ def test_a_first_layer_may_do_without_dx(stride):
 
 # What C takes for images of 2 x 3 x 5 x 6, 4 filters of 2 x 3, stride 1, no pad: outputs first.
 X, W, B, OUT = np.zeros((2, 3, 5, 6)), np.zeros((4, 3, 2, 3)), np.zeros(4), np.zeros((2, 4, 4, 4))
-POOLED, WHICH, COL = np.zeros((2, 3, 4, 4)), np.zeros(96, np.int64), np.zeros((32, 18))
+POOLED, WHICH, COL = np.zeros((2, 3, 4, 4)), np.zeros((2, 3, 4, 4), np.int64), np.zeros((32, 18))
 WINDOW = (2, 3, 1, 0)
 PLAIN = {
     "convolution": ([OUT, X, W, B], (1, 0)),

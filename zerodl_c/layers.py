@@ -260,7 +260,7 @@ class Convolution(_Restored, reference.Convolution):
         return lib.np_convolution_backward(*map(id, arrays), *self._window(W)[2:]), grads
 
 
-class Pooling(reference.Pooling):
+class Pooling(_Restored, reference.Pooling):
     __doc__ = reference.Pooling.__doc__
 
     _places: Any = None  # arg_max of the last `forward`, of the output's shape
