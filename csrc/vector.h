@@ -132,10 +132,10 @@ ALWAYS_INLINE void store_part(real *p, vec v, ptrdiff_t n) { SIMD(mask_storeu)(p
 ALWAYS_INLINE vec keep_part(vec v, ptrdiff_t n) { return SIMD(maskz_mov)(first(n), v); }
 
 /* The lower half of a vector; widened(h) has zeros above it. */
-typedef real half __attribute__((vector_size(VECTOR_BYTES / 2)));
-ALWAYS_INLINE half load_half(const real *p) { return SIMD_HALF(loadu)(p); }
-ALWAYS_INLINE half broadcast_half(real x) { return SIMD_HALF(set1)(x); }
-ALWAYS_INLINE half multiply_add_half(half a, half b, half c) { return SIMD_HALF(fmadd)(a, b, c); }
+typedef real half_vec __attribute__((vector_size(VECTOR_BYTES / 2)));
+ALWAYS_INLINE half_vec load_half(const real *p) { return SIMD_HALF(loadu)(p); }
+ALWAYS_INLINE half_vec broadcast_half(real x) { return SIMD_HALF(set1)(x); }
+ALWAYS_INLINE half_vec multiply_add_half(half_vec a, half_vec b, half_vec c) { return SIMD_HALF(fmadd)(a, b, c); }
 
 #else
 

@@ -53,11 +53,11 @@ ALWAYS_INLINE ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; 
 /* c[cols] = or += sum, of which all vectors but the last are whole. */
 ALWAYS_INLINE void store_row(real *c, const vec *sum, int vecs, ptrdiff_t cols, bool add)
 {
-    int last = vecs - 1;
-    UNROLL for (int j = 0; j < last; j++)
-        store(c + j * LANES, (add ? load(c + j * LANES) : broadcast(0)) + sum[j]);
-    c += last * LANES, cols -= last * LANES;
-    store_up_to(c, (add ? load_up_to(c, cols) : broadcast(0)) + sum[last], cols);
+    UNROLL for (int j = 0; j < vecs; j++, c += LANES, cols -= LANES)
+        if (j < vecs - 1)
+            store(c, (add ? load(c) : broadcast(0)) + sum[j]);
+        else
+            store_up_to(c, (add ? load_up_to(c, cols) : broadcast(0)) + sum[j], cols);
 }
 
 /* c[rows, cols] = or += a[rows, depth] @ b[depth, cols], cols <= vecs * LANES. b's rows are read whole vectors wide.
@@ -130,14 +130,14 @@ ALWAYS_INLINE void wide_product(int rows, int vecs, ptrdiff_t depth, const uint1
 ALWAYS_INLINE void half_tile_product(int rows, ptrdiff_t depth, matrix a, const real *b, ptrdiff_t b_row, real *c,
                                      ptrdiff_t c_row, ptrdiff_t cols, bool add)
 {
-    half sum[TILE_ROWS];
+    half_vec sum[TILE_ROWS];
     const real *a_third[TILE_ROWS / 3];
     UNROLL for (int i = 0; i < rows; i++)
         sum[i] = broadcast_half(0);
     UNROLL for (int i = 0; i < rows; i += 3)
         a_third[i / 3] = a.at + i * a.row;
     for (ptrdiff_t p = 0; p < depth; p++, b += b_row) {
-        half b_half = load_half(b);
+        half_vec b_half = load_half(b);
         UNROLL for (int i = 0; i < rows; i++)
             sum[i] = multiply_add_half(broadcast_half(a_third[i / 3][i % 3 * a.row]), b_half, sum[i]);
         UNROLL for (int i = 0; i < rows; i += 3)
