@@ -7,9 +7,9 @@
    The sum over k runs in one order whatever the tile, so a caller may split C freely.
 
      for each block of C's columns    (BLOCK_COLS)
-       for each block of the sum over k    (BLOCK_DEPTH; B's block is packed here)
-         for each block of C's rows    (BLOCK_TILES; A's block comes to the L2 cache)
-           for each panel of B    (it comes to the L1 cache)
+       for each block of the sum over k    (BLOCK_DEPTH)
+         for each block of C's rows    (A's block comes to the L2 cache)
+           for each panel of B    (it comes to the L1 cache; at the first block of rows it is packed)
              for each tile of rows: C += A B, in registers */
 
 #include <stdlib.h>
@@ -34,17 +34,18 @@ enum {
        Rows: A's are 192 KiB, and fit a second cache of 256 KiB. 4 times as many: 50.1 for 52.0. */
     BLOCK_DEPTH = 1024,
     BLOCK_TILES = 24 / TILE_ROWS,
+    A_SIZE = 262144 / sizeof(real), /* elements of an A that is one block: a panel of B is packed and used at once */
     BLOCK_COLS = 1024,
     /* Columns of A that are packed together: of TILE_ROWS rows they fit the L1 cache twice, with their copy. */
     PACK_DEPTH = 64,
     PAGE = 4096,
     /* A is mostly zeros if 40 of 64 elements are: at 50 % lists do not pay. A look takes 0.1 us, and this many
-       multiplications 4 us or more. The lists of STRIP rows, 512 KiB at most if nothing is 0, stay in the L2 cache. */
+       multiplications 4 us or more. The lists of STRIP rows, 256 KiB at most, stay in the L2 cache. */
     LOOKS = 64,
     ENOUGH_ZEROS = 40,
     LEAST_ROWS = 8,
     LEAST_MULTIPLICATIONS = 1 << 18,
-    STRIP = 256,
+    STRIP = 128,
 };
 
 ALWAYS_INLINE ptrdiff_t ceil_div(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
@@ -211,11 +212,11 @@ static void pack_panel(real *panel, matrix b, ptrdiff_t depth, ptrdiff_t cols)
                 panel[j] = j < cols ? b.at[j * b.col] : 0;
 }
 
-/* A block of B, b[p : p + depth, j : j + cols]: its columns from `packed_from` on lie in `packed`, panel after panel, and
-   the ones before them are read where they are. packed_a has room for some tiles of A at this depth, or is NULL where
-   A is read where it is. */
+/* A block of B, b[p : p + depth, j : j + cols]: its columns from `packed_from` on come to `packed`, panel after panel or,
+   where panel_size is 0, each in the place of the one before; the columns before them are read where they are. packed_a
+   has room for some tiles of A at this depth, or is NULL where A is read where it is. */
 struct block {
-    ptrdiff_t p, j, depth, cols, packed_from;
+    ptrdiff_t p, j, depth, cols, packed_from, panel_size;
     real *packed, *packed_a;
     bool first, last; /* of the sum over k */
 };
@@ -265,13 +266,6 @@ static void pack_tiles(const product *t, const struct block *block, ptrdiff_t fr
                     packed[p * height + i] = a.at[i * a.row + p * a.col];
         packed += height * block->depth;
     }
-}
-
-static void pack_block(const product *t, const struct block *block)
-{
-    for (ptrdiff_t j = block->packed_from; j < block->cols; j += TILE_COLS)
-        pack_panel(block->packed + (j - block->packed_from) * block->depth, submatrix(t->b, block->p, block->j + j),
-                   block->depth, block->cols - j);
 }
 
 /* c = activation(c + bias) for rows of `cols` elements, of which bias[0] belongs to the first. */
@@ -353,6 +347,21 @@ static void multiply_few_rows(const product *t, const struct block *block)
     }
 }
 
+/* The columns of the block from j on, as tiles read them; the distance of their rows is *row. */
+static const real *panel_of(const product *t, const struct block *block, ptrdiff_t j, bool pack, ptrdiff_t *row)
+{
+    matrix b = submatrix(t->b, block->p, block->j + j);
+    if (j < block->packed_from) {
+        *row = b.row;
+        return b.at;
+    }
+    real *panel = block->packed + (j - block->packed_from) / TILE_COLS * block->panel_size;
+    if (pack)
+        pack_panel(panel, b, block->depth, block->cols - j);
+    *row = TILE_COLS;
+    return panel;
+}
+
 /* C's tiles of rows [from, to), at the columns of the block. */
 static void multiply_tiles(const product *t, const struct block *block, ptrdiff_t from, ptrdiff_t to)
 {
@@ -360,17 +369,14 @@ static void multiply_tiles(const product *t, const struct block *block, ptrdiff_
     if (block->packed_a)
         pack_tiles(t, block, from, to);
     for (ptrdiff_t j = 0; j < block->cols; j += TILE_COLS) {
-        ptrdiff_t width = least(TILE_COLS, block->cols - j);
-        bool packed = j >= block->packed_from;
-        const real *panel = packed ? block->packed + (j - block->packed_from) * block->depth
-                                   : submatrix(t->b, block->p, block->j + j).at;
+        ptrdiff_t width = least(TILE_COLS, block->cols - j), panel_row;
+        const real *panel = panel_of(t, block, j, from == 0, &panel_row);
         real *c = t->out + block->j + j;
         for (ptrdiff_t q = from; q < to; q++) {
             ptrdiff_t top = tile_top(t->m, TILE_ROWS, q), height = tile_top(t->m, TILE_ROWS, q + 1) - top;
             matrix a = block->packed_a ? (matrix){block->packed_a + (top - first_row) * block->depth, 1, height}
                                        : submatrix(t->a, top, block->p);
-            tile((int)height, block->depth, a, panel, packed ? TILE_COLS : t->b.row, c + top * t->out_row, t->out_row,
-                 width, !block->first);
+            tile((int)height, block->depth, a, panel, panel_row, c + top * t->out_row, t->out_row, width, !block->first);
         }
         if (block->last)
             finish_rows(t, c + first_row * t->out_row, rows, t->bias ? t->bias + block->j + j : NULL, width);
@@ -455,11 +461,12 @@ static void multiply_strip(const product *t, ptrdiff_t top, ptrdiff_t end, ptrdi
             multiply_listed(t, i, p, lists, list_nonzeros(lists, submatrix(t->a, i, p).at, depth), packed, p > 0);
 }
 
-/* B in whole vectors, and the lists of a strip. */
+/* B in whole vectors, and the list of a row or those of a strip. */
 static ptrdiff_t bytes_without_zeros(const product *t, ptrdiff_t depths)
 {
     ptrdiff_t packed = t->k * ceil_div(t->n, LANES) * VECTOR_BYTES, depth = ceil_div(t->k, depths);
-    return VECTOR_BYTES + packed + (STRIP + LANES) * depth * (ptrdiff_t)sizeof(uint16_t);
+    ptrdiff_t places = (t->a.row == 1 ? STRIP : 1) * depth + LANES;
+    return VECTOR_BYTES + packed + places * (ptrdiff_t)sizeof(uint16_t);
 }
 
 /* matmul by the same sums without A's zeros; false, with nothing done, where B is not finite. */
@@ -511,7 +518,9 @@ static bool matmul(const product *t)
             return done;
     }
     ptrdiff_t tiles = ceil_div(t->m, TILE_ROWS), to_pack = least(t->n - first_packed(t, t->n), BLOCK_COLS);
-    ptrdiff_t b_size = ceil_div(to_pack, TILE_COLS) * TILE_COLS * depth;
+    bool fits = !packs_a(t) && t->m * depth <= A_SIZE;
+    ptrdiff_t step = fits ? tiles : BLOCK_TILES, panel = TILE_COLS * depth;
+    ptrdiff_t b_size = fits ? (to_pack > 0) * panel : ceil_div(to_pack, TILE_COLS) * panel;
     ptrdiff_t a_size = packs_a(t) ? BLOCK_TILES * TILE_ROWS * depth : 0;
     real *packed = a_size + b_size ? malloc((size_t)(a_size + b_size) * sizeof(real)) : NULL;
     if (a_size + b_size && !packed)
@@ -519,15 +528,14 @@ static bool matmul(const product *t)
 
     for (ptrdiff_t j = 0; j < t->n; j += BLOCK_COLS)
         for (ptrdiff_t d = 0; d < depths; d++) {
-            ptrdiff_t p = t->k * d / depths, cols = least(BLOCK_COLS, t->n - j);
-            struct block block = {p, j, t->k * (d + 1) / depths - p, cols, first_packed(t, cols), packed,
-                                    a_size ? packed + b_size : NULL, d == 0, d == depths - 1};
-            pack_block(t, &block);
+            ptrdiff_t p = t->k * d / depths, cols = least(BLOCK_COLS, t->n - j), block_depth = t->k * (d + 1) / depths - p;
+            struct block block = {p, j, block_depth, cols, first_packed(t, cols), fits ? 0 : TILE_COLS * block_depth,
+                                  packed, a_size ? packed + b_size : NULL, d == 0, d == depths - 1};
             if (has_few_rows(t))
                 multiply_few_rows(t, &block);
             else
-                for (ptrdiff_t q = 0; q < tiles; q += BLOCK_TILES)
-                    multiply_tiles(t, &block, q, least(q + BLOCK_TILES, tiles));
+                for (ptrdiff_t q = 0; q < tiles; q += step)
+                    multiply_tiles(t, &block, q, least(q + step, tiles));
         }
     free(packed);
     return true;
