@@ -115,6 +115,9 @@ static bool overlap(const array *a, const array *b)
 
 static bool is_double(const array *a) { return a->type == NPY_DOUBLE; }
 
+/* The function of C's for the type of an array. */
+#define BY_TYPE(a, f, ...) (is_double(a) ? f##_f64(__VA_ARGS__) : f##_f32(__VA_ARGS__))
+
 /* ---- Elementwise ---- */
 
 typedef void unary_f32(float *out, const float *x, ptrdiff_t n);
@@ -158,10 +161,7 @@ int np_step(uintptr_t out, uintptr_t x)
     if (!read_array(&y, out) || !read_reals(&source, &x, 1) || y.type != NPY_INT64 || !same_shape(&y, &source) ||
         !y.contiguous || !source.contiguous)
         return NP_NOT_PLAIN;
-    if (is_double(&source))
-        zdl_step_f64(y.at, source.at, y.size);
-    else
-        zdl_step_f32(y.at, source.at, y.size);
+    BY_TYPE(&source, zdl_step, y.at, source.at, y.size);
     return NP_OK;
 }
 
@@ -176,10 +176,7 @@ int np_relu_mask(uintptr_t out, uintptr_t mask, uintptr_t x)
     array v[2], m;
     if (!read_alike(v, (uintptr_t[]){out, x}, 2) || !read_mask(&m, mask, v))
         return NP_NOT_PLAIN;
-    if (is_double(v))
-        zdl_relu_mask_f64(v[0].at, m.at, v[1].at, v->size);
-    else
-        zdl_relu_mask_f32(v[0].at, m.at, v[1].at, v->size);
+    BY_TYPE(v, zdl_relu_mask, v[0].at, m.at, v[1].at, v->size);
     return NP_OK;
 }
 
@@ -188,10 +185,7 @@ int np_relu_mask_backward(uintptr_t dout, uintptr_t mask)
     array v, m;
     if (!read_alike(&v, &dout, 1) || !v.writable || !read_mask(&m, mask, &v))
         return NP_NOT_PLAIN;
-    if (is_double(&v))
-        zdl_relu_mask_backward_f64(v.at, m.at, v.size);
-    else
-        zdl_relu_mask_backward_f32(v.at, m.at, v.size);
+    BY_TYPE(&v, zdl_relu_mask_backward, v.at, m.at, v.size);
     return NP_OK;
 }
 
@@ -239,10 +233,7 @@ int np_softmax_backward(uintptr_t dx, uintptr_t dout, uintptr_t y)
     array v[3];
     if (!read_alike(v, (uintptr_t[]){dx, dout, y}, 3))
         return NP_NOT_PLAIN;
-    if (is_double(v))
-        zdl_softmax_backward_f64(v[0].at, v[1].at, v[2].at, row_count(v), row_length(v));
-    else
-        zdl_softmax_backward_f32(v[0].at, v[1].at, v[2].at, row_count(v), row_length(v));
+    BY_TYPE(v, zdl_softmax_backward, v[0].at, v[1].at, v[2].at, row_count(v), row_length(v));
     return NP_OK;
 }
 
@@ -331,8 +322,7 @@ int np_cross_entropy(uintptr_t loss, uintptr_t y, uintptr_t t)
     int status = read_classes(&label, t, p.rows, p.cols);
     if (status != NP_OK)
         return status;
-    store_scalar(&scalar, is_double(&p) ? zdl_cross_entropy_f64(p.at, label.at, p.rows, p.cols)
-                                        : zdl_cross_entropy_f32(p.at, label.at, p.rows, p.cols));
+    store_scalar(&scalar, BY_TYPE(&p, zdl_cross_entropy, p.at, label.at, p.rows, p.cols));
     free_labels(&label);
     return NP_OK;
 }
@@ -346,9 +336,7 @@ int np_softmax_cross_entropy(uintptr_t loss, uintptr_t y, uintptr_t x, uintptr_t
     int status = read_classes(&label, t, v->rows, v->cols);
     if (status != NP_OK)
         return status;
-    store_scalar(&scalar, is_double(v)
-                              ? zdl_softmax_cross_entropy_f64(v[0].at, v[1].at, label.at, v->rows, v->cols)
-                              : zdl_softmax_cross_entropy_f32(v[0].at, v[1].at, label.at, v->rows, v->cols));
+    store_scalar(&scalar, BY_TYPE(v, zdl_softmax_cross_entropy, v[0].at, v[1].at, label.at, v->rows, v->cols));
     free_labels(&label);
     return NP_OK;
 }
@@ -365,8 +353,7 @@ int np_softmax_cross_entropy_gradient(uintptr_t loss, uintptr_t dx, uintptr_t x,
     if (status != NP_OK)
         return status;
     status =
-        is_double(v) ? zdl_softmax_cross_entropy_gradient_f64(&value, v[0].at, v[1].at, label.at, v->rows, v->cols)
-                     : zdl_softmax_cross_entropy_gradient_f32(&value, v[0].at, v[1].at, label.at, v->rows, v->cols);
+        BY_TYPE(v, zdl_softmax_cross_entropy_gradient, &value, v[0].at, v[1].at, label.at, v->rows, v->cols);
     if (status == ZDL_OK)
         store_scalar(&scalar, value);
     free_labels(&label);
@@ -382,18 +369,12 @@ int np_softmax_cross_entropy_backward(uintptr_t dx, uintptr_t y, uintptr_t t)
     ptrdiff_t rows = v->rows, cols = v->cols;
     int status = cols > 1 ? read_labels(&label, t, rows, cols) : NP_NOT_PLAIN; /* of one class t may mean probabilities */
     if (status == NP_OK) {
-        if (is_double(v))
-            zdl_softmax_cross_entropy_backward_f64(v[0].at, v[1].at, label.at, rows, cols);
-        else
-            zdl_softmax_cross_entropy_backward_f32(v[0].at, v[1].at, label.at, rows, cols);
+        BY_TYPE(v, zdl_softmax_cross_entropy_backward, v[0].at, v[1].at, label.at, rows, cols);
         free_labels(&label);
     } else if (status == NP_NOT_PLAIN && read_array(v + 2, t) && v[2].type == v->type && v[2].contiguous &&
                same_shape(v + 2, v)) {
         status = NP_OK;
-        if (is_double(v))
-            zdl_softmax_cross_entropy_backward_dense_f64(v[0].at, v[1].at, v[2].at, rows, cols);
-        else
-            zdl_softmax_cross_entropy_backward_dense_f32(v[0].at, v[1].at, v[2].at, rows, cols);
+        BY_TYPE(v, zdl_softmax_cross_entropy_backward_dense, v[0].at, v[1].at, v[2].at, rows, cols);
     }
     return status;
 }
@@ -403,8 +384,7 @@ int np_sum_of_squares(uintptr_t total, uintptr_t y, uintptr_t t)
     array scalar, v[2];
     if (!read_scalar(&scalar, total) || !read_alike(v, (uintptr_t[]){y, t}, 2))
         return NP_NOT_PLAIN;
-    store_scalar(&scalar, is_double(v) ? zdl_sum_of_squares_f64(v[0].at, v[1].at, v->size)
-                                       : zdl_sum_of_squares_f32(v[0].at, v[1].at, v->size));
+    store_scalar(&scalar, BY_TYPE(v, zdl_sum_of_squares, v[0].at, v[1].at, v->size));
     return NP_OK;
 }
 
@@ -416,9 +396,8 @@ int np_matmul(uintptr_t out, uintptr_t a, uintptr_t b)
     if (!read_reals(v, (uintptr_t[]){out, a, b}, 3) || l->dims != 2 || r->dims != 2 || l->cols != r->rows ||
         !is_matrix(y, l->rows, r->cols) || !y->contiguous)
         return NP_NOT_PLAIN;
-    if (is_double(y))
-        return zdl_matmul_f64(y->at, y->cols, l->at, l->row, l->col, r->at, r->row, r->col, y->rows, l->cols, y->cols);
-    return zdl_matmul_f32(y->at, y->cols, l->at, l->row, l->col, r->at, r->row, r->col, y->rows, l->cols, y->cols);
+    return BY_TYPE(y, zdl_matmul, y->at, y->cols, l->at, l->row, l->col, r->at, r->row, r->col, y->rows, l->cols,
+                   y->cols);
 }
 
 int np_matmul_stack(uintptr_t out, uintptr_t a, uintptr_t a_offset, uintptr_t b, uintptr_t b_offset)
@@ -429,11 +408,8 @@ int np_matmul_stack(uintptr_t out, uintptr_t a, uintptr_t a_offset, uintptr_t b,
         !read_array(&p, a_offset) || !read_array(&q, b_offset) || p.type != NPY_INT64 || q.type != NPY_INT64 ||
         !p.contiguous || !q.contiguous || p.size != q.size || p.size * y->rows * y->cols != y->size)
         return NP_NOT_PLAIN;
-    if (is_double(y))
-        return zdl_matmul_stack_f64(y->at, l->at, p.at, l->row, l->col, r->at, q.at, r->row, r->col, p.size, y->rows,
-                                    l->cols, y->cols);
-    return zdl_matmul_stack_f32(y->at, l->at, p.at, l->row, l->col, r->at, q.at, r->row, r->col, p.size, y->rows,
-                                l->cols, y->cols);
+    return BY_TYPE(y, zdl_matmul_stack, y->at, l->at, p.at, l->row, l->col, r->at, q.at, r->row, r->col, p.size,
+                   y->rows, l->cols, y->cols);
 }
 
 int np_affine(uintptr_t out, uintptr_t x, uintptr_t w, uintptr_t b)
@@ -442,11 +418,8 @@ int np_affine(uintptr_t out, uintptr_t x, uintptr_t w, uintptr_t b)
     if (!read_reals(v, (uintptr_t[]){out, x, w, b}, 4) || l->dims != 2 || r->dims != 2 || l->cols != r->rows ||
         !is_matrix(y, l->rows, r->cols) || !y->contiguous || !is_vector(bias, y->cols))
         return NP_NOT_PLAIN;
-    if (is_double(y))
-        return zdl_affine_f64(y->at, l->at, l->row, l->col, r->at, r->row, r->col, bias->at, y->rows, l->cols, y->cols,
-                              ZDL_IDENTITY);
-    return zdl_affine_f32(y->at, l->at, l->row, l->col, r->at, r->row, r->col, bias->at, y->rows, l->cols, y->cols,
-                          ZDL_IDENTITY);
+    return BY_TYPE(y, zdl_affine, y->at, l->at, l->row, l->col, r->at, r->row, r->col, bias->at, y->rows, l->cols,
+                   y->cols, ZDL_IDENTITY);
 }
 
 int np_affine_backward(uintptr_t dx, uintptr_t dw, uintptr_t db, uintptr_t dout, uintptr_t x, uintptr_t w)
@@ -459,11 +432,8 @@ int np_affine_backward(uintptr_t dx, uintptr_t dw, uintptr_t db, uintptr_t dout,
         return NP_NOT_PLAIN;
     if (!dx)
         v[0].at = NULL;
-    if (is_double(v))
-        return zdl_affine_backward_f64(v[0].at, v[1].at, v[2].at, out->at, in->at, in->row, in->col, weight->at,
-                                       weight->row, weight->col, in->rows, in->cols, weight->cols);
-    return zdl_affine_backward_f32(v[0].at, v[1].at, v[2].at, out->at, in->at, in->row, in->col, weight->at,
-                                   weight->row, weight->col, in->rows, in->cols, weight->cols);
+    return BY_TYPE(v, zdl_affine_backward, v[0].at, v[1].at, v[2].at, out->at, in->at, in->row, in->col, weight->at,
+                   weight->row, weight->col, in->rows, in->cols, weight->cols);
 }
 
 /* ---- Images ---- */
@@ -505,8 +475,7 @@ int np_convolution(uintptr_t out, uintptr_t x, uintptr_t w, uintptr_t b, ptrdiff
         weight->shape[1] != windows.channels || !is_output(y, &windows, weight->shape[0]) ||
         !is_vector(v + 3, weight->shape[0]))
         return NP_NOT_PLAIN;
-    return is_double(y) ? zdl_convolution_f64(y->at, in->at, weight->at, v[3].at, weight->shape[0], &windows)
-                        : zdl_convolution_f32(y->at, in->at, weight->at, v[3].at, weight->shape[0], &windows);
+    return BY_TYPE(y, zdl_convolution, y->at, in->at, weight->at, v[3].at, weight->shape[0], &windows);
 }
 
 int np_convolution_backward(uintptr_t dx, uintptr_t dw, uintptr_t db, uintptr_t dout, uintptr_t x, uintptr_t w,
@@ -521,10 +490,8 @@ int np_convolution_backward(uintptr_t dx, uintptr_t dw, uintptr_t db, uintptr_t 
         !is_vector(v + 2, weight->shape[0]))
         return NP_NOT_PLAIN;
     ptrdiff_t filters = weight->shape[0];
-    return is_double(v) ? zdl_convolution_backward_f64(v[0].at, v[1].at, v[2].at, dy->at, in->at, weight->at, filters,
-                                                       &windows)
-                        : zdl_convolution_backward_f32(v[0].at, v[1].at, v[2].at, dy->at, in->at, weight->at, filters,
-                                                       &windows);
+    return BY_TYPE(v, zdl_convolution_backward, v[0].at, v[1].at, v[2].at, dy->at, in->at, weight->at, filters,
+                   &windows);
 }
 
 int np_pooling(uintptr_t out, uintptr_t arg_max, uintptr_t x, ptrdiff_t pool_h, ptrdiff_t pool_w, ptrdiff_t stride,
@@ -535,10 +502,7 @@ int np_pooling(uintptr_t out, uintptr_t arg_max, uintptr_t x, ptrdiff_t pool_h, 
     if (!read_reals(v, (uintptr_t[]){out, x}, 2) || !read_windows(&windows, v + 1, pool_h, pool_w, stride, pad) ||
         !is_output(v, &windows, windows.channels) || !is_indices(&indices, arg_max, v))
         return NP_NOT_PLAIN;
-    if (is_double(v))
-        zdl_pooling_f64(v[0].at, indices.at, v[1].at, &windows);
-    else
-        zdl_pooling_f32(v[0].at, indices.at, v[1].at, &windows);
+    BY_TYPE(v, zdl_pooling, v[0].at, indices.at, v[1].at, &windows);
     return NP_OK;
 }
 
@@ -550,8 +514,7 @@ int np_pooling_backward(uintptr_t dx, uintptr_t dout, uintptr_t arg_max, ptrdiff
     if (!read_reals(v, (uintptr_t[]){dx, dout}, 2) || !read_windows(&windows, v, pool_h, pool_w, stride, pad) ||
         !is_output(v + 1, &windows, windows.channels) || !is_indices(&indices, arg_max, v + 1))
         return NP_NOT_PLAIN;
-    return is_double(v) ? zdl_pooling_backward_f64(v[0].at, v[1].at, indices.at, &windows)
-                        : zdl_pooling_backward_f32(v[0].at, v[1].at, indices.at, &windows);
+    return BY_TYPE(v, zdl_pooling_backward, v[0].at, v[1].at, indices.at, &windows);
 }
 
 /* Whether col, contiguous, has a row for each window of the images. */
@@ -570,10 +533,7 @@ int np_im2col(uintptr_t col, uintptr_t x, ptrdiff_t filter_h, ptrdiff_t filter_w
     struct zdl_windows windows;
     if (!are_columns(v, x, col, &windows, filter_h, filter_w, stride, pad))
         return NP_NOT_PLAIN;
-    if (is_double(v))
-        zdl_im2col_f64(v[1].at, v[0].at, &windows);
-    else
-        zdl_im2col_f32(v[1].at, v[0].at, &windows);
+    BY_TYPE(v, zdl_im2col, v[1].at, v[0].at, &windows);
     return NP_OK;
 }
 
@@ -583,10 +543,7 @@ int np_col2im(uintptr_t dx, uintptr_t col, ptrdiff_t filter_h, ptrdiff_t filter_
     struct zdl_windows windows;
     if (!are_columns(v, dx, col, &windows, filter_h, filter_w, stride, pad))
         return NP_NOT_PLAIN;
-    if (is_double(v))
-        zdl_col2im_f64(v[0].at, v[1].at, &windows);
-    else
-        zdl_col2im_f32(v[0].at, v[1].at, &windows);
+    BY_TYPE(v, zdl_col2im, v[0].at, v[1].at, &windows);
     return NP_OK;
 }
 
@@ -614,10 +571,7 @@ int np_batch_norm(uintptr_t out, uintptr_t xn, uintptr_t mean, uintptr_t varianc
     if (!read_batches(v, (uintptr_t[]){out, xn, x, mean, variance, std, gamma, beta}, 3, 8))
         return NP_NOT_PLAIN;
     ptrdiff_t rows = v->shape[0], cols = v->size / rows;
-    if (is_double(v))
-        zdl_batch_norm_f64(v[0].at, v[1].at, v[3].at, v[4].at, v[5].at, v[2].at, v[6].at, v[7].at, rows, cols);
-    else
-        zdl_batch_norm_f32(v[0].at, v[1].at, v[3].at, v[4].at, v[5].at, v[2].at, v[6].at, v[7].at, rows, cols);
+    BY_TYPE(v, zdl_batch_norm, v[0].at, v[1].at, v[3].at, v[4].at, v[5].at, v[2].at, v[6].at, v[7].at, rows, cols);
     return NP_OK;
 }
 
@@ -628,10 +582,7 @@ int np_batch_norm_backward(uintptr_t dx, uintptr_t dgamma, uintptr_t dbeta, uint
     if (!read_batches(v, (uintptr_t[]){dx, dout, xn, dgamma, dbeta, gamma, std}, 3, 7))
         return NP_NOT_PLAIN;
     ptrdiff_t rows = v->shape[0], cols = v->size / rows;
-    if (is_double(v))
-        zdl_batch_norm_backward_f64(v[0].at, v[3].at, v[4].at, v[1].at, v[2].at, v[5].at, v[6].at, rows, cols);
-    else
-        zdl_batch_norm_backward_f32(v[0].at, v[3].at, v[4].at, v[1].at, v[2].at, v[5].at, v[6].at, rows, cols);
+    BY_TYPE(v, zdl_batch_norm_backward, v[0].at, v[3].at, v[4].at, v[1].at, v[2].at, v[5].at, v[6].at, rows, cols);
     return NP_OK;
 }
 
@@ -892,10 +843,7 @@ int np_sgd(uintptr_t param, uintptr_t grad, double lr)
     array v[2];
     if (!read_step(v, (uintptr_t[]){param, grad}, 2))
         return NP_NOT_PLAIN;
-    if (is_double(v))
-        zdl_sgd_f64(v[0].at, v[1].at, lr, v->size);
-    else
-        zdl_sgd_f32(v[0].at, v[1].at, lr, v->size);
+    BY_TYPE(v, zdl_sgd, v[0].at, v[1].at, lr, v->size);
     return NP_OK;
 }
 
@@ -935,10 +883,7 @@ int np_adagrad(uintptr_t param, uintptr_t h, uintptr_t grad, double lr)
     array v[3];
     if (!read_step(v, (uintptr_t[]){param, h, grad}, 3))
         return NP_NOT_PLAIN;
-    if (is_double(v))
-        zdl_adagrad_f64(v[0].at, v[1].at, v[2].at, lr, v->size);
-    else
-        zdl_adagrad_f32(v[0].at, v[1].at, v[2].at, lr, v->size);
+    BY_TYPE(v, zdl_adagrad, v[0].at, v[1].at, v[2].at, lr, v->size);
     return NP_OK;
 }
 
@@ -947,9 +892,6 @@ int np_adam(uintptr_t param, uintptr_t m, uintptr_t v, uintptr_t grad, double lr
     array a[4];
     if (!read_step(a, (uintptr_t[]){param, m, v, grad}, 4))
         return NP_NOT_PLAIN;
-    if (is_double(a))
-        zdl_adam_f64(a[0].at, a[1].at, a[2].at, a[3].at, lr, beta1, beta2, a->size);
-    else
-        zdl_adam_f32(a[0].at, a[1].at, a[2].at, a[3].at, lr, beta1, beta2, a->size);
+    BY_TYPE(a, zdl_adam, a[0].at, a[1].at, a[2].at, a[3].at, lr, beta1, beta2, a->size);
     return NP_OK;
 }
