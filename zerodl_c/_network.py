@@ -5,7 +5,7 @@ last, which softmax follows. Everything is computed in the dtype to which x, the
 targets that are floats promote.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from math import prod
 from time import perf_counter
 from typing import Any
@@ -122,17 +122,39 @@ def numerical_gradient(
     t = _targets((len(x), arrays[-1].size), t, squared)
 
     grads, net = [empty(array.shape) for array in arrays], (len(arrays) // 2, hidden, decay, h or BOOK_STEP)
-    threads = threads_at_once()  # that many entries at least are worth a call
-    begin, end, count = 0, sum(len(W) + 1 for W in arrays[::2]), threads
-    while begin < end:
-        start, stop = perf_counter(), min(begin + count, end)
-        check(_NUMERICAL_GRADIENT([*map(id, grads)], id(x), id(t), [*map(id, arrays)], *net, begin, stop))
-        begin += count
-        count = max(int(count * min(_TURN / (perf_counter() - start), 64)), threads)
+    for _ in _differences(grads, x, t, arrays, net, 0, sum(len(W) + 1 for W in arrays[::2])):
+        pass
     return {
         key: finish(grad.reshape(param.shape), float_dtype(param))
         for key, grad, param in zip(params, grads, given, strict=True)
     }
+
+
+def differences_of_first_layer(
+    arrays: list[Array], x: Array, labels: Array, hidden: int, h: float, *, of_b: bool
+) -> Iterator[Array]:
+    """The central differences of the cross-entropy in the first W, or b: all that are done, again and again.
+
+    What is given is float64 and labels of C's type.
+    """
+    grads, inputs = [empty(array.shape) for array in arrays], len(arrays[0])
+    begin, end = (inputs, inputs + 1) if of_b else (0, inputs)
+    for done in _differences(grads, x, labels, arrays, (len(arrays) // 2, hidden, 0.0, h), begin, end):
+        yield grads[1] if of_b else grads[0][:done].reshape(-1)
+
+
+def _differences(
+    grads: list[Array], x: Array, t: Array, arrays: list[Array], net: tuple[Any, ...], begin: int, end: int
+) -> Iterator[int]:
+    """C's differences of the weights from inputs begin to end, a few milliseconds' work at a time; yields the next."""
+    threads = threads_at_once()  # that many inputs at least are worth a call
+    count = threads
+    while begin < end:
+        start, stop = perf_counter(), min(begin + count, end)
+        check(_NUMERICAL_GRADIENT([*map(id, grads)], id(x), id(t), [*map(id, arrays)], *net, begin, stop))
+        begin = stop
+        count = max(int(count * min(_TURN / (perf_counter() - start), 64)), threads)
+        yield begin
 
 
 def needs_losses(params: Mapping[str, ArrayLike], loss: Callable[..., Any], x: ArrayLike, t: ArrayLike) -> bool:

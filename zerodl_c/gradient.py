@@ -15,8 +15,9 @@ from numpy.typing import ArrayLike
 from . import reference
 from ._bridge import ffi, lib
 from ._config import threads_at_once
+from ._proof import Planned
 from .reference._cfunction import CFunction
-from .reference._evaluate import Array, Copies, Progress, Report, Workers
+from .reference._evaluate import Array, Copies, InPlace, Progress, Report, Workers
 from .reference.gradient import (
     _central_differences,
     _evaluator_of,
@@ -48,8 +49,11 @@ def numerical_gradient(
     progress: Progress = False,
     order: int = 2,
     full_output: bool = False,
+    plain_loop: bool = False,
 ) -> Any:
     evaluator = _evaluator_of(f, x, vectorized, workers, _InC)
+    if type(evaluator) is InPlace and evaluator.in_place and not plain_loop:
+        evaluator = Planned(f, evaluator.x, x, h)
     return _central_differences(evaluator, h, progress, order, full_output)
 
 

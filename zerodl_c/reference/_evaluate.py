@@ -22,6 +22,7 @@ Array = NDArray[Any]
 Block = tuple[int, Array]  # the first entry, and the rows of points, or of values, from there on
 Progress = bool | Callable[[int, int], object]
 Report = Callable[[int], object] | None
+EVERY_POINT = "f at every point"
 Workers = int | Callable[..., Iterable[Any]]
 
 _STACK = 1 << 20  # numbers in a stack that a vectorized f is handed: 8 MiB of float64
@@ -34,6 +35,10 @@ class Evaluator(Protocol):
     x: Array
     dtype: np.dtype[Any]  # of the gradient
     evaluations: int
+    way: str
+    """How `values` come about."""
+    offset: float
+    """What they are less than f."""
 
     def prepare(self) -> None:
         """Refuse an f that does not read what it is handed, once the other arguments are checked."""
@@ -57,7 +62,7 @@ class InPlace:
         self.x = x if self.in_place else x.astype(float_dtype(x))
         self.f, self.original, self.evaluations = f, original, 0
         self.argument = original if self.in_place else self.x
-        self.dtype = self.x.dtype
+        self.dtype, self.way, self.offset = self.x.dtype, EVERY_POINT, 0.0
         self.saved = self.x.copy()
 
     def prepare(self) -> None:
@@ -97,7 +102,7 @@ class Copies:
     ) -> None:
         self.f, self.original, self.evaluations = f, plain("x", original), 0
         self.x = x.astype(float_dtype(x), order="C")
-        self.dtype = float_dtype(as_array("x", original))
+        self.dtype, self.way, self.offset = float_dtype(as_array("x", original)), EVERY_POINT, 0.0
         self.vectorized, self.workers = vectorized, workers
 
     def prepare(self) -> None:

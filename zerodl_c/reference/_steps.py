@@ -24,6 +24,8 @@ class GradientInfo(NamedTuple):
     """The step of each entry: half the distance between the two points next to x."""
     evaluations: int
     """How often f was evaluated, for finding steps and checking f, too."""
+    way: str
+    """Whether f was evaluated at every point, and why, or a plan computed the differences."""
 
 
 def check_step(h: Any, word: str = "") -> None:

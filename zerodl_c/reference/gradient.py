@@ -85,13 +85,15 @@ def numerical_gradient(
     progress: Progress = False,
     order: int = 2,
     full_output: bool = False,
+    plain_loop: bool = False,
 ) -> Any:
     """Gradient of the scalar function f at x, by central differences in each entry of x.
 
     Parameters
     ----------
     f : callable
-        f(x) -> one real number, called twice for each entry. Or a C function
+        f(x) -> one real number, called twice for each entry, unless a plan is found (see the notes).
+        Or a C function
         `double f(const double *x, ptrdiff_t n, void *data)`: a function pointer of cffi or ctypes, a
         numba `cfunc`, or a `scipy.LowLevelCallable`, which brings data. In `zerodl_c` the loop around
         it then runs in C, without the GIL, on all threads (see `set_num_threads`); in
@@ -131,7 +133,8 @@ def numerical_gradient(
         C-contiguous, of x's shape and float dtype; float64 for integers.
     info : GradientInfo
         With `full_output` only: `info.error`, an estimate of each entry's error; `info.step`, each
-        entry's step; `info.evaluations`, how often f was evaluated.
+        entry's step; `info.evaluations`, how often f was evaluated; `info.way`, by a plan or at every
+        point, and why.
 
     Raises
     ------
@@ -155,6 +158,11 @@ def numerical_gradient(
     |x| > 1e12, the default step is below one ulp of x and the gradient is 0, also as in the book.
     Narrower ones, and those of "auto", are divided by the step really taken, (x + h) - (x - h) after
     rounding. Order 4 is (4 D(h) - D(2h)) / 3 (Abramowitz and Stegun, 25.3.24).
+
+    Where f is a chain of the layers of `zerodl_c`, from one that has x as W or b to the loss, it is
+    called some 30 times, and not for each entry, if x has 32 entries at least: f is watched while it
+    runs once, all differences are computed from what was seen, and before they are given, f itself
+    has proved that they are its own. `docs/plans.md` says how.
 
     Whether f reads a copy is found out by changing x for a moment, if it is a writable array (then
     f must not notice), or else the copy (then f must notice); a constant f is accepted only in the
@@ -204,9 +212,12 @@ def _central_differences(evaluator: Evaluator, h: Any, progress: Progress, order
         gradient = slope.reshape(x.shape).astype(evaluator.dtype)[()]
         if not full_output:
             return gradient
+        values += evaluator.offset
         error += rounding(values) * abs(values).max(axis=1) / widths[:, 0]
     step = widths[:, 0] / 2
-    return gradient, GradientInfo(error.reshape(x.shape)[()], step.reshape(x.shape)[()], evaluator.evaluations)
+    return gradient, GradientInfo(
+        error.reshape(x.shape)[()], step.reshape(x.shape)[()], evaluator.evaluations, evaluator.way
+    )
 
 
 def _points(evaluator: Evaluator, h: Any, order: int, pairs: int) -> tuple[Array, Array]:

@@ -1,0 +1,119 @@
+"""Notes of one evaluation of a function: what the engine's layers and functions were given, and what they gave.
+
+Python tells a profiler of each call that a thread makes. While a function is watched, and only then, our profiler
+looks for the code of a layer or function of the engine, whichever name it is called by. A call outside of that pays
+nothing, and other threads are neither watched nor slowed.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import CodeType, FrameType
+from typing import Any, NamedTuple
+
+from . import functions, layers
+
+_MOST = 1000  # notes: one evaluation of a net has far fewer
+
+
+class Note(NamedTuple):
+    """One call: layers and functions that compute the same have one name."""
+
+    name: str
+    x: Any
+    """What goes through the layer."""
+    settings: tuple[Any, ...]
+    """Its parameters, and whatever else its output depends on."""
+    output: Any
+
+
+Reader = Callable[[dict[str, Any]], tuple[Any, ...] | None]  # x and the settings, from the arguments by name
+
+
+def _of_layer(*names: str) -> Reader:
+    def read(given: dict[str, Any]) -> tuple[Any, ...]:
+        return (given["x"], *(getattr(given["self"], name) for name in names))
+
+    return read
+
+
+def _batch_normalization(given: dict[str, Any]) -> tuple[Any, ...]:
+    layer = given["self"]
+    running = (None, None) if given["train_flg"] else (layer.running_mean, layer.running_var)
+    return given["x"], layer.gamma, layer.beta, *running
+
+
+def _dropout(given: dict[str, Any]) -> tuple[Any, ...] | None:
+    return None if given["train_flg"] else (given["x"], given["self"].dropout_ratio)
+
+
+def _function(given: dict[str, Any]) -> tuple[Any, ...] | None:
+    return (given["x"],) if given["out"] is None and given.get("axis", -1) == -1 else None
+
+
+_READERS: dict[CodeType, tuple[str, Reader]] = {
+    function.__code__: (name, read)
+    for name, function, read in (
+        ("affine", layers.Affine.forward, _of_layer("W", "b")),
+        ("affine", functions.affine, lambda given: (given["x"], given["W"], given["b"])),
+        ("relu", layers.Relu.forward, _of_layer()),
+        ("relu", functions.relu, _function),
+        ("sigmoid", layers.Sigmoid.forward, _of_layer()),
+        ("sigmoid", functions.sigmoid, _function),
+        ("tanh", layers.Tanh.forward, _of_layer()),
+        ("tanh", functions.tanh, _function),
+        ("dropout", layers.Dropout.forward, _dropout),
+        ("batch normalization", layers.BatchNormalization.forward, _batch_normalization),
+        ("convolution", layers.Convolution.forward, _of_layer("W", "b", "stride", "pad")),
+        ("pooling", layers.Pooling.forward, _of_layer("pool_h", "pool_w", "stride", "pad")),
+        ("softmax", functions.softmax, _function),
+        ("cross-entropy", functions.cross_entropy_error, lambda given: (given["y"], given["t"])),
+        ("softmax loss", layers.SoftmaxWithLoss.forward, lambda given: (given["x"], given["t"])),
+        ("softmax loss", functions.softmax_loss, lambda given: (given["X"], given["t"])),
+    )
+}
+
+
+class _Watcher:
+    """The profiler. What a layer calls within itself is a part of the layer."""
+
+    def __init__(self) -> None:
+        self.notes: list[Note] = []
+        self.frame: FrameType | None = None  # the call that goes on
+        self.name = ""
+        self.given: tuple[Any, ...] = ()
+
+    def __call__(self, frame: FrameType, event: str, value: Any) -> None:
+        if event == "call":
+            if self.frame is None and frame.f_code in _READERS and len(self.notes) < _MOST:
+                self._begin(frame)
+        elif event == "return" and frame is self.frame:
+            x, *settings = self.given
+            self.notes.append(Note(self.name, x, tuple(settings), value))
+            self.frame, self.given = None, ()
+
+    def _begin(self, frame: FrameType) -> None:
+        name, read = _READERS[frame.f_code]
+        try:
+            given = read(frame.f_locals)
+        except Exception:  # a layer without its attributes raises an error of its own, which f may expect
+            return
+        if given is not None:
+            self.frame, self.name, self.given = frame, name, given
+
+
+def may_watch() -> bool:
+    """Whether this thread has no profiler: ours would take its place."""
+    return sys.getprofile() is None
+
+
+@contextmanager
+def watching() -> Iterator[list[Note]]:
+    """The notes of what this thread calls inside the block."""
+    watcher = _Watcher()
+    sys.setprofile(watcher)
+    try:
+        yield watcher.notes
+    finally:
+        if sys.getprofile() is watcher:
+            sys.setprofile(None)

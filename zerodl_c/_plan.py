@@ -1,0 +1,168 @@
+"""From notes of one evaluation of f to a plan: f as a chain of the engine's layers, of which x is a parameter.
+
+A plan gives the loss at any x, as the layers do, and all central differences at once. It holds copies of what it takes
+as constant. Whether it is true to f is not asked here, but in `_proof`.
+"""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import functions
+from ._bridge import lib
+from ._changes import Changes, Layer, layer_of
+from ._network import differences_of_first_layer
+from ._notes import Note
+from .reference.functions import _rows
+
+Array = NDArray[Any]
+
+_HIDDEN = {"relu": lib.ZDL_RELU, "sigmoid": lib.ZDL_SIGMOID, "tanh": lib.ZDL_TANH}
+_ENDS = {"softmax loss", "cross-entropy"}
+_PARAMETERS = {"affine": 2, "convolution": 2, "batch normalization": 2}  # the first settings
+
+
+class Doubt(Exception):
+    """Why f is evaluated at every point."""
+
+
+class Plan:
+    """f(x) as the notes of one evaluation have it; Doubt if they do not have it so."""
+
+    def __init__(self, notes: list[Note], x: Array) -> None:
+        first, *others = _chain(notes, x)
+        end = others.pop()
+        if end.name == "cross-entropy":
+            others.pop()  # softmax
+        chain = [first, *others]
+        self.end, self.names, self.result = end.name, [note.name for note in chain], end.output
+        self.place = next(i for i, value in enumerate(first.settings) if value is x)
+        given = [first.x, *end.settings, *(value for note in chain for value in note.settings if value is not x)]
+        _check(x, given, [note.output for note in chain])
+        self.input, self.targets = _copy(first.x), _copy(end.settings[0])
+        self.settings = [tuple(map(_copy, note.settings)) for note in chain]
+        eps = np.finfo(np.asarray(self.result).dtype).eps
+        self.rounding = float(eps * max(1, *(abs(note.output).max() for note in chain)))  # of f, roughly
+        self.scores = others[-1].output.shape if others else first.output.shape
+
+    def loss(self, x: Array) -> float:
+        """What f gives at x, to the bit."""
+        out = self.input
+        for layer in self._layers(x):
+            out = layer(out)
+        if self.end == "cross-entropy":
+            return float(functions.cross_entropy_error(functions.softmax(out), self.targets))
+        return float(functions.softmax_loss(out, self.targets))
+
+    def fill(self, values: Array, points: Array, h: float | None) -> Iterator[int]:
+        """Write into values[i, j] how the loss changes at points[i, j] of entry i; yields how many are done.
+
+        The points are x + h, x - h, x + 2h, x - 2h, x + 4h, ... unless h is None.
+        """
+        labels = _rows(np.empty(self.scores), self.targets)[1]
+        labels = np.asarray(labels if labels.ndim == 1 else labels.argmax(axis=1), np.int64)
+        x = self.settings[0][self.place]
+        hidden = self._hidden()
+        if h is None or hidden is None or x.dtype != np.float64:
+            chain = self._layers(x, np.float64)
+            return Changes(chain, self.place, np.asarray(self.input, np.float64), labels).fill(values, points)
+        return self._fill_by_network(values, labels, hidden, h)
+
+    def _fill_by_network(self, values: Array, labels: Array, hidden: int, h: float) -> Iterator[int]:
+        """`fill` for a fully connected net: what the package's own nets have."""
+        arrays = [np.asarray(array, np.float64, order="C") for of in self.settings[::2] for array in of]
+        x, pairs, done = np.asarray(self.input, np.float64), values.shape[1] // 2, 0
+        for k in range(pairs):
+            step = h * 2.0**k
+            for slopes in differences_of_first_layer(
+                arrays, x.reshape(len(x), -1), labels, hidden, step, of_b=self.place == 1
+            ):
+                values[: slopes.size, 2 * k], values[: slopes.size, 2 * k + 1] = slopes * step, -slopes * step
+                yield done + 2 * slopes.size
+            done += 2 * len(values)
+
+    def _hidden(self) -> int | None:
+        """The activation of a fully connected net that has the same in all hidden layers; None of anything else."""
+        hidden = {*self.names[1::2]}
+        if {*self.names[::2]} != {"affine"} or len(self.names) % 2 == 0 or len(hidden) > 1 or hidden - {*_HIDDEN}:
+            return None
+        if any(np.shape(b) != np.shape(W)[1:] for W, b in self.settings[::2]):
+            return None
+        return _HIDDEN[hidden.pop()] if hidden else lib.ZDL_IDENTITY
+
+    def _layers(self, x: Array, dtype: Any = None) -> list[Layer]:
+        """The layers with this x, in their own dtypes or in another."""
+        first, *others = self.settings
+        settings = [(*first[: self.place], x, *first[self.place + 1 :]), *others]
+        return [
+            layer_of(name, tuple(value if dtype is None else _in_dtype(value, dtype) for value in of))
+            for name, of in zip(self.names, settings, strict=True)
+        ]
+
+    def has_the_constants_of(self, other: "Plan") -> bool:
+        """Whether it is another plan but for x, to the bit."""
+        if (self.names, self.place, self.end) != (other.names, other.place, other.end):
+            return False
+        mine, theirs = self._constants(), other._constants()
+        return len(mine) == len(theirs) and all(map(_is_same, mine, theirs))
+
+    def _constants(self) -> list[Any]:
+        first, *others = self.settings
+        return [self.input, self.targets, *first[: self.place], *first[self.place + 1 :], *sum(others, ())]
+
+
+def _chain(notes: list[Note], x: Array) -> list[Note]:
+    """The layers from the one that has x as a parameter to the loss; each takes what the one before it gives."""
+    users = _users(notes, x)
+    if len(users) != 1:
+        places = "none of the engine's layers" if not users else "several of the engine's layers"
+        raise Doubt(f"x itself is a parameter of {places}")
+    at = users[0]
+    parameters = notes[at].settings[: _PARAMETERS.get(notes[at].name, 0)]
+    if notes[at].x is x or not any(value is x for value in parameters):
+        raise Doubt(f"x is no parameter of a layer, but what goes into {notes[at].name}")
+    chain = [notes[at]]
+    while chain[-1].name not in _ENDS:
+        users = _users(notes, chain[-1].output)
+        if len(users) != 1 or users[0] <= at or notes[users[0]].x is not chain[-1].output:
+            raise Doubt(f"what {chain[-1].name} gives does not go into one more layer of the engine, and nowhere else")
+        at = users[0]
+        chain.append(notes[at])
+    if any((note.name == "softmax") != (then.name == "cross-entropy") for note, then in pairwise(chain)):
+        raise Doubt("softmax and the loss do not follow each other")
+    return chain
+
+
+def _users(notes: list[Note], value: Any) -> list[int]:
+    return [i for i, note in enumerate(notes) if any(of is value for of in (note.x, *note.settings))]
+
+
+def _check(x: Array, given: list[Any], outputs: list[Any]) -> None:
+    if type(x) is not np.ndarray or any(type(output) is not np.ndarray for output in outputs):
+        raise Doubt("x, or what a layer gives, is no plain array")
+    if any(np.may_share_memory(x, value) for value in given if isinstance(value, np.ndarray)):
+        raise Doubt("x shares memory with what other layers take")
+    if any(output.ndim not in (2, 4) for output in outputs) or outputs[-1].ndim != 2:
+        raise Doubt("the layers do not compute with (batch, units), or with images")
+    if x.ndim == 1 and len(x) != outputs[0].shape[1]:
+        raise Doubt("x does not have a number for each unit of its layer")
+    for value in (x, *given, *outputs):
+        if np.asarray(value).dtype.kind == "f" and not np.isfinite(value).all():
+            raise Doubt("not all numbers on the way are finite")
+
+
+def _copy(value: Any) -> Any:
+    return np.array(value) if isinstance(value, (np.ndarray, list, tuple)) else value
+
+
+def _in_dtype(value: Any, dtype: Any) -> Any:
+    return np.asarray(value, dtype) if isinstance(value, np.ndarray) else value
+
+
+def _is_same(a: Any, b: Any) -> bool:
+    if not isinstance(a, np.ndarray) or not isinstance(b, np.ndarray):
+        return bool(a == b)
+    return (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes())
