@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from . import _network, functions, layers
 from ._bridge import OK, lib
 from .functions import cross_entropy_error
+from .gradient import numerical_gradient
 from .reference import multi_layer_net as reference
 from .reference._arrays import as_array
 from .reference._own import Own
@@ -35,6 +36,7 @@ class _Net(reference._Net):
     """What this net and MultiLayerNetExtend share."""
 
     _kinds: ClassVar = layers
+    _numerical_gradient: ClassVar = staticmethod(numerical_gradient)
 
     def gradient(self, x: ArrayLike, t: ArrayLike) -> dict[str, Array]:
         """Gradients of the loss by backpropagation, under the names of the parameters.

@@ -26,6 +26,7 @@ class _Net:
     """What the nets of this module and of multi_layer_net_extend share. In the book neither is the other's subclass."""
 
     _kinds: ClassVar[ModuleType] = layers  # those of the engine
+    _numerical_gradient: ClassVar = staticmethod(numerical_gradient)  # the engine's
     _given: Mapping[str, Any] = MappingProxyType({})  # the arrays in `params` when they were last looked at
     _warned = False
 
@@ -86,7 +87,7 @@ class _Net:
     def numerical_gradient(self, x: ArrayLike, t: ArrayLike) -> dict[str, Array]:
         """Gradients of the loss by central differences: slow, and a check of `gradient`."""
         return {
-            key: numerical_gradient(lambda _: self._training_loss(x, t), self.params[key])
+            key: self._numerical_gradient(lambda _: self._training_loss(x, t), self.params[key])
             for key, _, _ in self._parameters()
         }
 
