@@ -44,9 +44,12 @@ class Layer:
         """What a stack of changes of these units adds to the output of a layer that mixes units."""
         raise NotImplementedError
 
-    def directions(self, x: Array, place: int) -> Array | None:
-        """(batch, entries of a unit, units or 1, ...): what a unit changes by, for 1 more in the setting in this place."""
-        return None
+    def directions(self, x: Array, place: int) -> Array:
+        """What 1 more in an entry of settings[place] adds to its unit: (batch, entries, 1 or units, ...).
+
+        With 1, it is the same for each unit. In between it is linear.
+        """
+        raise NotImplementedError
 
 
 class _Affine(Layer):
@@ -56,7 +59,7 @@ class _Affine(Layer):
         W = self.settings[0][units]
         return _by_samples(lambda x: functions.matmul(x.reshape(len(x), len(W)), W), change)
 
-    def directions(self, x: Array, place: int) -> Array | None:
+    def directions(self, x: Array, place: int) -> Array:
         return np.ones((len(x), 1, 1)) if place else x.reshape(len(x), -1, 1)
 
 
@@ -69,12 +72,12 @@ class _Convolution(Layer):
         channels = slice(units.start // pixels, units.stop // pixels)
         return _by_samples(layers.Convolution(W[:, channels], 0.0, stride, pad).forward, change)
 
-    def directions(self, x: Array, place: int) -> Array | None:
+    def directions(self, x: Array, place: int) -> Array:
         W, _, stride, pad = self.settings
         shape = self(x).shape
         if place:
             return np.ones((len(x), 1, 1, *shape[2:]))
-        windows = im2col(x, *W.shape[2:], stride, pad).reshape(len(x), *shape[2:], -1)
+        windows = im2col(x, W.shape[2], W.shape[3], stride, pad).reshape(len(x), *shape[2:], -1)
         return np.ascontiguousarray(windows.transpose(0, 3, 1, 2))[:, :, np.newaxis]
 
 
@@ -96,9 +99,7 @@ class _BatchNormalization(Layer):
         )
         return _normalized(stack.reshape(len(stack), features * variants), *settings).reshape(stack.shape)
 
-    def directions(self, x: Array, place: int) -> Array | None:
-        if x.ndim != 2:
-            return None  # pixels, which layers that follow do not keep apart
+    def directions(self, x: Array, place: int) -> Array:
         return np.ones((len(x), 1, 1)) if place else _normalized(x, 1.0, 0.0, *self.settings[2:])[:, np.newaxis]
 
 

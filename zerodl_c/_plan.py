@@ -22,7 +22,8 @@ Array = NDArray[Any]
 
 _HIDDEN = {"relu": lib.ZDL_RELU, "sigmoid": lib.ZDL_SIGMOID, "tanh": lib.ZDL_TANH}
 _ENDS = {"softmax loss", "cross-entropy"}
-_PARAMETERS = {"affine": 2, "convolution": 2, "batch normalization": 2}  # the first settings
+# Of each parameter, which are the first settings, the number of dimensions, and of the output.
+_PARAMETERS = {"affine": ((2, 2), (1, 2)), "convolution": ((4, 4), (1, 4)), "batch normalization": ((1, 2), (1, 2))}
 
 
 class Doubt(Exception):
@@ -42,6 +43,8 @@ class Plan:
         self.place = next(i for i, value in enumerate(first.settings) if value is x)
         given = [first.x, *end.settings, *(value for note in chain for value in note.settings if value is not x)]
         _check(x, given, [note.output for note in chain])
+        if (x.ndim, first.output.ndim) != _PARAMETERS[first.name][self.place]:
+            raise Doubt(f"x is a parameter of {first.name} that has another shape than is usual")
         self.input, self.targets = _copy(first.x), _copy(end.settings[0])
         self.settings = [tuple(map(_copy, note.settings)) for note in chain]
         eps = np.finfo(np.asarray(self.result).dtype).eps
@@ -78,7 +81,7 @@ class Plan:
         for k in range(pairs):
             step = h * 2.0**k
             for slopes in differences_of_first_layer(
-                arrays, x.reshape(len(x), -1), labels, hidden, step, of_b=self.place == 1
+                arrays, x.reshape(len(x), -1), labels, hidden, step, of_b=bool(self.place)
             ):
                 values[: slopes.size, 2 * k], values[: slopes.size, 2 * k + 1] = slopes * step, -slopes * step
                 yield done + 2 * slopes.size
@@ -121,7 +124,7 @@ def _chain(notes: list[Note], x: Array) -> list[Note]:
         places = "none of the engine's layers" if not users else "several of the engine's layers"
         raise Doubt(f"x itself is a parameter of {places}")
     at = users[0]
-    parameters = notes[at].settings[: _PARAMETERS.get(notes[at].name, 0)]
+    parameters = notes[at].settings[: len(_PARAMETERS.get(notes[at].name, ()))]
     if notes[at].x is x or not any(value is x for value in parameters):
         raise Doubt(f"x is no parameter of a layer, but what goes into {notes[at].name}")
     chain = [notes[at]]
@@ -148,7 +151,7 @@ def _check(x: Array, given: list[Any], outputs: list[Any]) -> None:
     if any(output.ndim not in (2, 4) for output in outputs) or outputs[-1].ndim != 2:
         raise Doubt("the layers do not compute with (batch, units), or with images")
     if x.ndim == 1 and len(x) != outputs[0].shape[1]:
-        raise Doubt("x does not have a number for each unit of its layer")
+        raise Doubt("x does not have one number for each unit of its layer")
     for value in (x, *given, *outputs):
         if np.asarray(value).dtype.kind == "f" and not np.isfinite(value).all():
             raise Doubt("not all numbers on the way are finite")

@@ -1,11 +1,12 @@
 """f by a plan that is proved, or at every point.
 
 The notes of one evaluation say how f depends on x as far as the engine's layers know. They may miss something: a weight
-decay in NumPy, a branch on a weight, a cache. So the plan's loss is compared with f itself, to the bit, at points where
-all entries of x are where the central differences need them: in pairs x + d and x - d, with d of random signs, so that
-every entry is seen at both of its points, and at some points where one entry alone is moved.
+decay in NumPy, a branch on a weight, a cache. So f itself is compared with the plan's loss, to the bit, at points where
+the central differences need it: in pairs x + d and x - d that move all entries of x at once, with random signs, so that
+every entry is seen at both of its points, and at points that move one entry alone.
 
-Whatever raises an exception or a doubt, f is evaluated at every point, as if nothing had been tried.
+Whatever raises an exception or a doubt, f is evaluated at every point, as if nothing had been tried. The evaluation
+that is watched is the first of these, so that nothing is lost, nor seen by f, where its notes show no plan.
 """
 
 import pickle
@@ -20,14 +21,13 @@ from numpy.typing import NDArray
 from ._notes import may_watch, watching
 from ._plan import Doubt, Plan
 from .reference._arrays import entries_of
-from .reference._evaluate import InPlace, Report, number
+from .reference._evaluate import EVERY_POINT, InPlace, Report, number
 from .reference._steps import points_around
 
 Array = NDArray[Any]
+Single = tuple[int, list[float]]
 
 _FEWEST = 32  # entries of x: fewer cost less than a proof
-Singles = list[tuple[int, list[float]]]
-
 _PAIRS = 10  # of points where all entries are moved
 _SINGLES = 3  # entries that are moved alone
 
@@ -40,66 +40,90 @@ class Planned(InPlace):
         self.h = float(h) if isinstance(h, Real) else 1e-4 if h is None else None
         self.random = np.random.default_rng()
 
-    def values(self, points: Array, report: Report) -> Array:
-        values = self._by_plan(points, report)
-        return super().values(points, report) if values is None else values
-
-    def _by_plan(self, points: Array, report: Report) -> Array | None:
-        """How f changes at the points; None if there is no plan, and then `way` says why."""
-        before = self.evaluations
-        proved = self._attempt(self._proved, points)
-        if proved is None:
-            return None
-        plan, value, singles = proved
-        values = np.empty(points.shape)
-        steps = plan.fill(values, points, self._step(points))
-        while done := self._attempt(next, steps, 0):
-            if report:
-                report(done)
-        if done is None or self._attempt(_check_singles, plan, values, value, singles) is None:
-            return None
-        self.offset = value
-        self.way = f"a plan, proved in {self.evaluations - before} evaluations of f"
-        return values
-
-    def _attempt(self, do: Callable[..., Any], *args: Any) -> Any:
-        """do(*args), or None if it raises something."""
-        try:
-            return do(*args)
-        except Exception as error:
-            self.way = f"f at every point: {str(error) or type(error).__name__}"
-            return None
-
-    def _proved(self, points: Array) -> tuple[Plan, float, Singles]:
-        """A plan that is f in all that is seen of it, f at x, and f at the points of single entries."""
+    def values(self, points: Array, report: Report, begin: int = 0) -> Array:
         if points.size < 2 * _FEWEST:
-            raise Doubt("x has few entries")
+            return self._at_every_point(points, report, "x has few entries")
         if not may_watch():
-            raise Doubt("a profiler watches this thread")
+            return self._at_every_point(points, report, "a profiler watches this thread")
         before = _random_state()
+        value, plan = self._first(points)
+        if not isinstance(plan, Plan):
+            return self._at_every_point(points, report, plan, value)
+        values = self._by_plan(plan, points, report, before)
+        return values if isinstance(values, np.ndarray) else self._at_every_point(points, report, values)
+
+    def _at_every_point(self, points: Array, report: Report, why: Any, first: float | None = None) -> Array:
+        """`values` without a plan; f at the first point may be known."""
+        self.way = f"{EVERY_POINT}: {why or type(why).__name__}"
+        if first is None:
+            return super().values(points, report)
+        self.evaluations += 1
+        others = super().values(points[:1, 1:], None)
+        if report:
+            report(points.shape[1])
+        return np.vstack([np.insert(others, 0, first, axis=1), super().values(points[1:], report, begin=1)])
+
+    def _first(self, points: Array) -> tuple[float | None, Any]:
+        """f at the first point, and the plan that follows from it; or else why there is none."""
+        point = self._alone(0, points[0, 0])
         try:
-            value, plan = self._noted()
-            if value != float(plan.result) or value != plan.loss(self.saved):
-                raise Doubt("f gives something else than the loss of its last layer")
-            if self._at(self.saved) != value or _random_state() != before:
-                raise Doubt("f is not the same when it is called again")
-            for point in self._pairs(points):
-                _compare(self._at(point), plan, point)
-            singles = [self._single(plan, points, i) for i in self._some(_SINGLES)]
-            again, other = self._noted()
-            if again != value or _random_state() != before or not plan.has_the_constants_of(other):
-                raise Doubt("f is not what it was before")
-            return plan, value, singles
+            with watching() as notes:
+                self.x[...] = point
+                value = number(self.f(self.argument))
+            if self.x.tobytes() != point.tobytes():
+                return None, Doubt("f changes x")
         finally:
             self.x[...] = self.saved
-            if _random_state() != before:
-                _set_random_state(before)
+        try:
+            plan = Plan(notes, self.original)
+            if value != float(plan.result):
+                raise Doubt("f gives something else than the loss of its last layer")
+            _compare(value, plan, point)
+        except Exception as error:
+            return value, error
+        return value, plan
 
-    def _noted(self) -> tuple[float, Plan]:
-        """f at x, and the plan that follows from what it does."""
-        with watching() as notes:
-            value = self._at(self.saved)
-        return value, Plan(notes, self.original)
+    def _by_plan(self, plan: Plan, points: Array, report: Report, state: bytes) -> Any:
+        """How f changes at the points; or why not."""
+        before = self.evaluations
+        self.evaluations += 1  # the first
+        try:
+            value, singles = self._prove(plan, points, state)
+            values = np.empty(points.shape)
+            steps = plan.fill(values, points, self._step(points))
+        except Exception as error:
+            return error
+        done: Any = True
+        while done:
+            try:
+                done = next(steps, None)
+                if not done:
+                    _check(values, value, singles, plan.rounding)
+            except Exception as error:
+                return error
+            if done and report:
+                report(done)
+        self.offset, self.way = value, f"a plan, proved in {self.evaluations - before} evaluations of f"
+        return values
+
+    def _prove(self, plan: Plan, points: Array, state: bytes) -> tuple[float, list[Single]]:
+        """f at x, and at the points of some single entries; Doubt if f is not the plan wherever it is evaluated."""
+        try:
+            value = _compare(self._at(self.saved), plan, self.saved)
+            if _random_state() != state:
+                raise Doubt("f draws random numbers")
+            for point in self._pairs(points):
+                _compare(self._at(point), plan, point)
+            singles = [self._single(plan, points, int(i)) for i in self.random.choice(len(points), _SINGLES, False)]
+            with watching() as notes:
+                again = self._at(self.saved)
+            if again != value or _random_state() != state or not plan.has_the_constants_of(Plan(notes, self.original)):
+                raise Doubt("f is not what it was before")
+            return value, singles
+        finally:
+            self.x[...] = self.saved
+            if _random_state() != state:
+                _set_random_state(state)
 
     def _at(self, point: Array) -> float:
         """f at a point, called as at every point."""
@@ -111,26 +135,26 @@ class Planned(InPlace):
         return value
 
     def _pairs(self, points: Array) -> Iterator[Array]:
-        """x + d, x - d, x + d', x - d', ...: every entry of x is at a point of its own, with random signs."""
+        """x + d, x - d, x + d', x - d', ...: all entries are moved, each to one of its points, with random signs."""
         for k in range(_PAIRS):
             pair = points[:, 2 * k % points.shape[1] :][:, :2]
             up = self.random.integers(0, 2, len(pair))
             for side in (up, 1 - up):
                 yield self._point(pair[np.arange(len(pair)), side])
 
-    def _single(self, plan: Plan, points: Array, i: int) -> tuple[int, list[float]]:
-        """An entry, and f at its points."""
-        values = []
-        for value in points[i, :2]:
-            point = self._point(self.saved)
-            entries_of(point)[i] = value
-            values.append(_compare(self._at(point), plan, point))
-        return i, values
+    def _single(self, plan: Plan, points: Array, i: int) -> Single:
+        """An entry, and f at its first two points."""
+        there = [self._alone(i, value) for value in points[i, :2]]
+        return i, [_compare(self._at(point), plan, point) for point in there]
 
-    def _some(self, count: int) -> list[int]:
-        return [int(i) for i in self.random.choice(self.x.size, count, replace=False)]
+    def _alone(self, i: int, value: Any) -> Array:
+        """x with another value in entry i."""
+        point = self._point(self.saved)
+        entries_of(point)[i] = value
+        return point
 
     def _point(self, entries: Array) -> Array:
+        """These entries in x's own order in memory, for C computes the same in other orders, but not to the bit."""
         point = np.empty_like(self.x)
         point[...] = entries.reshape(self.x.shape)
         return point
@@ -149,16 +173,14 @@ def _compare(value: float, plan: Plan, point: Array) -> float:
     return value
 
 
-def _check_singles(plan: Plan, values: Array, value: float, singles: Singles) -> bool:
-    """Doubt if the plan's differences are not those of its own loss, to rounding."""
+def _check(values: Array, value: float, singles: list[Single], rounding: float) -> None:
+    """Doubt if the plan's differences are not those of f, to rounding."""
     if not np.isfinite(values).all():
         raise Doubt("not all differences are finite")
-    for i, of_entry in singles:
-        change = np.array(of_entry) - value
-        tolerance = 1e-6 * abs(change).max() + 1000 * plan.rounding
-        if abs(values[i, 0] - values[i, 1] - (change[0] - change[1])) > tolerance:
+    for i, (up, down) in singles:
+        tolerance = 1e-6 * max(abs(up - value), abs(down - value)) + 1000 * rounding
+        if abs(values[i, 0] - values[i, 1] - (up - down)) > tolerance:
             raise Doubt("the plan's differences are not those of f")
-    return True
 
 
 def _random_state() -> bytes:

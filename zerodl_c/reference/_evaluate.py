@@ -77,15 +77,16 @@ class InPlace:
         finally:
             self.x[...] = self.saved
 
-    def values(self, points: Array, report: Report) -> Array:
+    def values(self, points: Array, report: Report, begin: int = 0) -> Array:
+        """f at points[i, j] for entry begin + i."""
         size = 1 if report else max(len(points), 1)
         values = np.empty(points.shape)
         try:
             for i in range(0, len(points), size):
                 block = points[i : i + size]
-                values[i : i + size] = _one_by_one(self.f, self.argument, self.x, self.saved, i, block)
+                values[i : i + size] = _one_by_one(self.f, self.argument, self.x, self.saved, begin + i, block)
                 if report:
-                    report((i + 1) * points.shape[1])
+                    report((begin + i + 1) * points.shape[1])
             if self.x.tobytes() != self.saved.tobytes():
                 raise ValueError("f must not change its argument")
         finally:
