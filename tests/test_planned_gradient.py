@@ -1,5 +1,6 @@
 """numerical_gradient of functions made of layers, by a plan: against the plain loop, and where there must be no plan."""
 
+import sys
 import threading
 from itertools import pairwise
 
@@ -121,6 +122,150 @@ def test_every_entry_of_nets_of_images(seed, stride, pad):
         of_pixels = x.ndim == 1 and x.size > 16
         assert info.way.startswith("a plan") == (x.size >= 16 and not of_pixels), info.way
         assert_is_the_plain_loops(got, net.loss, x)
+
+
+# ---- What else goes through a plan ---------------------------------------------------------------
+
+
+@pytest.fixture
+def net():
+    """784-50-10 in small."""
+    random = np.random.default_rng(0)
+    layers = [Affine(random.normal(size=(20, 8)), random.normal(size=8)), Relu()]
+    layers.append(Affine(random.normal(size=(8, 4)), random.normal(size=4)))
+    return Net(layers, random.normal(size=(5, 20)), np.array([0, 3, 1, 1, 2]))
+
+
+@pytest.mark.parametrize("options", [{}, {"order": 4}, {"full_output": True}, {"order": 4, "full_output": True}], ids=str)
+@pytest.mark.parametrize("h", [None, 1e-3, np.float64(1e-5), "auto"])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_options_mean_what_they_mean_without_a_plan(net, options, h, dtype):
+    if dtype == np.float32:
+        for layer in net.layers[::2]:
+            layer.W, layer.b = layer.W.astype(dtype), layer.b.astype(dtype)
+        net.x = net.x.astype(dtype)
+    W = net.layers[0].W
+    got = numerical_gradient(net.loss, W, h, **options)
+    expected = numerical_gradient(net.loss, W, h, plain_loop=True, **options)
+    tolerance = 1e-8 if dtype == np.float64 else 30 * np.finfo(dtype).eps / (h if isinstance(h, float) else WIDEN[dtype])
+    if "full_output" not in options:
+        assert_allclose(got, expected, rtol=tolerance, atol=tolerance)
+        return
+    (got, info), (expected, without) = got, expected
+    assert_allclose(got, expected, rtol=tolerance, atol=tolerance)
+    assert_array_equal(got, numerical_gradient(net.loss, W, h, **options | {"full_output": False}))
+    assert_array_equal(info.step, without.step)
+    assert info.way.startswith("a plan") and without.way == "f at every point"
+    assert info.evaluations < without.evaluations
+    assert np.median(info.error) < 10 * np.median(without.error) + 1e-12
+
+
+def test_a_plan_and_its_proof_cost_few_evaluations(net):
+    W = net.layers[0].W
+    numerical_gradient(net.loss, W)
+    assert net.calls <= MOST
+    net.calls = 0
+    numerical_gradient(net.loss, W, plain_loop=True)
+    assert net.calls == 2 * W.size
+
+
+@pytest.mark.parametrize("wrong", ["not the loss", "not a layer", "a wrong plan", "few entries"])
+def test_without_a_plan_f_is_hardly_evaluated_more(net, wrong):
+    first, then, last = net.layers
+    x, more = first.W, {"a wrong plan": 5}.get(wrong, 0)
+    if wrong == "not the loss":
+        net.last = type("", (SoftmaxWithLoss,), {"forward": lambda self, *args: 2 * super(type(self), self).forward(*args)})()
+    if wrong == "not a layer":
+        net.layers = [type("", (), {"forward": lambda self, x: x @ first.W})(), then, last]
+    if wrong == "a wrong plan":
+        kept = first.W[-1].sum()
+        net.layers[1] = type("", (Relu,), {"forward": lambda self, x: self.of(super(type(self), self).forward(x))})()
+        net.layers[1].of = lambda out: np.multiply(out, 1 + first.W[-1].sum() - kept, out)
+    if wrong == "few entries":
+        x = first.b
+    got, calls = numerical_gradient(net.loss, x), net.calls
+    assert calls <= 2 * x.size + more
+    assert_array_equal(got, numerical_gradient(net.loss, x, plain_loop=True))
+
+
+@pytest.mark.parametrize("at", [1, 2, 5, 26, 29])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_x_is_put_back_when_f_raises(net, at, error):
+    """Ctrl-C ends it at once. An error of f is told where the plain loop comes upon it, which this one does not."""
+    x, state = net.layers[0].W, np.random.get_state()[1:3]
+    before = x.tobytes()
+
+    def f(_):
+        loss = net.loss()
+        if net.calls == at:
+            raise error
+        return loss
+
+    if error is KeyboardInterrupt or at == 1:
+        with pytest.raises(error):
+            numerical_gradient(f, x)
+        assert net.calls == at
+    else:
+        got, info = planned(f, x)
+        assert info.way.startswith("f at every point: ValueError")
+        assert_array_equal(got, planned(f, x, plain_loop=True)[0])
+    assert x.tobytes() == before
+    assert_array_equal(np.random.get_state()[1], state[0])
+    assert sys.getprofile() is None
+
+
+def test_progress_and_what_it_raises(net):
+    seen = []
+    numerical_gradient(net.loss, net.layers[0].W, progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (320, 320) and seen == sorted(seen)
+
+    def stop(done, total):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        numerical_gradient(net.loss, net.layers[0].W, progress=stop)
+
+
+def test_a_profiler_is_left_alone(net):
+    seen = []
+
+    def profiler(frame, event, arg):
+        seen.append(event)
+
+    sys.setprofile(profiler)
+    try:
+        _, info = planned(net.loss, net.layers[0].W)
+        assert sys.getprofile() is profiler
+    finally:
+        sys.setprofile(None)
+    assert info.way == "f at every point: a profiler watches this thread"
+
+
+def test_several_threads_at_once(net):
+    nets = [random_net(seed) for seed in (0, 1, 2, 4)]
+    results = {}
+
+    def work(net):
+        results[net] = [numerical_gradient(net.loss, x) for x in net.params()]
+
+    threads = [threading.Thread(target=work, args=(net,)) for net in nets]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for net in nets:
+        for x, got in zip(net.params(), results[net], strict=True):
+            assert_array_equal(got, numerical_gradient(net.loss, x))
+
+
+def test_the_nets_of_the_package_that_c_has_no_other_way_for():
+    np.random.seed(0)
+    net = zerodl_c.MultiLayerNetExtend(6, [7, 8], 3, use_batchnorm=True, activation="sigmoid")
+    x, t = np.random.randn(5, 6), np.array([0, 1, 2, 2, 1])
+    got = net.numerical_gradient(x, t)
+    for key, param in net.params.items():
+        plain = reference.numerical_gradient(lambda _: net.loss(x, t, train_flg=True), param)
+        assert_allclose(got[key], plain, rtol=0, atol=1e-9, err_msg=key)
 
 
 # ---- Functions that a plan must not be wrong about -----------------------------------------------

@@ -38,30 +38,27 @@ class Planned(InPlace):
     def __init__(self, f: Callable[..., Any], x: Array, original: Any, h: Any) -> None:
         super().__init__(f, x, original)
         self.h = float(h) if isinstance(h, Real) else 1e-4 if h is None else None
-        self.random = np.random.default_rng()
 
-    def values(self, points: Array, report: Report, begin: int = 0) -> Array:
+    def values(self, points: Array, report: Report) -> Array:
         if points.size < 2 * _FEWEST:
             return self._at_every_point(points, report, "x has few entries")
         if not may_watch():
             return self._at_every_point(points, report, "a profiler watches this thread")
-        before = _random_state()
-        value, plan = self._first(points)
-        if not isinstance(plan, Plan):
-            return self._at_every_point(points, report, plan, value)
-        values = self._by_plan(plan, points, report, before)
-        return values if isinstance(values, np.ndarray) else self._at_every_point(points, report, values)
+        first, plan = self._first(points)
+        values = self._by_plan(plan, points, report) if isinstance(plan, Plan) else plan
+        return values if isinstance(values, np.ndarray) else self._at_every_point(points, report, values, first)
 
     def _at_every_point(self, points: Array, report: Report, why: Any, first: float | None = None) -> Array:
         """`values` without a plan; f at the first point may be known."""
-        self.way = f"{EVERY_POINT}: {why or type(why).__name__}"
+        self.way = f"{EVERY_POINT}: {str(why) or type(why).__name__}"
         if first is None:
             return super().values(points, report)
-        self.evaluations += 1
-        others = super().values(points[:1, 1:], None)
+        values = np.empty(points.shape)
+        values[0, 0], values[0, 1:] = first, self._values_from(0, points[:1, 1:], None)
         if report:
             report(points.shape[1])
-        return np.vstack([np.insert(others, 0, first, axis=1), super().values(points[1:], report, begin=1)])
+        values[1:] = self._values_from(1, points[1:], report)
+        return values
 
     def _first(self, points: Array) -> tuple[float | None, Any]:
         """f at the first point, and the plan that follows from it; or else why there is none."""
@@ -70,6 +67,7 @@ class Planned(InPlace):
             with watching() as notes:
                 self.x[...] = point
                 value = number(self.f(self.argument))
+            self.evaluations += 1
             if self.x.tobytes() != point.tobytes():
                 return None, Doubt("f changes x")
         finally:
@@ -83,12 +81,11 @@ class Planned(InPlace):
             return value, error
         return value, plan
 
-    def _by_plan(self, plan: Plan, points: Array, report: Report, state: bytes) -> Any:
+    def _by_plan(self, plan: Plan, points: Array, report: Report) -> Any:
         """How f changes at the points; or why not."""
-        before = self.evaluations
-        self.evaluations += 1  # the first
+        before = self.evaluations - 1
         try:
-            value, singles = self._prove(plan, points, state)
+            value, singles = self._prove(plan, points)
             values = np.empty(points.shape)
             steps = plan.fill(values, points, self._step(points))
         except Exception as error:
@@ -106,15 +103,16 @@ class Planned(InPlace):
         self.offset, self.way = value, f"a plan, proved in {self.evaluations - before} evaluations of f"
         return values
 
-    def _prove(self, plan: Plan, points: Array, state: bytes) -> tuple[float, list[Single]]:
+    def _prove(self, plan: Plan, points: Array) -> tuple[float, list[Single]]:
         """f at x, and at the points of some single entries; Doubt if f is not the plan wherever it is evaluated."""
+        state, random = _random_state(), np.random.default_rng()
         try:
             value = _compare(self._at(self.saved), plan, self.saved)
             if _random_state() != state:
                 raise Doubt("f draws random numbers")
-            for point in self._pairs(points):
+            for point in self._pairs(points, random):
                 _compare(self._at(point), plan, point)
-            singles = [self._single(plan, points, int(i)) for i in self.random.choice(len(points), _SINGLES, False)]
+            singles = [self._single(plan, points, int(i)) for i in random.choice(len(points), _SINGLES, False)]
             with watching() as notes:
                 again = self._at(self.saved)
             if again != value or _random_state() != state or not plan.has_the_constants_of(Plan(notes, self.original)):
@@ -134,11 +132,11 @@ class Planned(InPlace):
             raise Doubt("f changes x")
         return value
 
-    def _pairs(self, points: Array) -> Iterator[Array]:
+    def _pairs(self, points: Array, random: np.random.Generator) -> Iterator[Array]:
         """x + d, x - d, x + d', x - d', ...: all entries are moved, each to one of its points, with random signs."""
         for k in range(_PAIRS):
             pair = points[:, 2 * k % points.shape[1] :][:, :2]
-            up = self.random.integers(0, 2, len(pair))
+            up = random.integers(0, 2, len(pair))
             for side in (up, 1 - up):
                 yield self._point(pair[np.arange(len(pair)), side])
 

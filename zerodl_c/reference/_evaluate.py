@@ -77,7 +77,10 @@ class InPlace:
         finally:
             self.x[...] = self.saved
 
-    def values(self, points: Array, report: Report, begin: int = 0) -> Array:
+    def values(self, points: Array, report: Report) -> Array:
+        return self._values_from(0, points, report)
+
+    def _values_from(self, begin: int, points: Array, report: Report) -> Array:
         """f at points[i, j] for entry begin + i."""
         size = 1 if report else max(len(points), 1)
         values = np.empty(points.shape)
