@@ -1,4 +1,4 @@
-"""numerical_gradient of functions made of layers, by a plan: against the plain loop, and where there must be no plan."""
+"""numerical_gradient of functions that are made of layers: by a plan, and where there must be none."""
 
 import sys
 import threading
@@ -63,10 +63,11 @@ def random_net(seed):
         kinds = [kinds[0]] * depth
     layers = []
     for i, (k, n) in enumerate(pairwise(widths)):
-        layers.append(Affine((random.normal(size=(k, n)) / k**0.5).astype(dtype), random.normal(size=n).astype(dtype)))
+        W, b, gamma, beta = random.normal(size=(k, n)) / k**0.5, *random.normal(size=(3, n))
+        layers.append(Affine(W.astype(dtype), b.astype(dtype)))
         if i < depth - 1:
             if normalized:
-                layers.append(BatchNormalization(random.normal(1, 0.1, n).astype(dtype), random.normal(size=n).astype(dtype)))
+                layers.append(BatchNormalization(gamma.astype(dtype), beta.astype(dtype)))
             layers.append(kinds[i]())
     x = random.normal(size=(batch, widths[0])) * (random.random((batch, widths[0])) < 0.7)
     t = random.integers(0, widths[-1], batch)
@@ -115,7 +116,8 @@ def test_every_entry_of_nets_of_images(seed, stride, pad):
     if seed % 3 == 2:
         layers += [Convolution(normal(size=(3, 4, 2, 2)), normal(size=3), 1, 1), Sigmoid()]
     size = int(np.prod(Net(layers, x, t).scores().shape[1:]))
-    layers += [Affine(normal(size=(size, 16)) / size**0.5, normal(size=16)), Relu(), Affine(normal(size=(16, 3)), normal(size=3))]
+    layers += [Affine(normal(size=(size, 16)) / size**0.5, normal(size=16)), Relu()]
+    layers += [Affine(normal(size=(16, 3)), normal(size=3))]
     net = Net(layers, x, t)
     for x in net.params():
         got, info = planned(net.loss, x)
@@ -136,24 +138,25 @@ def net():
     return Net(layers, random.normal(size=(5, 20)), np.array([0, 3, 1, 1, 2]))
 
 
-@pytest.mark.parametrize("options", [{}, {"order": 4}, {"full_output": True}, {"order": 4, "full_output": True}], ids=str)
+@pytest.mark.parametrize("full_output", [False, True])
+@pytest.mark.parametrize("order", [2, 4])
 @pytest.mark.parametrize("h", [None, 1e-3, np.float64(1e-5), "auto"])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_options_mean_what_they_mean_without_a_plan(net, options, h, dtype):
-    if dtype == np.float32:
-        for layer in net.layers[::2]:
-            layer.W, layer.b = layer.W.astype(dtype), layer.b.astype(dtype)
-        net.x = net.x.astype(dtype)
+def test_options_mean_what_they_mean_without_a_plan(net, order, full_output, h, dtype):
+    for layer in net.layers[::2]:
+        layer.W, layer.b = layer.W.astype(dtype), layer.b.astype(dtype)
+    net.x = net.x.astype(dtype)
     W = net.layers[0].W
-    got = numerical_gradient(net.loss, W, h, **options)
-    expected = numerical_gradient(net.loss, W, h, plain_loop=True, **options)
-    tolerance = 1e-8 if dtype == np.float64 else 30 * np.finfo(dtype).eps / (h if isinstance(h, float) else WIDEN[dtype])
-    if "full_output" not in options:
+    got = numerical_gradient(net.loss, W, h, order=order, full_output=full_output)
+    expected = numerical_gradient(net.loss, W, h, order=order, full_output=full_output, plain_loop=True)
+    step = h if isinstance(h, float) else WIDEN[dtype]
+    tolerance = 1e-8 if dtype == np.float64 else 30 * np.finfo(dtype).eps / step
+    if not full_output:
         assert_allclose(got, expected, rtol=tolerance, atol=tolerance)
         return
     (got, info), (expected, without) = got, expected
     assert_allclose(got, expected, rtol=tolerance, atol=tolerance)
-    assert_array_equal(got, numerical_gradient(net.loss, W, h, **options | {"full_output": False}))
+    assert_array_equal(got, numerical_gradient(net.loss, W, h, order=order))
     assert_array_equal(info.step, without.step)
     assert info.way.startswith("a plan") and without.way == "f at every point"
     assert info.evaluations < without.evaluations
@@ -169,20 +172,35 @@ def test_a_plan_and_its_proof_cost_few_evaluations(net):
     assert net.calls == 2 * W.size
 
 
-@pytest.mark.parametrize("wrong", ["not the loss", "not a layer", "a wrong plan", "few entries"])
-def test_without_a_plan_f_is_hardly_evaluated_more(net, wrong):
-    first, then, last = net.layers
-    x, more = first.W, {"a wrong plan": 5}.get(wrong, 0)
-    if wrong == "not the loss":
-        net.last = type("", (SoftmaxWithLoss,), {"forward": lambda self, *args: 2 * super(type(self), self).forward(*args)})()
-    if wrong == "not a layer":
-        net.layers = [type("", (), {"forward": lambda self, x: x @ first.W})(), then, last]
-    if wrong == "a wrong plan":
-        kept = first.W[-1].sum()
-        net.layers[1] = type("", (Relu,), {"forward": lambda self, x: self.of(super(type(self), self).forward(x))})()
-        net.layers[1].of = lambda out: np.multiply(out, 1 + first.W[-1].sum() - kept, out)
-    if wrong == "few entries":
-        x = first.b
+def made_of(call):
+    """A layer that computes as `call` does."""
+    return type("", (), {"forward": staticmethod(call)})()
+
+
+def test_without_a_plan_f_is_not_evaluated_more(net):
+    W, last = net.layers[0].W, net.last
+    assert_costs(0, net, net.layers[0].b)  # few entries
+    net.last = made_of(lambda x, t: 2 * last.forward(x, t))
+    assert_costs(0, net, W)
+    net.last, net.layers[0] = last, made_of(lambda x: x @ W)
+    assert_costs(0, net, W)
+
+
+def test_a_wrong_plan_costs_few_evaluations(net):
+    W, relu = net.layers[0].W, Relu()
+    kept = W[-1, -1]
+
+    def forward(x):
+        out = relu.forward(x)
+        out *= 1 + W[-1, -1] - kept
+        return out
+
+    net.layers[1] = made_of(forward)
+    assert_costs(5, net, W)
+
+
+def assert_costs(more, net, x):
+    net.calls = 0
     got, calls = numerical_gradient(net.loss, x), net.calls
     assert calls <= 2 * x.size + more
     assert_array_equal(got, numerical_gradient(net.loss, x, plain_loop=True))

@@ -103,7 +103,7 @@ class _Watcher:
 
 
 def may_watch() -> bool:
-    """Whether this thread has no profiler but ours, whose place another of ours may take: f may watch an f of its own."""
+    """Whether this thread has no profiler, or one of ours: a function that is watched may watch another."""
     return isinstance(sys.getprofile(), _Watcher | None)
 
 
