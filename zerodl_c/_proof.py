@@ -113,15 +113,22 @@ class Planned(InPlace):
             for point in self._pairs(points, random):
                 _compare(self._at(point), plan, point)
             singles = [self._single(plan, points, int(i)) for i in random.choice(len(points), _SINGLES, False)]
-            with watching() as notes:
-                again = self._at(self.saved)
-            if again != value or _random_state() != state or not plan.has_the_constants_of(Plan(notes, self.original)):
+            self._require_constants(plan, next(self._pairs(points, random)))
+            if self._at(self.saved) != value or _random_state() != state:
                 raise Doubt("f is not what it was before")
             return value, singles
         finally:
             self.x[...] = self.saved
             if _random_state() != state:
                 _set_random_state(state)
+
+    def _require_constants(self, plan: Plan, point: Array) -> None:
+        """Doubt if f makes other notes there, of x aside."""
+        with watching() as notes:
+            _compare(self._at(point), plan, point)
+        self.x[...] = self.saved
+        if not plan.has_the_constants_of(Plan(notes, self.original)):
+            raise Doubt("what goes into the layers depends on x")
 
     def _at(self, point: Array) -> float:
         """f at a point, called as at every point."""
