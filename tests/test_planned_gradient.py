@@ -67,7 +67,7 @@ def random_net(seed):
         layers.append(Affine(W.astype(dtype), b.astype(dtype)))
         if i < depth - 1:
             if normalized:
-                layers.append(BatchNormalization(gamma.astype(dtype), beta.astype(dtype)))
+                layers.append(BatchNormalization(gamma.astype(dtype), beta.astype(dtype), momentum=0.1))
             layers.append(kinds[i]())
     x = random.normal(size=(batch, widths[0])) * (random.random((batch, widths[0])) < 0.7)
     t = random.integers(0, widths[-1], batch)
@@ -110,7 +110,7 @@ def test_every_entry_of_nets_of_images(seed, stride, pad):
     if seed > 3:  # every pixel is a feature
         shape = layers[0].forward(x).shape
         features = int(np.prod(shape[1:]))
-        layers.append(BatchNormalization(normal(1, 0.1, features), normal(size=features)))
+        layers.append(BatchNormalization(normal(1, 0.1, features), normal(size=features), 0.1))
     if seed % 3:
         layers.append(Pooling(2, 2, 1 + seed % 2))
     if seed % 3 == 2:
@@ -206,7 +206,7 @@ def assert_costs(more, net, x):
     assert_array_equal(got, numerical_gradient(net.loss, x, plain_loop=True))
 
 
-@pytest.mark.parametrize("at", [1, 2, 5, 26, 29])
+@pytest.mark.parametrize("at", [1, 2, 5, 26, 28])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
 def test_x_is_put_back_when_f_raises(net, at, error):
     """Ctrl-C ends it at once. An error of f is told where the plain loop comes upon it, which this one does not."""
@@ -230,6 +230,30 @@ def test_x_is_put_back_when_f_raises(net, at, error):
     assert x.tobytes() == before
     assert_array_equal(np.random.get_state()[1], state[0])
     assert sys.getprofile() is None
+
+
+@pytest.mark.parametrize("order", [2, 4])
+def test_layers_hold_in_the_end_what_they_hold_after_the_loop(net, order):
+    kept = []
+    for plain_loop in (False, True):
+        norm = BatchNormalization(np.ones(8), np.zeros(8), momentum=0.7)
+        first, relu, last = net.layers[0], Relu(), net.layers[-1]
+        net.layers = [first, norm, relu, last]
+        _, info = numerical_gradient(net.loss, first.W, order=order, full_output=True, plain_loop=plain_loop)
+        assert info.way.startswith("a plan") == (not plain_loop)
+        assert_allclose(norm.running_mean, first.forward(net.x).mean(axis=0), rtol=1e-3)
+        kept.append([norm.running_mean, norm.running_var, norm.xn, relu.mask, last.x, net.last.y, net.last.loss])
+    for got, expected in zip(*kept, strict=True):
+        assert_allclose(got, expected, rtol=1e-15, atol=1e-15)
+
+
+def test_running_statistics_that_remember_the_whole_loop(net):
+    net.layers.insert(1, BatchNormalization(np.ones(8), np.zeros(8), momentum=0.9))
+    _, info = planned(net.loss, net.layers[-1].W)
+    assert info.way == "f at every point: running statistics would not be those of the last evaluations"
+    net.layers[1].momentum = 1
+    _, info = planned(net.loss, net.layers[-1].W)
+    assert info.way == "f at every point: running statistics never forget what they were"
 
 
 def test_progress_and_what_it_raises(net):

@@ -88,19 +88,19 @@ class _Dropout(Layer):
 
 class _BatchNormalization(Layer):
     def __call__(self, x: Array) -> Array:
-        return _normalized(x, *self.settings)
+        return _normalized(x, *self.settings[:4])
 
     def of_stack(self, stack: Array, units: slice) -> Array:
         """A feature of each variant is a feature by itself, with its own statistics."""
         features, variants = prod(stack.shape[2:]), stack.shape[1]
         settings = (
             value if value is None else np.tile(value[units] if value.ndim else np.full(features, value), variants)
-            for value in self.settings
+            for value in self.settings[:4]
         )
         return _normalized(stack.reshape(len(stack), features * variants), *settings).reshape(stack.shape)
 
     def directions(self, x: Array, place: int) -> Array:
-        return np.ones((len(x), 1, 1)) if place else _normalized(x, 1.0, 0.0, *self.settings[2:])[:, np.newaxis]
+        return np.ones((len(x), 1, 1)) if place else _normalized(x, 1.0, 0.0, *self.settings[2:4])[:, np.newaxis]
 
 
 def _normalized(x: Array, gamma: Any, beta: Any, mean: Any, variance: Any) -> Array:

@@ -39,8 +39,9 @@ def _of_layer(*names: str) -> Reader:
 
 def _batch_normalization(given: dict[str, Any]) -> tuple[Any, ...]:
     layer = given["self"]
-    running = (None, None) if given["train_flg"] else (layer.running_mean, layer.running_var)
-    return given["x"], layer.gamma, layer.beta, *running
+    if given["train_flg"]:
+        return given["x"], layer.gamma, layer.beta, None, None, layer.momentum
+    return given["x"], layer.gamma, layer.beta, layer.running_mean, layer.running_var, None
 
 
 def _dropout(given: dict[str, Any]) -> tuple[Any, ...] | None:

@@ -6,6 +6,7 @@ as constant. Whether it is true to f is not asked here, but in `_proof`.
 
 from collections.abc import Iterator
 from itertools import pairwise
+from math import ceil, log
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,7 @@ class Plan:
         _check(x, given, [note.output for note in chain])
         if (x.ndim, first.output.ndim) != _PARAMETERS[first.name][self.place]:
             raise Doubt(f"x is a parameter of {first.name} that has another shape than is usual")
+        self.memory = _memory(notes)
         self.input, self.targets = _copy(first.x), _copy(end.settings[0])
         self.settings = [tuple(map(_copy, note.settings)) for note in chain]
         eps = np.finfo(np.asarray(self.result).dtype).eps
@@ -137,6 +139,14 @@ def _chain(notes: list[Note], x: Array) -> list[Note]:
     if any((note.name == "softmax") != (then.name == "cross-entropy") for note, then in pairwise(chain)):
         raise Doubt("softmax and the loss do not follow each other")
     return chain
+
+
+def _memory(notes: list[Note]) -> int:
+    """How many evaluations it takes until running statistics forget what they were before, to rounding."""
+    momentum = max((abs(note.settings[-1] or 0) for note in notes if note.name == "batch normalization"), default=0)
+    if momentum >= 1:
+        raise Doubt("running statistics never forget what they were")
+    return ceil(log(1e-17) / log(momentum)) if momentum else 0
 
 
 def _users(notes: list[Note], value: Any) -> list[int]:

@@ -25,11 +25,9 @@ from .reference._evaluate import EVERY_POINT, InPlace, Report, number
 from .reference._steps import points_around
 
 Array = NDArray[Any]
-Single = tuple[int, list[float]]
 
 _FEWEST = 32  # entries of x: fewer cost less than a proof
 _PAIRS = 10  # of points where all entries are moved
-_SINGLES = 3  # entries that are moved alone
 
 
 class Planned(InPlace):
@@ -77,6 +75,8 @@ class Planned(InPlace):
             if value != float(plan.result):
                 raise Doubt("f gives something else than the loss of its last layer")
             _compare(value, plan, point)
+            if 2 * plan.memory > points.size:
+                raise Doubt("running statistics would not be those of the last evaluations")
         except Exception as error:
             return value, error
         return value, plan
@@ -85,7 +85,7 @@ class Planned(InPlace):
         """How f changes at the points; or why not."""
         before = self.evaluations - 1
         try:
-            value, singles = self._prove(plan, points)
+            value, ends = self._prove(plan, points)
             values = np.empty(points.shape)
             steps = plan.fill(values, points, self._step(points))
         except Exception as error:
@@ -95,7 +95,7 @@ class Planned(InPlace):
             try:
                 done = next(steps, None)
                 if not done:
-                    _check(values, value, singles, plan.rounding)
+                    _check(values, value, ends, plan.rounding)
             except Exception as error:
                 return error
             if done and report:
@@ -103,8 +103,8 @@ class Planned(InPlace):
         self.offset, self.way = value, f"a plan, proved in {self.evaluations - before} evaluations of f"
         return values
 
-    def _prove(self, plan: Plan, points: Array) -> tuple[float, list[Single]]:
-        """f at x, and at the points of some single entries; Doubt if f is not the plan wherever it is evaluated."""
+    def _prove(self, plan: Plan, points: Array) -> tuple[float, Array]:
+        """f at x, and at the points of the last entries; Doubt if f is not the plan wherever it is evaluated."""
         state, random = _random_state(), np.random.default_rng(0)  # of our own, and the same in each run
         try:
             value = _compare(self._at(self.saved), plan, self.saved)
@@ -112,15 +112,30 @@ class Planned(InPlace):
                 raise Doubt("f draws random numbers")
             for point in self._pairs(points, random):
                 _compare(self._at(point), plan, point)
-            singles = [self._single(plan, points, int(i)) for i in random.choice(len(points), _SINGLES, False)]
+            entry = int(random.integers(len(points)))
+            for there in points[entry, :2]:
+                point = self._alone(entry, there)
+                _compare(self._at(point), plan, point)
             self._require_constants(plan, next(self._pairs(points, random)))
-            if self._at(self.saved) != value or _random_state() != state:
+            if self._at(self.saved) != value:
                 raise Doubt("f is not what it was before")
-            return value, singles
+            ends = self._ends(plan, points)
+            if _random_state() != state:
+                raise Doubt("f draws random numbers")
+            return value, ends
         finally:
             self.x[...] = self.saved
             if _random_state() != state:
                 _set_random_state(state)
+
+    def _ends(self, plan: Plan, points: Array) -> Array:
+        """f where the loop ends, so that layers hold in the end what they hold after the loop."""
+        rows = max(-(-plan.memory // points.shape[1]), 1)
+        self.x[...] = self.saved
+        ends = self._values_from(len(points) - rows, points[-rows:], None)
+        for value, there in zip(ends[-1], points[-1], strict=True):
+            _compare(value, plan, self._alone(len(points) - 1, there))
+        return ends
 
     def _require_constants(self, plan: Plan, point: Array) -> None:
         """Doubt if f makes other notes there, of x aside."""
@@ -146,11 +161,6 @@ class Planned(InPlace):
             up = random.integers(0, 2, len(pair))
             for side in (up, 1 - up):
                 yield self._point(pair[np.arange(len(pair)), side])
-
-    def _single(self, plan: Plan, points: Array, i: int) -> Single:
-        """An entry, and f at its first two points."""
-        there = [self._alone(i, value) for value in points[i, :2]]
-        return i, [_compare(self._at(point), plan, point) for point in there]
 
     def _alone(self, i: int, value: Any) -> Array:
         """x with another value in entry i."""
@@ -178,14 +188,14 @@ def _compare(value: float, plan: Plan, point: Array) -> float:
     return value
 
 
-def _check(values: Array, value: float, singles: list[Single], rounding: float) -> None:
-    """Doubt if the plan's differences are not those of f, to rounding."""
+def _check(values: Array, value: float, ends: Array, rounding: float) -> None:
+    """Doubt if the plan's differences are not those of f for the last entries, to rounding."""
     if not np.isfinite(values).all():
         raise Doubt("not all differences are finite")
-    for i, (up, down) in singles:
-        tolerance = 1e-6 * max(abs(up - value), abs(down - value)) + 1000 * rounding
-        if abs(values[i, 0] - values[i, 1] - (up - down)) > tolerance:
-            raise Doubt("the plan's differences are not those of f")
+    changes, plans = ends - value, values[-len(ends) :]
+    off = abs(np.diff(plans) - np.diff(changes))[:, ::2].max(axis=1)
+    if (off > 1e-6 * abs(changes).max(axis=1) + 1000 * rounding).any():
+        raise Doubt("the plan's differences are not those of f")
 
 
 def _random_state() -> bytes:
