@@ -126,6 +126,37 @@ def test_every_entry_of_nets_of_images(seed, stride, pad):
         assert_is_the_plain_loops(got, net.loss, x)
 
 
+@pytest.mark.parametrize("normalized", [False, True])
+def test_inputs_that_are_0_and_batch_normalization_of_single_numbers(normalized):
+    random = np.random.default_rng(0)
+    x = random.normal(size=(3, 2, 6, 6))
+    x[:, 0] = 0
+    layers = [Convolution(random.normal(size=(2, 2, 3, 3)), np.zeros(2)), Relu(), Pooling(2, 2)]
+    layers += [BatchNormalization(1.5, 0.5, momentum=0.1)] * normalized
+    net = Net([*layers, Affine(random.normal(size=(8, 3)), np.zeros(3))], x, np.array([0, 1, 2]))
+    for param in net.layers[0].W, net.layers[-1].W:
+        got, info = planned(net.loss, param)
+        assert info.way.startswith("a plan"), info.way
+        assert_is_the_plain_loops(got, net.loss, param)
+    assert not numerical_gradient(net.loss, net.layers[0].W)[:, 0].any()
+
+
+@pytest.mark.parametrize("train_flg", [False, True])
+def test_batch_normalization_by_running_statistics(train_flg):
+    random = np.random.default_rng(0)
+    norm = BatchNormalization(*random.normal(size=(2, 20)), 0.1, random.normal(size=20), np.ones(20))
+    first, last = Affine(random.normal(size=(5, 20)), np.zeros(20)), Affine(random.normal(size=(20, 3)), np.zeros(3))
+    x, end = random.normal(size=(4, 5)), SoftmaxWithLoss()
+
+    def loss(_):
+        return end.forward(last.forward(norm.forward(first.forward(x), train_flg)), [0, 1, 2, 2])
+
+    for param in first.W, norm.gamma, last.W:
+        got, info = planned(loss, param)
+        assert info.way.startswith("a plan") == (param.size >= 16), info.way
+        assert_is_the_plain_loops(got, loss, param)
+
+
 # ---- What else goes through a plan ---------------------------------------------------------------
 
 

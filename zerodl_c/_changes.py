@@ -94,7 +94,7 @@ class _BatchNormalization(Layer):
         """A feature of each variant is a feature by itself, with its own statistics."""
         features, variants = prod(stack.shape[2:]), stack.shape[1]
         settings = (
-            value if value is None else np.tile(value[units] if value.ndim else np.full(features, value), variants)
+            value if value is None else np.tile(value[units] if np.ndim(value) else np.full(features, value), variants)
             for value in self.settings[:4]
         )
         return _normalized(stack.reshape(len(stack), features * variants), *settings).reshape(stack.shape)
@@ -150,7 +150,7 @@ class Changes:
         self.outputs = [chain[0](x)]
         for layer in self.layers:
             self.outputs.append(layer(self.outputs[-1]))
-        self.loss = self._losses(self.outputs[-1][:, np.newaxis])[0]
+        self.picked = self._picked(self.outputs[-1][:, np.newaxis])
         self.parameter = chain[0].settings[place]
         self.directions = chain[0].directions(x, place)
         entries = np.arange(self.parameter.size).reshape(len(self.parameter), -1)
@@ -174,7 +174,7 @@ class Changes:
 
     def _of_unit(self, change: Array, unit: int) -> Array:
         """How the loss changes with each variant of the change of a unit."""
-        losses = np.zeros(change.shape[1])
+        changes = np.zeros(change.shape[1])
         apart = next((i for i, layer in enumerate(self.layers) if layer.mixes), len(self.layers))
         live = _that_change(change)
         stack = self._unit(0, unit) + change[:, live]
@@ -186,8 +186,8 @@ class Changes:
             stack = self._mixed(apart, change[:, still], unit)
             for layer in self.layers[apart + 1 :]:
                 stack = layer.of_stack(stack, slice(None))
-            losses[live[still]] = self._losses(stack) - self.loss
-        return losses
+            changes[live[still]] = self._loss_changes(stack)
+        return changes
 
     def _unit(self, i: int, unit: int) -> Array:
         """A unit of the output of layer i, as it is, to be added to stacks."""
@@ -206,12 +206,17 @@ class Changes:
         scores[:, :, unit : unit + 1] += change
         return scores
 
-    def _losses(self, scores: Array) -> Array:
-        """The loss of each variant of (batch, variants, classes)."""
+    def _loss_changes(self, scores: Array) -> Array:
+        """How far the loss of each variant of (batch, variants, classes) is from that at x: mean log(before / now)."""
+        ratio = (self._picked(scores) - self.picked) / (self.picked + 1e-7)
+        changes: Array = -np.log1p(ratio).mean(axis=0)
+        return changes
+
+    def _picked(self, scores: Array) -> Array:
+        """The probabilities of the labels, (batch, variants)."""
         y = functions.softmax(scores.reshape(-1, scores.shape[2])).reshape(scores.shape)
-        picked = np.take_along_axis(y, self.labels[:, np.newaxis, np.newaxis], axis=2)
-        losses: Array = -np.log(picked[:, :, 0] + 1e-7).mean(axis=0)
-        return losses
+        picked: Array = np.take_along_axis(y, self.labels[:, np.newaxis, np.newaxis], axis=2)
+        return picked[:, :, 0]
 
 
 def _that_change(change: Array) -> Array:
