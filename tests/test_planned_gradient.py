@@ -299,6 +299,27 @@ def test_progress_and_what_it_raises(net):
         numerical_gradient(net.loss, net.layers[0].W, progress=stop)
 
 
+def test_an_f_that_changes_x_is_refused_as_ever(net):
+    x = net.layers[0].W
+    before = x.tobytes()
+
+    def f(W):
+        W[0, 0] += 1
+        return net.loss()
+
+    with pytest.raises(ValueError, match="f must not change its argument"):
+        numerical_gradient(f, x)
+    assert x.tobytes() == before
+
+
+def test_a_replaced_function_has_no_plan(net, monkeypatch):
+    affine = functions.affine
+    monkeypatch.setattr(functions, "affine", lambda *args: affine(*args).round(6))
+    got, info = planned(net.loss, net.layers[0].W)
+    assert info.way.startswith("f at every point: something of the engine has been replaced")
+    assert_array_equal(got, numerical_gradient(net.loss, net.layers[0].W, plain_loop=True))
+
+
 def test_a_profiler_is_left_alone(net):
     seen = []
 

@@ -12,15 +12,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import functions
+from . import functions, layers
 from ._bridge import lib
 from ._changes import Changes, Layer, layer_of
 from ._network import differences_of_first_layer
 from ._notes import Note
+from .reference._own import Own
 from .reference.functions import _rows
 
 Array = NDArray[Any]
 
+_OWN = [
+    *(Own(getattr(layers, name), "forward") for name in layers.__all__),
+    Own(functions, *functions.__all__),
+]
 _HIDDEN = {"relu": lib.ZDL_RELU, "sigmoid": lib.ZDL_SIGMOID, "tanh": lib.ZDL_TANH}
 _ENDS = {"softmax loss", "cross-entropy"}
 # Of each parameter, which are the first settings, the number of dimensions, and of the output.
@@ -46,6 +51,8 @@ class Plan:
         _check(x, given, [note.output for note in chain])
         if (x.ndim, first.output.ndim) != _PARAMETERS[first.name][self.place]:
             raise Doubt(f"x is a parameter of {first.name} that has another shape than is usual")
+        if not all(own.are_in_place() for own in _OWN):
+            raise Doubt("something of the engine has been replaced, and the kernels do not know")
         self.memory = _memory(notes)
         self.input, self.targets = _copy(first.x), _copy(end.settings[0])
         self.settings = [tuple(map(_copy, note.settings)) for note in chain]

@@ -198,12 +198,11 @@ def _check(values: Array, value: float, ends: Array, rounding: float) -> None:
         raise Doubt("the plan's differences are not those of f")
 
 
-def _random_state() -> bytes:
-    """Of the generators that functions share: NumPy's and Python's."""
-    return pickle.dumps((np.random.get_state(legacy=False), random.getstate()))
+def _random_state() -> tuple[Any, bytes]:
+    """Of the generators that functions share: Python's and NumPy's."""
+    return random.getstate(), pickle.dumps(np.random.get_state(legacy=False))
 
 
-def _set_random_state(state: bytes) -> None:
-    of_numpy, of_python = pickle.loads(state)
-    np.random.set_state(of_numpy)
-    random.setstate(of_python)
+def _set_random_state(state: tuple[Any, bytes]) -> None:
+    random.setstate(state[0])
+    np.random.set_state(pickle.loads(state[1]))
