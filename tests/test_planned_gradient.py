@@ -25,7 +25,7 @@ from zerodl_c import (
 )
 
 MOST = 30  # evaluations of f for a plan and its proof
-WIDEN = {np.float64: 1e-4, np.float32: 5e-3}
+STEPS = {np.float64: 1e-4, np.float32: 5e-3}  # the least that are taken by default
 
 
 class Net:
@@ -78,7 +78,7 @@ def assert_is_the_plain_loops(got, f, x, h=None):
     """To 1e-9 of the largest entry, or to what rounding leaves of a difference of two losses."""
     expected = reference.numerical_gradient(f, x, h)
     with np.errstate(all="ignore"):
-        rounding = 8 * np.finfo(x.dtype).eps * max(1, abs(np.ravel(f(x))[0])) / (h or WIDEN[x.dtype.type])
+        rounding = 8 * np.finfo(x.dtype).eps * max(1, abs(np.ravel(f(x))[0])) / (h or STEPS[x.dtype.type])
     assert got.dtype == expected.dtype and got.shape == expected.shape
     assert_allclose(got, expected, rtol=0, atol=1e-9 * abs(expected).max() + rounding)
 
@@ -180,7 +180,7 @@ def test_options_mean_what_they_mean_without_a_plan(net, order, full_output, h, 
     W = net.layers[0].W
     got = numerical_gradient(net.loss, W, h, order=order, full_output=full_output)
     expected = numerical_gradient(net.loss, W, h, order=order, full_output=full_output, plain_loop=True)
-    step = h if isinstance(h, float) else WIDEN[dtype]
+    step = h if isinstance(h, float) else STEPS[dtype]
     tolerance = 1e-8 if dtype == np.float64 else 30 * np.finfo(dtype).eps / step
     if not full_output:
         assert_allclose(got, expected, rtol=tolerance, atol=tolerance)
@@ -386,21 +386,12 @@ class Case:
         return self.last.forward(self.second.forward(self.hidden()), self.t)
 
 
-HOSTILE = {}
-
-
-def hostile(make):
-    """Of a case, f and its x."""
-    HOSTILE[make.__name__] = make
-    return make
-
-
 def of_W1(value):
-    """A hostile f: value(case), where W1 is x."""
+    """f is value(case), and x is W1."""
     return lambda case: (lambda _: value(case), case.W1)
 
 
-HOSTILE |= {
+HOSTILE = {  # f and x of a case
     "decay": of_W1(lambda c: c.loss() + 0.05 * np.sum(c.W1**2)),
     "faint decay": of_W1(lambda c: c.loss() + 1e-9 * np.sum(c.W1**2)),
     "decay by our function": of_W1(lambda c: c.loss() + functions.sum_squared_error(c.W1, np.zeros((6, 6)))),
@@ -454,6 +445,11 @@ HOSTILE |= {
         c.W1,
     ),
 }
+
+
+def hostile(make):
+    HOSTILE[make.__name__] = make
+    return make
 
 
 @hostile

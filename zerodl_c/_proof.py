@@ -105,18 +105,18 @@ class Planned(InPlace):
 
     def _prove(self, plan: Plan, points: Array) -> tuple[float, Array]:
         """f at x, and at the points of the last entries; Doubt if f is not the plan wherever it is evaluated."""
-        state, random = _random_state(), np.random.default_rng(0)  # of our own, and the same in each run
+        state, signs = _random_state(), np.random.default_rng(0)  # our own, and the same in each run
         try:
             value = _compare(self._at(self.saved), plan, self.saved)
             if _random_state() != state:
                 raise Doubt("f draws random numbers")
-            for point in self._pairs(points, random):
+            for point in self._pairs(points, signs):
                 _compare(self._at(point), plan, point)
-            entry = int(random.integers(len(points)))
+            entry = int(signs.integers(len(points)))
             for there in points[entry, :2]:
                 point = self._alone(entry, there)
                 _compare(self._at(point), plan, point)
-            self._require_constants(plan, next(self._pairs(points, random)))
+            self._require_constants(plan, next(self._pairs(points, signs)))
             if self._at(self.saved) != value:
                 raise Doubt("f is not what it was before")
             ends = self._ends(plan, points)
@@ -154,11 +154,11 @@ class Planned(InPlace):
             raise Doubt("f changes x")
         return value
 
-    def _pairs(self, points: Array, random: np.random.Generator) -> Iterator[Array]:
+    def _pairs(self, points: Array, signs: np.random.Generator) -> Iterator[Array]:
         """x + d, x - d, x + d', x - d', ...: all entries are moved, each to one of its points, with random signs."""
         for k in range(_PAIRS):
             pair = points[:, 2 * k % points.shape[1] :][:, :2]
-            up = random.integers(0, 2, len(pair))
+            up = signs.integers(0, 2, len(pair))
             for side in (up, 1 - up):
                 yield self._point(pair[np.arange(len(pair)), side])
 

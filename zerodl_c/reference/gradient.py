@@ -118,8 +118,8 @@ def numerical_gradient(
         own copy of x. For a pool of processes, f must be one that can be pickled.
     progress : bool or callable
         True shows a bar of tqdm, with the time left; a callable is called as progress(done, total)
-        with numbers of evaluations, after each entry or, with `vectorized`, `workers` or a C
-        function, after some of them.
+        with numbers of evaluations, after each entry or, with `vectorized`, `workers`, a C function
+        or a plan, after some of them.
     order : {2, 4}
         The order of the formula's error in h. 4 takes two more evaluations for each entry, at
         x + 2h and x - 2h.
