@@ -2,8 +2,8 @@
 
 The notes of one evaluation say how f depends on x as far as the engine's layers know. They may miss something: a weight
 decay in NumPy, a branch on a weight, a cache. So f itself is compared with the plan's loss, to the bit, at points where
-the central differences need it: in pairs x + d and x - d that move all entries of x at once, with random signs, so that
-every entry is seen at both of its points, and at points that move one entry alone.
+the central differences need it: in pairs x + d and x - d that move all entries of x at once, with other signs in each
+pair, so that every entry is seen at both of its points, and at points that move one entry alone.
 
 Whatever raises an exception or a doubt, f is evaluated at every point, as if nothing had been tried. The evaluation
 that is watched is the first of these, so that nothing is lost, nor seen by f, where its notes show no plan.
@@ -27,7 +27,7 @@ from .reference._steps import points_around
 Array = NDArray[Any]
 
 _FEWEST = 32  # entries of x: fewer cost less than a proof
-_PAIRS = 10  # of points where all entries are moved
+_PAIRS = 10  # of points where all entries are moved: one for each of 9 bits, and one more
 
 
 class Planned(InPlace):
@@ -116,7 +116,8 @@ class Planned(InPlace):
             for there in points[entry, :2]:
                 point = self._alone(entry, there)
                 _compare(self._at(point), plan, point)
-            self._require_constants(plan, next(self._pairs(points, signs)))
+            some = signs.integers(0, 2, len(points))
+            self._require_constants(plan, self._point(points[np.arange(len(points)), some]))
             if self._at(self.saved) != value:
                 raise Doubt("f is not what it was before")
             ends = self._ends(plan, points)
@@ -155,10 +156,15 @@ class Planned(InPlace):
         return value
 
     def _pairs(self, points: Array, signs: np.random.Generator) -> Iterator[Array]:
-        """x + d, x - d, x + d', x - d', ...: all entries are moved, each to one of its points, with random signs."""
+        """x + d, x - d, x + d', x - d', ...: all entries are moved, each to one of its points.
+
+        First all go the same way. Then each goes as the bits of a number say that no other has among 512 entries in a
+        row. So any two of these go the same way in some pair, and each its own in another.
+        """
+        blocks = -(-len(points) // 512)
+        numbers = np.concatenate([signs.permutation(512) for _ in range(blocks)])[: len(points)] << 1
         for k in range(_PAIRS):
-            pair = points[:, 2 * k % points.shape[1] :][:, :2]
-            up = signs.integers(0, 2, len(pair))
+            pair, up = points[:, 2 * k % points.shape[1] :][:, :2], numbers >> k & 1
             for side in (up, 1 - up):
                 yield self._point(pair[np.arange(len(pair)), side])
 
