@@ -714,3 +714,25 @@ def test_is_never_quietly_wrong(name, h):
             assert_array_equal(got, expected)
         assert_array_equal(after[0], np.random.get_state()[1])
         assert after[1] == np.random.get_state()[2]
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        lambda a, b: (a > b) * 1e-6,
+        lambda a, b: abs(a + b) * 1e-2,
+        lambda a, b: abs(a - b) * 1e-2,
+        lambda a, b: 1e3 * a * b,
+        lambda a, b: 1e2 * a * a + 0 * b,
+        lambda a, b: max(a, 0) * 1e-2 + 0 * b,
+    ],
+    ids=["order", "sum", "difference", "product", "square", "one side"],
+)
+def test_what_depends_on_two_entries_is_seen(net, hidden):
+    W = net.layers[0].W
+    entries, kept = W.reshape(-1), W.flatten()
+    for i, j in np.random.default_rng(0).integers(0, W.size, (40, 2)):
+        if i == j:
+            continue
+        _, info = planned(lambda _, i=i, j=j: net.loss() + hidden(entries[i] - kept[i], entries[j] - kept[j]), W)
+        assert info.way.startswith("f at every point")
