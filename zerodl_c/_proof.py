@@ -116,8 +116,8 @@ class Planned(InPlace):
             for there in points[entry, :2]:
                 point = self._alone(entry, there)
                 _compare(self._at(point), plan, point)
-            some = signs.integers(0, 2, len(points))
-            self._require_constants(plan, self._point(points[np.arange(len(points)), some]))
+            some = np.where(signs.integers(0, 2, len(points)), points[:, 0], points[:, 1])
+            self._require_constants(plan, self._point(some))
             if self._at(self.saved) != value:
                 raise Doubt("f is not what it was before")
             ends = self._ends(plan, points)
@@ -164,9 +164,10 @@ class Planned(InPlace):
         blocks = -(-len(points) // 512)
         numbers = np.concatenate([signs.permutation(512) for _ in range(blocks)])[: len(points)] << 1
         for k in range(_PAIRS):
-            pair, up = points[:, 2 * k % points.shape[1] :][:, :2], numbers >> k & 1
-            for side in (up, 1 - up):
-                yield self._point(pair[np.arange(len(pair)), side])
+            column, bits = 2 * k % points.shape[1], (numbers >> k & 1).astype(bool)
+            up, down = points[:, column], points[:, column + 1]
+            yield self._point(np.where(bits, down, up))
+            yield self._point(np.where(bits, up, down))
 
     def _alone(self, i: int, value: Any) -> Array:
         """x with another value in entry i."""
