@@ -1,5 +1,6 @@
 """Activations, softmax and losses: C against the reference, `out`, and wrong input."""
 
+import tracemalloc
 from typing import NamedTuple
 
 import numpy as np
@@ -623,3 +624,27 @@ def test_the_class_of_a_row_is_that_of_its_largest_entry(dtype, rows):
     for function in (zerodl_c.softmax_cross_entropy, lambda x, t: [zerodl_c.cross_entropy_error(abs(x) + 1, t)]):
         for got, expected in zip(function(x, t), function(x, labels), strict=True):
             np.testing.assert_array_equal(got, expected)
+
+
+# --- Large inputs of another dtype ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.uint8, np.int64])
+def test_a_large_x_of_another_dtype_is_converted_a_piece_at_a_time(kind, threads):
+    """As 60,000 images of float32 are by weights of float64: the same to the bit, without a copy of all of x."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 4, (9000, 101)).astype(kind)
+    net = zerodl_c.TwoLayerNet(101, 5, 3)
+    W, b = net.params["W1"], net.params["b1"]
+    for f in (lambda x: zerodl_c.affine(x, W, b), net.predict):
+        tracemalloc.start()
+        got = f(x)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert_identical(got, f(x.astype(np.float64)))
+        assert peak < x.size * 8 / 2
+
+
+def test_a_large_x_that_does_not_fit_is_refused_as_a_whole():
+    with pytest.raises(ValueError, match=r"got \(9000, 101\), \(100, 5\)"):
+        zerodl_c.affine(np.ones((9000, 101), np.float32), np.ones((100, 5)), np.ones(5))

@@ -63,6 +63,27 @@ def reals(**operands: ArrayLike) -> tuple[Any, ...]:
     return *(x if x.flags.aligned else x.copy() for x in arrays), dtype
 
 
+_PIECE = 1 << 17  # elements: 1 MiB of float64, which the second cache holds
+
+
+def must_be_cut(x: Any, W: Any) -> bool:
+    """Whether x @ W would convert all of x first, which is larger than the cache."""
+    if type(x) is not ndarray or type(W) is not ndarray or x.ndim != 2 or x.size <= 2 * _PIECE:
+        return False
+    return x.dtype.kind in "biuf" and x.shape[1:] == W.shape[:1] and np.result_type(x, W) != x.dtype
+
+
+def by_pieces(f: Callable[[Array], Array], x: Array) -> Array:
+    """f(x), for f that does the same to each row. Only some rows at a time are converted, and used from the cache."""
+    rows = max(1, _PIECE // x.shape[1])
+    first = f(x[:rows])
+    y = empty((len(x), *first.shape[1:]), first.dtype)
+    y[:rows] = first
+    for begin in range(rows, len(x), rows):
+        y[begin : begin + rows] = f(x[begin : begin + rows])
+    return y
+
+
 def real(name: str, x: ArrayLike) -> tuple[Array, np.dtype[Any]]:
     """`reals` of one operand, C-contiguous."""
     if type(x) is np.ndarray and x.flags.carray and (x.dtype is FLOAT64 or x.dtype is FLOAT32):

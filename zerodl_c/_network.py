@@ -14,7 +14,7 @@ import numpy as np
 from numpy import empty, ndarray
 from numpy.typing import ArrayLike
 
-from ._bridge import FLOAT64, OK, Array, check, finish, lib, real, reals
+from ._bridge import FLOAT64, OK, Array, by_pieces, check, finish, lib, must_be_cut, real, reals
 from ._config import threads_at_once
 from .reference._arrays import as_array, share_memory
 from .reference._evaluate import float_dtype
@@ -32,6 +32,8 @@ _NUMERICAL_GRADIENT = lib.np_network_numerical_gradient
 
 def predict(params: Mapping[str, ArrayLike], x: ArrayLike, hidden: int) -> Array:
     """Probabilities (..., outputs) for x of shape (..., inputs)."""
+    if must_be_cut(x, next(iter(params.values()))):
+        return by_pieces(lambda rows: predict(params, rows, hidden), x)
     return _outputs(_predict, params, x, hidden)[0]
 
 

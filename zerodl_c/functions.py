@@ -13,7 +13,7 @@ from numpy import empty, ndarray
 from numpy.typing import ArrayLike, NDArray
 
 from . import _bridge as bridge
-from ._bridge import FLOAT64, OK, alike, check, finish, lib, real, reals, room
+from ._bridge import FLOAT64, OK, alike, by_pieces, check, finish, lib, must_be_cut, real, reals, room
 from .reference import functions as reference
 from .reference._arrays import as_array, broadcast_shape
 from .reference.functions import _check_affine, _matmul_operands, _rows, _sum_to, identity_function
@@ -350,6 +350,8 @@ def affine(x: ArrayLike, W: ArrayLike, b: ArrayLike) -> Array:
         y = empty((x.shape[0], W.shape[1]), x.dtype)
         if _AFFINE(id(y), id(x), id(W), id(b)) == OK:
             return y
+        if must_be_cut(x, W):
+            return by_pieces(lambda rows: affine(rows, W, b), x)
     x, W, b, dtype = reals(x=x, W=W, b=b)
     if b.ndim > 1 or W.ndim == 1:
         return finish(np.asarray(matmul(x, W) + b), dtype)

@@ -411,12 +411,15 @@ static bool pack_finite(real *packed, const product *t)
     return is_zero(sum);
 }
 
-/* The places of x that are not 0, in ascending order; returns how many. `list` has room for LANES more than n. */
-static ptrdiff_t list_nonzeros(uint16_t *list, const real *x, ptrdiff_t n)
+/* The places of x that are not 0, in ascending order; returns how many. `list` has room for LANES more than n. What is to
+   be listed next, `next` elements further on, comes from memory meanwhile. */
+static ptrdiff_t list_nonzeros(uint16_t *list, const real *x, ptrdiff_t n, ptrdiff_t next)
 {
     ptrdiff_t count = 0;
-    for (ptrdiff_t i = 0; i < n; i += LANES)
+    for (ptrdiff_t i = 0; i < n; i += LANES) {
+        PREFETCH(x + i + next);
         count += store_places(list + count, load_up_to(x + i, n - i), (int)i);
+    }
     return count;
 }
 
@@ -426,7 +429,7 @@ static void list_by_rows(uint16_t *lists, int *count, matrix a, ptrdiff_t rows, 
     uint16_t column[STRIP + LANES];
     memset(count, 0, (size_t)rows * sizeof *count);
     for (ptrdiff_t p = 0; p < depth; p++) {
-        ptrdiff_t found = list_nonzeros(column, a.at + p * a.col, rows);
+        ptrdiff_t found = list_nonzeros(column, a.at + p * a.col, rows, a.col);
         for (ptrdiff_t q = 0; q < found; q++) {
             ptrdiff_t i = column[q];
             lists[i * depth + count[i]++] = (uint16_t)p;
@@ -455,10 +458,12 @@ static void multiply_strip(const product *t, ptrdiff_t top, ptrdiff_t end, ptrdi
     if (t->a.row == 1)
         list_by_rows(lists, count, submatrix(t->a, top, p), end - top, depth);
     for (ptrdiff_t i = top; i < end; i++)
-        if (t->a.row == 1)
+        if (t->a.row == 1) {
             multiply_listed(t, i, p, lists + (i - top) * depth, count[i - top], packed, p > 0);
-        else
-            multiply_listed(t, i, p, lists, list_nonzeros(lists, submatrix(t->a, i, p).at, depth), packed, p > 0);
+        } else {
+            ptrdiff_t found = list_nonzeros(lists, submatrix(t->a, i, p).at, depth, t->a.row);
+            multiply_listed(t, i, p, lists, found, packed, p > 0);
+        }
 }
 
 /* B in whole vectors, and the list of a row or those of a strip. */
