@@ -9,10 +9,14 @@ from pathlib import Path
 
 import pytest
 
-import zerodl_c
-from zerodl_c import _config, reference
-from zerodl_c._bridge import ffi, lib
-from zerodl_c.swap import HOOK
+CHECKOUT = Path(__file__).resolve().parent.parent
+if not any(CHECKOUT.glob("zerodl_c/_zerodl.*")):  # `python -m pytest` would import the sources, which have no C
+    sys.path[:] = [path for path in sys.path if Path(path or ".").resolve() != CHECKOUT]
+
+import zerodl_c  # noqa: E402
+from zerodl_c import _config, reference  # noqa: E402
+from zerodl_c._bridge import ffi, lib  # noqa: E402
+from zerodl_c.swap import HOOK  # noqa: E402
 
 EDITION = Path(__file__).parent / "edition"  # the tests' own edition of the book's `common`
 runpy.run_path(str(EDITION / "sitecustomize.py"))

@@ -736,3 +736,67 @@ def test_what_depends_on_two_entries_is_seen(net, hidden):
             continue
         _, info = planned(lambda _, i=i, j=j: net.loss() + hidden(entries[i] - kept[i], entries[j] - kept[j]), W)
         assert info.way.startswith("f at every point")
+
+
+def with_a_large_feature(seed, W2, f_of):
+    """A feature of 1e5: where all entries move, probabilities are 0 or 1, and the loss shows little else."""
+    random = np.random.default_rng(seed)
+    x = random.normal(size=(1, 20))
+    x[:, 0] = 1e5
+    W2 = W2(random)
+    W = random.normal(size=(20, len(W2))) * 0.1
+    W[0] /= 1e5
+    f = f_of(x, Affine(W, np.zeros(len(W2))), Affine(W2, np.zeros(2)), SoftmaxWithLoss())
+    assert_is_the_plain_loops(planned(f, W)[0], f, W)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_capped_units_that_show_at_a_single_entry(seed):
+    def f_of(x, first, second, last):
+        def f(_):
+            out = Relu().forward(first.forward(x))
+            np.minimum(out, 6, out=out)
+            return last.forward(second.forward(out), np.zeros(1, int))
+
+        return f
+
+    with_a_large_feature(seed, lambda random: random.normal(size=(40, 2)) * 10, f_of)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_clipped_loss_that_shows_at_a_single_entry(seed):
+    def W2(random):
+        """Two units make the loss larger, and all together less."""
+        weights = abs(random.normal(size=(20, 2))) * [3, -3]
+        weights[:2] *= -1
+        return weights
+
+    def f_of(x, first, second, last):
+        layers = first, Relu(), second
+
+        def f(_):
+            out = x
+            for layer in layers:
+                out = layer.forward(out)
+            return min(last.forward(out, np.zeros(1, int)), 5.0)
+
+        return f
+
+    with_a_large_feature(seed, W2, f_of)
+
+
+def test_random_numbers_of_other_threads_are_not_put_back(net):
+    """They may have been drawn meanwhile."""
+    drawn, stop = [], threading.Event()
+
+    def draw():
+        while not stop.is_set():
+            drawn.append(np.random.rand())
+
+    thread = threading.Thread(target=draw)
+    thread.start()
+    for _ in range(20):
+        numerical_gradient(net.loss, net.layers[0].W)
+    stop.set()
+    thread.join()
+    assert len(drawn) - len(set(drawn)) == 0

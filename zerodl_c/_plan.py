@@ -40,11 +40,8 @@ class Plan:
     """f(x) as the notes of one evaluation have it; Doubt if they do not have it so."""
 
     def __init__(self, notes: list[Note], x: Array) -> None:
-        first, *others = _chain(notes, x)
-        end = others.pop()
-        if end.name == "cross-entropy":
-            others.pop()  # softmax
-        chain = [first, *others]
+        chain, end = _layers_and_loss(notes, x)
+        first = chain[0]
         self.end, self.names, self.result = end.name, [note.name for note in chain], end.output
         self.place = next(i for i, value in enumerate(first.settings) if value is x)
         given = [first.x, *end.settings, *(value for note in chain for value in note.settings if value is not x)]
@@ -58,16 +55,20 @@ class Plan:
         self.settings = [tuple(map(_copy, note.settings)) for note in chain]
         eps = np.finfo(np.asarray(self.result).dtype).eps
         self.rounding = float(eps * max(1, *(abs(note.output).max() for note in chain)))  # of f, roughly
-        self.scores = others[-1].output.shape if others else first.output.shape
+        self.scores = chain[-1].output.shape
 
-    def loss(self, x: Array) -> float:
-        """What f gives at x, to the bit."""
-        out = self.input
+    def outputs(self, x: Array) -> list[Array]:
+        """What the layers give at x, to the bit."""
+        outputs = [self.input]
         for layer in self._layers(x):
-            out = layer(out)
+            outputs.append(layer(outputs[-1]))
+        return outputs[1:]
+
+    def loss(self, scores: Array) -> float:
+        """What f gives where the last layer gives these scores, to the bit."""
         if self.end == "cross-entropy":
-            return float(functions.cross_entropy_error(functions.softmax(out), self.targets))
-        return float(functions.softmax_loss(out, self.targets))
+            return float(functions.cross_entropy_error(functions.softmax(scores), self.targets))
+        return float(functions.softmax_loss(scores, self.targets))
 
     def fill(self, values: Array, points: Array, h: float | None) -> Iterator[int]:
         """Write into values[i, j] how the loss changes at points[i, j] of entry i; yields how many are done.
@@ -119,7 +120,7 @@ class Plan:
         if (self.names, self.place, self.end) != (other.names, other.place, other.end):
             return False
         mine, theirs = self._constants(), other._constants()
-        return len(mine) == len(theirs) and all(map(_is_same, mine, theirs))
+        return len(mine) == len(theirs) and all(map(is_same, mine, theirs))
 
     def _constants(self) -> list[Any]:
         first, *others = self.settings
@@ -146,6 +147,17 @@ def _chain(notes: list[Note], x: Array) -> list[Note]:
     if any((note.name == "softmax") != (then.name == "cross-entropy") for note, then in pairwise(chain)):
         raise Doubt("softmax and the loss do not follow each other")
     return chain
+
+
+def _layers_and_loss(notes: list[Note], x: Array) -> tuple[list[Note], Note]:
+    """The chain without softmax, which the loss of a plan contains."""
+    *chain, end = _chain(notes, x)
+    return chain[:-1] if end.name == "cross-entropy" else chain, end
+
+
+def outputs_of(notes: list[Note], x: Array) -> list[Array]:
+    """What the layers of the chain gave, or what has been made of it in place since."""
+    return [note.output for note in _layers_and_loss(notes, x)[0]]
 
 
 def _memory(notes: list[Note]) -> int:
@@ -182,7 +194,7 @@ def _in_dtype(value: Any, dtype: Any) -> Any:
     return np.asarray(value, dtype) if isinstance(value, np.ndarray) else value
 
 
-def _is_same(a: Any, b: Any) -> bool:
+def is_same(a: Any, b: Any) -> bool:
     if not isinstance(a, np.ndarray) or not isinstance(b, np.ndarray):
         return bool(a == b)
     return (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes())

@@ -1,9 +1,9 @@
 """f by a plan that is proved, or at every point.
 
 The notes of one evaluation say how f depends on x as far as the engine's layers know. They may miss something: a weight
-decay in NumPy, a branch on a weight, a cache. So f itself is compared with the plan's loss, to the bit, at points where
-the central differences need it: in pairs x + d and x - d that move all entries of x at once, with other signs in each
-pair, so that every entry is seen at both of its points, and at points that move one entry alone.
+decay in NumPy, a branch on a weight, a cache. So f itself is compared with the plan, to the bit, at points where the
+central differences need it: in pairs x + d and x - d that move all entries of x at once, with other signs in each pair,
+so that every entry is seen at both of its points, and at points that move one entry alone.
 
 Whatever raises an exception or a doubt, f is evaluated at every point, as if nothing had been tried. The evaluation
 that is watched is the first of these, so that nothing is lost, nor seen by f, where its notes show no plan.
@@ -11,7 +11,9 @@ that is watched is the first of these, so that nothing is lost, nor seen by f, w
 
 import pickle
 import random
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from numbers import Real
 from typing import Any
 
@@ -19,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._notes import may_watch, watching
-from ._plan import Doubt, Plan
+from ._plan import Doubt, Plan, is_same, outputs_of
 from .reference._arrays import entries_of
 from .reference._evaluate import EVERY_POINT, InPlace, Report, number
 from .reference._steps import points_around
@@ -27,6 +29,7 @@ from .reference._steps import points_around
 Array = NDArray[Any]
 
 _FEWEST = 32  # entries of x: fewer cost less than a proof
+_OTHERWISE = "f depends on x in a way that the engine's layers do not show"
 _PAIRS = 10  # of points where all entries are moved: one for each of 9 bits, and one more
 
 
@@ -85,7 +88,7 @@ class Planned(InPlace):
         """How f changes at the points; or why not."""
         before = self.evaluations - 1
         try:
-            value, ends = self._prove(plan, points)
+            value = self._prove(plan, points)
             values = np.empty(points.shape)
             steps = plan.fill(values, points, self._step(points))
         except Exception as error:
@@ -95,7 +98,7 @@ class Planned(InPlace):
             try:
                 done = next(steps, None)
                 if not done:
-                    _check(values, value, ends, plan.rounding)
+                    self._confirm(plan, points, values, value)
             except Exception as error:
                 return error
             if done and report:
@@ -103,30 +106,48 @@ class Planned(InPlace):
         self.offset, self.way = value, f"a plan, proved in {self.evaluations - before} evaluations of f"
         return values
 
-    def _prove(self, plan: Plan, points: Array) -> tuple[float, Array]:
-        """f at x, and at the points of the last entries; Doubt if f is not the plan wherever it is evaluated."""
-        state, signs = _random_state(), np.random.default_rng(0)  # our own, and the same in each run
-        try:
+    def _prove(self, plan: Plan, points: Array) -> float:
+        """f at x; Doubt if f is not the plan wherever it is evaluated."""
+        signs = np.random.default_rng(0)  # our own, and the same in each run
+        with self._undisturbed() as require_no_draws:
             value = _compare(self._at(self.saved), plan, self.saved)
-            if _random_state() != state:
-                raise Doubt("f draws random numbers")
+            require_no_draws()
             for point in self._pairs(points, signs):
-                _compare(self._at(point), plan, point)
-            entry = int(signs.integers(len(points)))
-            for there in points[entry, :2]:
-                point = self._alone(entry, there)
-                _compare(self._at(point), plan, point)
+                self._require_outputs(plan, point)
             some = np.where(signs.integers(0, 2, len(points)), points[:, 0], points[:, 1])
             self._require_constants(plan, self._point(some))
             if self._at(self.saved) != value:
                 raise Doubt("f is not what it was before")
+        return value
+
+    def _confirm(self, plan: Plan, points: Array, values: Array, value: float) -> None:
+        """Doubt if f is not the plan where one entry changes it most, up and down, and where the loop ends.
+
+        An entry alone may change the loss further than all entries do together.
+        """
+        with self._undisturbed():
+            for k in (values.argmin(), values.argmax()):
+                i, j = divmod(int(k), points.shape[1])
+                point = self._alone(i, points[i, j])
+                _compare(self._at(point), plan, point)
             ends = self._ends(plan, points)
+        _check(values, value, ends, plan.rounding)
+
+    @contextmanager
+    def _undisturbed(self) -> Iterator[Callable[[], None]]:
+        """Doubt if random numbers are drawn in the block, in which case they are put back; and x in every case."""
+        state = _random_state()
+
+        def require_no_draws() -> None:
             if _random_state() != state:
                 raise Doubt("f draws random numbers")
-            return value, ends
+
+        try:
+            yield require_no_draws
+            require_no_draws()
         finally:
             self.x[...] = self.saved
-            if _random_state() != state:
+            if threading.active_count() == 1 and _random_state() != state:  # else another thread may have drawn
                 _set_random_state(state)
 
     def _ends(self, plan: Plan, points: Array) -> Array:
@@ -137,6 +158,14 @@ class Planned(InPlace):
         for value, there in zip(ends[-1], points[-1], strict=True):
             _compare(value, plan, self._alone(len(points) - 1, there))
         return ends
+
+    def _require_outputs(self, plan: Plan, point: Array) -> None:
+        """Doubt if the layers of f give something else there, which a loss may hide, as it does near its least."""
+        with watching() as notes:
+            value = self._at(point)
+        outputs = plan.outputs(point)
+        if value != plan.loss(outputs[-1]) or not all(map(is_same, outputs, outputs_of(notes, self.original))):
+            raise Doubt(_OTHERWISE)
 
     def _require_constants(self, plan: Plan, point: Array) -> None:
         """Doubt if f makes other notes there, of x aside."""
@@ -190,8 +219,8 @@ class Planned(InPlace):
 
 
 def _compare(value: float, plan: Plan, point: Array) -> float:
-    if not value == plan.loss(point):
-        raise Doubt("f depends on x in a way that the engine's layers do not show")
+    if not value == plan.loss(plan.outputs(point)[-1]):
+        raise Doubt(_OTHERWISE)
     return value
 
 
