@@ -783,20 +783,3 @@ def test_a_clipped_loss_that_shows_at_a_single_entry(seed):
         return f
 
     with_a_large_feature(seed, W2, f_of)
-
-
-def test_random_numbers_of_other_threads_are_not_put_back(net):
-    """They may have been drawn meanwhile."""
-    drawn, stop = [], threading.Event()
-
-    def draw():
-        while not stop.is_set():
-            drawn.append(np.random.rand())
-
-    thread = threading.Thread(target=draw)
-    thread.start()
-    for _ in range(20):
-        numerical_gradient(net.loss, net.layers[0].W)
-    stop.set()
-    thread.join()
-    assert len(drawn) - len(set(drawn)) == 0

@@ -11,7 +11,6 @@ that is watched is the first of these, so that nothing is lost, nor seen by f, w
 
 import pickle
 import random
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from numbers import Real
@@ -147,7 +146,7 @@ class Planned(InPlace):
             require_no_draws()
         finally:
             self.x[...] = self.saved
-            if threading.active_count() == 1 and _random_state() != state:  # else another thread may have drawn
+            if _random_state() != state:
                 _set_random_state(state)
 
     def _ends(self, plan: Plan, points: Array) -> Array:
