@@ -1,5 +1,6 @@
 """What the tests share: the two engines, every way to run the C one, and fresh interpreters."""
 
+import gc
 import os
 import runpy
 import subprocess
@@ -50,6 +51,14 @@ def restore_threads():
 def threads(request, restore_threads):
     zerodl_c.set_num_threads(request.param)
     return request.param
+
+
+@pytest.fixture
+def no_garbage_collection():
+    """Hypothesis has the collector call Python code, and an interrupt that meets it there is lost."""
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture

@@ -232,7 +232,7 @@ def test_progress(engine, function):
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_ctrl_c_stops_the_loop_in_c(engine, compiled, function, count, restore_threads):
+def test_ctrl_c_stops_the_loop_in_c(engine, compiled, function, count, restore_threads, no_garbage_collection):
     """All would take 10 seconds of each thread."""
     scipy, counter = pytest.importorskip("scipy"), np.zeros(1)
     f = scipy.LowLevelCallable(function("slow"), compiled[0].cast("void *", compiled[0].from_buffer(counter)))

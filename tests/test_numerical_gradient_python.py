@@ -320,7 +320,7 @@ def test_a_map_that_loses_blocks_is_refused(engine):
 
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("progress", [False, lambda done, total: None])
-def test_ctrl_c_stops_every_thread(engine, workers, progress):
+def test_ctrl_c_stops_every_thread(engine, workers, progress, no_garbage_collection):
     """Nothing is evaluated any more once it is through, and x is what it was."""
     x, calls, interrupted = np.full(10_000, 0.1), [], threading.Event()
 
