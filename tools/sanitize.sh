@@ -38,7 +38,10 @@ core=$(cd "$folder" && LD_PRELOAD=$preload python -c 'from zerodl_c import _zero
 
 status=0
 # --capture=sys: UBSan writes to file descriptor 2 just before it ends the process
-LD_PRELOAD=$preload pytest --capture=sys -p no:cacheprovider "$@" || status=$?
+# --deselect: a child that is forked while another thread allocates may hang in the sanitizers' own allocator, which
+# takes no care of forks before LLVM 19 (llvm-project#96600)
+LD_PRELOAD=$preload pytest --capture=sys -p no:cacheprovider \
+    --deselect tests/test_threads.py::test_forks_while_threads_compute "$@" || status=$?
 
 for report in "$folder"/report.*; do
     if [ -f "$report" ] && grep -qE "$counts" "$report"; then
