@@ -273,10 +273,14 @@ _AFFINE, _AFFINE_BACKWARD = lib.np_affine, lib.np_affine_backward
 
 @_documented
 def matmul(a: ArrayLike, b: ArrayLike, out: Array | None = None) -> Array:
-    if out is None and type(a) is ndarray and type(b) is ndarray and a.ndim == b.ndim == 2:
-        y = empty((a.shape[0], b.shape[1]), a.dtype)
-        if _MATMUL(id(y), id(a), id(b)) == OK:
-            return y
+    if out is None:
+        try:
+            (m, _), (_, n) = a.shape, b.shape
+            y = empty((m, n), a.dtype)
+            if _MATMUL(id(y), id(a), id(b)) == OK:
+                return y
+        except (AttributeError, TypeError, ValueError):  # no two matrices
+            pass
     a, b, dtype = reals(a=a, b=b)
     if not a.ndim or not b.ndim:
         raise ValueError(f"matmul: a and b must not be scalars, got shapes {a.shape}, {b.shape}")
@@ -346,12 +350,15 @@ def matmul_backward(dout: ArrayLike, a: ArrayLike, b: ArrayLike) -> tuple[Array,
 
 @_documented
 def affine(x: ArrayLike, W: ArrayLike, b: ArrayLike) -> Array:
-    if type(x) is ndarray and type(W) is ndarray and type(b) is ndarray and x.ndim == W.ndim == 2:
-        y = empty((x.shape[0], W.shape[1]), x.dtype)
+    try:
+        (m, _), (_, n) = x.shape, W.shape
+        y = empty((m, n), x.dtype)
         if _AFFINE(id(y), id(x), id(W), id(b)) == OK:
             return y
-        if must_be_cut(x, W):
-            return by_pieces(lambda rows: affine(rows, W, b), x)
+    except (AttributeError, TypeError, ValueError):  # no two matrices
+        pass
+    if must_be_cut(x, W):
+        return by_pieces(lambda rows: affine(rows, W, b), x)
     x, W, b, dtype = reals(x=x, W=W, b=b)
     if b.ndim > 1 or W.ndim == 1:
         return finish(np.asarray(matmul(x, W) + b), dtype)
