@@ -49,10 +49,15 @@ class BuildExtension(build_ext):
 
     def build_extensions(self):
         self.force = True  # setuptools looks at the sources only, and not at CC, CFLAGS, ...
-        self.require_compiler()
         msvc = self.compiler.compiler_type == "msvc"
+        if msvc and "CC" in os.environ:  # which setuptools reads on other systems alone: clang-cl has MSVC's options
+            self.compiler.initialize()
+            self.compiler.cc = os.environ["CC"]
+        self.require_compiler()
         if msvc:
             flags = ["/O2", "/fp:precise", "/D_CRT_SECURE_NO_WARNINGS", "/std:c11", "/experimental:c11atomics"]
+            if "clang" in os.environ.get("CC", ""):
+                flags.append("/clang:-ffp-contract=off")
         else:
             # After the interpreter's own flags, so that these win; and the user's win over these.
             flags = ["-O3", "-g0", *shlex.split(os.environ.get("CFLAGS", ""))]
