@@ -4,6 +4,7 @@ Environment: CC, CFLAGS and LDFLAGS as everywhere.
 """
 
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -119,7 +120,15 @@ class BuildWheel(bdist_wheel):
         super().finalize_options()
 
 
+def front_page():
+    """README.md as the package index shows it: without its links into the checkout, which lead nowhere there."""
+    page = Path("README.md").read_text(encoding="utf-8")
+    return re.sub(r"!?\[([^]]+)\]\((?!https://)[^)]+\)", lambda link: link[1] * (link[0][0] != "!"), page)
+
+
 setup(
+    long_description=front_page(),
+    long_description_content_type="text/markdown",
     cffi_modules=["build.py:ffibuilder"],
     cmdclass={"build_py": BuildPackage, "build_ext": BuildExtension, "bdist_wheel": BuildWheel},
 )

@@ -6,11 +6,10 @@ project = "zerodl_c"
 author = "the zerodl_c developers"
 release = zerodl_c.__version__ if hasattr(zerodl_c, "__version__") else "0.1.0"
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "numpydoc"]
 exclude_patterns = ["README.md"]  # the index of this folder, for those who read it in a checkout
 myst_heading_anchors = 3
 numpydoc_show_class_members = False
-autosummary_generate = True
 # A link out of docs/ is one into the checkout: it works there and on the project's page, and is no page of the site.
 suppress_warnings = ["myst.xref_missing"]
 
@@ -19,6 +18,7 @@ html_title = "zerodl_c"
 html_static_path = ["_static"]
 html_css_files = ["tables.css"]
 html_copy_source = False
+html_sidebars = {page: [] for page in ("tour", "from-the-book.ja", "how-it-works", "benchmarks")}
 html_theme_options = {
     "navigation_with_keys": False,
     "show_toc_level": 2,
