@@ -41,16 +41,11 @@ emulator() { # that runs a target's programs, if one is known
     esac
 }
 
-wasi='
-    const { WASI } = require("wasi"), wasi = new WASI({ version: "preview1" })
-    WebAssembly.instantiate(require("fs").readFileSync(process.argv[1]), wasi.getImportObject())
-        .then(({ instance }) => wasi.start(instance))'
-
 run() { # both digests in this folder, by an emulator
     for bits in 32 64; do
         case $1 in
             wine) WINEDEBUG=-all wine digest$bits.exe | tr -d '\r' ;;
-            node) node --no-warnings -e "$wasi" digest$bits.exe ;;
+            node) node --no-warnings "$top/tools/wasi.js" digest$bits.exe ;;
             *) "$1" ./digest$bits.exe ;;
         esac
     done
