@@ -1,6 +1,6 @@
 """Two pictures of a function of two variables: its surface with its partial derivatives, and its gradient as arrows.
 
-    python pictures.py [FOLDER]     writes surface.png and gradient_field.png; needs matplotlib
+`python pictures.py [FOLDER]` writes surface.png and gradient_field.png there. It needs matplotlib.
 """
 
 import sys

@@ -19,7 +19,7 @@ from zerodl_c import plot
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-W = np.array([[-0.22624047, -0.28113346, 2.70111015], [-1.41140083, -0.85504959, -1.22749767]])  # of B3
+W = np.array([[-0.22624047, -0.28113346, 2.70111015], [-1.41140083, -0.85504959, -1.22749767]])
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 
@@ -54,14 +54,14 @@ def test_an_example_is_short(path):
 
 def test_numerical_differentiation():
     text = output("numerical_differentiation.py")
-    assert figures(text, "f'(5): ") == [0.1999999999990898, 0.2]  # A1
+    assert figures(text, "f'(5): ") == [0.1999999999990898, 0.2]
     assert figures(text, "f'(10): ") == [0.2999999999986347, 0.3]
-    assert figures(text, "f'(4): ") == [25.000000010031442, 25]  # E1
-    assert_allclose(figures(text, "df/dx0 at (3, 4): ")[0], 6, atol=1e-8)  # A2
+    assert figures(text, "f'(4): ") == [25.000000010031442, 25]
+    assert_allclose(figures(text, "df/dx0 at (3, 4): ")[0], 6, atol=1e-8)
     assert_allclose(figures(text, "df/dx1 at (3, 4): ")[0], 8, atol=1e-8)
     for point, gradient in (("[3.0, 4.0]", "[6. 8.]"), ("[0.0, 2.0]", "[0. 4.]"), ("[3.0, 0.0]", "[6. 0.]")):
-        assert f"gradient at {point}: {gradient}\n" in text  # A3
-    (error,) = figures(text, "from (2 x0, 2 x1): ")  # E2
+        assert f"gradient at {point}: {gradient}\n" in text
+    (error,) = figures(text, "from (2 x0, 2 x1): ")
     assert 0 < error < 1e-8
 
 
