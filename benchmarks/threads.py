@@ -33,6 +33,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+PEERS = Path(__file__).with_name("peers.py")
 HERE = ""  # the build that this interpreter imports
 PAUSE = 300e-6  # seconds, as between two steps of a training
 LEAST, MEDIAN, MEAN = range(3)  # of a case's seconds
@@ -79,7 +80,7 @@ def time_cases(engine: str, threads: int, pause: float, seconds: float, only: st
     from zerodl_c.bench.timing import keep_freed_memory
 
     keep_freed_memory()
-    player = engines.ENGINES[engine]()
+    player = (engines.ENGINES.get(engine) or engines.load_peers(PEERS)[engine])()
     times = {}
     with engines.equal_threads([engines.C(), player], threads):
         for dtype in map(np.dtype, ("float32", "float64")):

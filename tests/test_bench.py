@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,13 +23,15 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
 
 QUICK = ["bench", "--engines", "c", "--rounds", "1", "--threads", "1", "--dtype", "float64"]
 TINY = [*QUICK, "--only", "sigmoid (3,)"]
-
+FILE = Path(__file__).resolve().parent.parent / "benchmarks" / "peers.py"
+PEERS = bench.load_peers(FILE)
 
 # Prints how many small cases an engine has, or ends with the error that it gives other results than NumPy.
 AGREE = """
 import numpy as np
 from zerodl_c.bench import cases, engines
-players = [engines.ENGINES["{name}"](), engines.NumPy()]
+found = engines.ENGINES | dict(engines.load_peers({path!r}))
+players = [found["{name}"](), engines.NumPy()]
 known = [case for case in cases.chosen_cases() if hasattr(players[0], case.kind)]
 small = [case for case in known if case.group != "matmul" or case.flops < 2e8]
 with engines.equal_threads([engines.C(), *players], 1):
@@ -345,7 +348,8 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (["--engines", "cuda"], "argument --engines: invalid choice: 'cuda'"),
+            (["--engines", "cuda"], "argument --engines: invalid choice: 'cuda' (choose from 'c', 'numpy'"),
+            (["--engines", "nunpy"], "argument --engines: invalid choice: 'nunpy'"),
             (["--only", "attention"], "no case has 'attention' in its name; among them are: sigmoid, "),
             (["--threads", "0"], "argument --threads: must be an integer from 1 "),
             (["--rounds", "0"], "argument --rounds: must be an integer from 1 "),
@@ -357,7 +361,7 @@ class TestErrors:
 
     def test_engine_that_is_not_installed(self, capsys, monkeypatch):
         monkeypatch.setattr(engines, "find_spec", lambda module: None)
-        message = fails(capsys, "bench", "--engines", "torch")
+        message = fails(capsys, "bench", "--engines", "torch", "--peers", str(FILE))
         assert message == "engine torch needs: pip install torch"
 
     def test_engine_that_is_broken(self, capsys, monkeypatch, times):
@@ -365,14 +369,15 @@ class TestErrors:
             raise ImportError("no libtorch.so")
 
         monkeypatch.setattr(engines, "find_spec", lambda module: module == "torch" or None)
-        monkeypatch.setattr(engines.Torch, "__init__", broken)
+        monkeypatch.setattr(bench, "load_peers", lambda path: PEERS)
+        monkeypatch.setattr(PEERS["torch"], "__init__", broken)
         assert fails(capsys, "bench", "--engines", "torch") == "engine torch cannot be imported: no libtorch.so"
         default = [argument for argument in TINY if argument not in ("--engines", "c")]
         assert "left out: torch, which cannot be imported: no libtorch.so" in lines(capsys, *default)
 
     def test_engine_that_lacks_a_part_is_left_out_with_a_word(self, monkeypatch):
         monkeypatch.setattr(engines, "find_spec", lambda module: module == "onnxruntime" or None)
-        players, left_out = engines.chosen(None)
+        players, left_out = engines.chosen(PEERS, None)
         assert [player.name for player in players] == ["c", "numpy"]
         assert left_out == ["left out: onnxruntime, which needs: pip install onnx"]
 
@@ -399,15 +404,12 @@ class TestErrors:
 
 
 class TestEngines:
-    def test_the_command_knows_them_all(self):
-        assert set(cli.BENCH_ENGINES) == set(bench.ENGINES)
-
-    @pytest.mark.parametrize("name", [name for name in bench.ENGINES if name != "numpy"])
+    @pytest.mark.parametrize("name", ["c", *PEERS])
     def test_gives_numpys_results(self, python, name):
         """In a process of its own, for these libraries start threads and change settings."""
-        if bench.ENGINES[name].missing():
+        if (bench.ENGINES | dict(PEERS))[name].missing():
             pytest.skip(f"{name} is not installed")
-        done = python(AGREE.format(name=name))
+        done = python(AGREE.format(name=name, path=str(FILE)))
         assert done.returncode == 0, done.stderr
         assert int(done.stdout) > 0
 
@@ -451,6 +453,73 @@ class TestEngines:
         flawed = {"dtype": x.astype("f"), "shape": x[None], "value": x + 0.01, "nan": x * np.nan, "number": None}[flaw]
         assert cases._agree([x, x], [x, x + 1e-5])
         assert not cases._agree([x] if flawed is None else [x, flawed], [x, x])
+
+
+class TestPeers:
+    @pytest.fixture
+    def no_checkout(self, monkeypatch, tmp_path):
+        """The package as a wheel installs it, used in an empty folder."""
+        monkeypatch.setattr(zerodl_c, "__file__", str(tmp_path / "site-packages" / "zerodl_c" / "__init__.py"))
+
+    def test_of_the_repository(self):
+        assert list(PEERS) == ["torch", "scipy", "sklearn", "onnxruntime", "jax"]
+
+    @pytest.mark.usefixtures("no_checkout")
+    def test_without_the_file_c_and_numpy_are_timed_and_one_line_tells_how_to_get_more(self, capsys, times):
+        default = [argument for argument in TINY if argument not in ("--engines", "c")]
+        printed = lines(capsys, *default)
+        assert printed.count(engines.NO_PEERS) == 1
+        assert rows(printed)[0][-1] == "2.00x"
+        assert engines.NO_PEERS not in lines(capsys, *TINY)
+
+    @pytest.mark.usefixtures("no_checkout")
+    def test_name_of_a_peer_without_the_file(self, capsys):
+        assert fails(capsys, "bench", "--engines", "torch") == (
+            "argument --engines: invalid choice: 'torch' (choose from 'c', 'numpy'); no peers: for PyTorch, SciPy and "
+            "others give --peers benchmarks/peers.py, which zerodl_c's repository has (see zerodl-c bench --help)"
+        )
+
+    @pytest.mark.parametrize("start", ["package", "current folder"])
+    def test_in_a_checkout_they_are_found(self, monkeypatch, no_checkout, tmp_path, start):
+        checkout = tmp_path / "checkout"
+        for name, text in {"csrc/zerodl.h": "", "benchmarks/peers.py": FILE.read_text(encoding="utf-8")}.items():
+            (checkout / name).parent.mkdir(parents=True)
+            (checkout / name).write_text(text, encoding="utf-8")
+        assert not bench.load_peers()
+        if start == "package":
+            monkeypatch.setattr(zerodl_c, "__file__", str(checkout / "zerodl_c" / "__init__.py"))
+        else:
+            monkeypatch.chdir(checkout)
+        assert list(bench.load_peers()) == list(PEERS)
+
+    @pytest.mark.usefixtures("no_checkout")
+    def test_a_file_of_ones_own_takes_part(self, capsys, times, tmp_path):
+        (tmp_path / "mine.py").write_text(
+            "import zerodl_c\nfrom zerodl_c.bench.engines import Engine\n"
+            "class Mine(Engine):\n    name = 'mine'\n"
+            "    def sigmoid(self, x):\n        return lambda: zerodl_c.sigmoid(x)\n"
+            "PEERS = [Mine]\n"
+        )
+        times["mine"] = 5e-6
+        [cells] = rows(lines(capsys, *TINY, "--engines", "mine", "--peers", "mine.py"))
+        assert cells[-1] == "5.00x"
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("1 / 0", "mine.py cannot be run: ZeroDivisionError: division by zero"),
+            ("import no_such_module", "mine.py cannot be run: ModuleNotFoundError: No module named 'no_such_module'"),
+            ("", "mine.py has no PEERS: a tuple of subclasses of zerodl_c.bench.engines.Engine"),
+            ("PEERS = 1, 2", "mine.py has no PEERS: a tuple of subclasses of zerodl_c.bench.engines.Engine"),
+            ("PEERS = 1", "mine.py has no PEERS: a tuple of subclasses of zerodl_c.bench.engines.Engine"),
+        ],
+    )
+    def test_other_files(self, capsys, tmp_path, text, message):
+        (tmp_path / "mine.py").write_text(text)
+        assert fails(capsys, *TINY, "--peers", "mine.py") == message
+
+    def test_missing_file(self, capsys):
+        assert fails(capsys, *TINY, "--peers", "mine.py").endswith(f"mine.py: {os.strerror(errno.ENOENT)}")
 
 
 class TestNets:

@@ -11,12 +11,14 @@ import sys
 import tempfile
 from contextlib import contextmanager, redirect_stdout
 from functools import partial
+from importlib import metadata
 
 import numpy as np
 import pytest
 
 import zerodl_c
 from zerodl_c import cli, plot
+from zerodl_c.cli import train
 from zerodl_c.datasets import load_digits
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
@@ -152,13 +154,13 @@ class TestTrain:
 
     def test_batch_size_that_leaves_a_rest(self, capsys, monkeypatch):
         sizes = []
-        step = cli._Run.step
+        step = train._Run.step
 
         def count(run, x, t):
             sizes.append(len(x))
             step(run, x, t)
 
-        monkeypatch.setattr(cli._Run, "step", count)
+        monkeypatch.setattr(train._Run, "step", count)
         arguments = ["train", "--epochs", "1", "--engine", "numpy", "--batch-size", "1000"]
         assert cli.main(arguments) == 0
         assert sizes == [1000, 437]
@@ -181,14 +183,14 @@ class TestTrain:
         from threadpoolctl import threadpool_info
 
         seen = set()
-        step = cli._Run.step
+        step = train._Run.step
 
         def look(run, x, t):
             blas = {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
             seen.add((zerodl_c.get_num_threads(), *blas))
             step(run, x, t)
 
-        monkeypatch.setattr(cli._Run, "step", look)
+        monkeypatch.setattr(train._Run, "step", look)
         load_digits()  # whose package brings a BLAS of its own, if no test before this one loaded it
         before = zerodl_c.get_num_threads(), threadpool_info()
         arguments = ["train", "--epochs", "1", "--batch-size", "1437", "--threads", "1"]
@@ -257,11 +259,16 @@ class TestErrors:
         [
             ([], "the following arguments are required: COMMAND"),
             (["fly"], "invalid choice: 'fly'"),
+            (["trian"], "; did you mean train? (see zerodl-c --help)"),
+            (["--verison"], "unrecognized arguments: --verison; did you mean --version? (see zerodl-c --help)"),
             (["train", "--engine", "cuda"], "argument --engine: invalid choice: 'cuda'"),
             (["train", "--dtype", "float16"], "argument --dtype: invalid choice: 'float16'"),
             (["train", "--lr", "-inf"], "argument --lr: "),
             (["train", "--out"], "argument --out: expected one argument"),
-            (["train", "--fast"], "unrecognized arguments: --fast"),
+            (["train", "--fast"], "unrecognized arguments: --fast (see zerodl-c train --help)"),
+            (["train", "--epohcs=3"], "--epohcs=3; did you mean --epochs? (see zerodl-c train --help)"),
+            (["train", "--dtype", "flaot32"], "; did you mean float32? (see zerodl-c train --help)"),
+            (["run", "--verfy", "x.py"], "--verfy; did you mean --verify? (see zerodl-c run --help)"),
             (["train", "--batch-size", "1438"], "must be at most the 1437 images to train with"),
         ],
     )
@@ -289,10 +296,22 @@ class TestErrors:
     @pytest.mark.parametrize("module", ["sklearn", "tqdm", "threadpoolctl", "matplotlib"])
     def test_missing_module_names_the_extra_before_any_work(self, capsys, monkeypatch, tmp_path, module):
         hide(monkeypatch, module)
-        monkeypatch.setattr(cli, "load_digits", lambda: pytest.fail("data was read"))
+        monkeypatch.setattr(train, "load_digits", lambda: pytest.fail("data was read"))
         message = fails(capsys, *QUICK, "--out", str(tmp_path))
         assert message == f"the module {module} is missing: pip install 'zerodl_c[demo]'"
         assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize("module", ["tqdm", "threadpoolctl"])
+    def test_missing_module_before_data_is_read(self, capsys, monkeypatch, tmp_path, module):
+        hide(monkeypatch, module)
+        message = fails(capsys, "train", "--data", str(tmp_path / "nowhere"))
+        assert message == f"the module {module} is missing: pip install 'zerodl_c[demo]'"
+
+    def test_pictures_name_the_extra(self, monkeypatch):
+        hide(monkeypatch, "matplotlib")
+        with pytest.raises(ModuleNotFoundError) as info:
+            importlib.import_module("zerodl_c.plot")
+        assert str(info.value) == "the module matplotlib is missing: pip install 'zerodl_c[demo]'"
 
     def test_module_that_is_broken(self, capsys, monkeypatch):
         hide(monkeypatch, "tqdm", ImportError("DLL load failed\nwhile importing"))
@@ -308,7 +327,7 @@ class TestErrors:
     def test_out_is_a_file(self, capsys, monkeypatch, tmp_path, below):
         path = tmp_path / "file"
         path.write_text("kept")
-        monkeypatch.setattr(cli._Run, "step", lambda *_: pytest.fail("training began"))
+        monkeypatch.setattr(train._Run, "step", lambda *_: pytest.fail("training began"))
         message = fails(capsys, *QUICK, "--out", str(path / "below" if below else path))
         assert str(path) in message
         assert path.read_text() == "kept"
@@ -319,7 +338,7 @@ class TestErrors:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(dir))
 
         monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
-        monkeypatch.setattr(cli._Run, "step", lambda *_: pytest.fail("training began"))
+        monkeypatch.setattr(train._Run, "step", lambda *_: pytest.fail("training began"))
         message = fails(capsys, *QUICK, "--out", str(tmp_path))
         assert message == f"argument --out: cannot write to {tmp_path / 'params_c.npz'}: Permission denied"
 
@@ -328,7 +347,7 @@ class TestErrors:
         def run_out(*_):
             raise MemoryError("Unable to allocate 954. GiB")
 
-        monkeypatch.setattr(cli, "_start", run_out)
+        monkeypatch.setattr(train, "_start", run_out)
         assert fails(capsys, *QUICK) == "not enough memory: Unable to allocate 954. GiB"
 
     @pytest.mark.parametrize("kind", [ValueError, AttributeError, RuntimeError, KeyError])
@@ -360,7 +379,7 @@ class TestErrors:
         assert not list(tmp_path.iterdir())
 
     def test_interrupt(self, capsys, monkeypatch, tmp_path):
-        monkeypatch.setattr(cli._Run, "step", lambda *_: signal.raise_signal(signal.SIGINT))
+        monkeypatch.setattr(train._Run, "step", lambda *_: signal.raise_signal(signal.SIGINT))
         assert cli.main([*QUICK, "--out", str(tmp_path)]) == 130
         assert capsys.readouterr().err == "zerodl-c: interrupted\n"
         assert not list(tmp_path.iterdir())
@@ -396,14 +415,22 @@ class TestFullDisk:
 
     @pytest.mark.parametrize("name", ["params_c.npz", "params_numpy.npz", "curves.png"])
     def test_result_that_cannot_take_its_place(self, capsys, monkeypatch, tmp_path, name):
-        monkeypatch.setattr(cli._Run, "step", lambda *_: pytest.fail("training began"))
+        monkeypatch.setattr(train._Run, "step", lambda *_: pytest.fail("training began"))
         (tmp_path / name).mkdir()
         message = fails(capsys, *QUICK, "--out", str(tmp_path))
         assert message == f"argument --out: cannot write to {tmp_path / name}: {os.strerror(errno.EISDIR)}"
         assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-ALL = [["--help"], ["info"], ["check", "--sample", "1"], QUICK, ["hook", "--install"], ["bench", "--only", "(3,)"]]
+ALL = [
+    ["--help"],
+    ["--version"],
+    ["info"],
+    ["check", "--sample", "1"],
+    QUICK,
+    ["hook", "--install"],
+    ["bench", "--only", "(3,)"],
+]
 OUTPUT = "zerodl-c: error: cannot write to standard output: "
 
 
@@ -441,13 +468,13 @@ class TestStreams:
         assert (done.returncode, done.stderr) == (2, f"{OUTPUT}{os.strerror(errno.EBADF)}\n")
 
     @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
-    @pytest.mark.parametrize("arguments", ALL[:4], ids=lambda arguments: arguments[0])
+    @pytest.mark.parametrize("arguments", ALL[:5], ids=lambda arguments: arguments[0])
     def test_stdout_full(self, arguments):
         with open("/dev/full", "w") as full:
             done = self.start(arguments, stdout=full)
         assert (done.returncode, done.stderr) == (2, f"{OUTPUT}{os.strerror(errno.ENOSPC)}\n")
 
-    @pytest.mark.parametrize("arguments", ALL[:4], ids=lambda arguments: arguments[0])
+    @pytest.mark.parametrize("arguments", ALL[:5], ids=lambda arguments: arguments[0])
     def test_stdout_a_closed_pipe(self, arguments):
         with self.closed_pipe() as writer:
             done = self.start(arguments, stdout=writer)
@@ -468,7 +495,7 @@ class TestStreams:
         gone.mkdir()
         os.chdir(gone)  # `elsewhere` changes back
         gone.rmdir()
-        done = run(*ALL[2])
+        done = run(*ALL[3])
         assert (done.returncode, done.stderr) == (0, "")
         done = run("check", "mine:f")
         reason = os.strerror(errno.ENOENT)
@@ -489,6 +516,25 @@ class TestHelp:
             cli.main(arguments)
         assert info.value.code == 0
         assert "usage: zerodl-c" in capsys.readouterr().out
+
+    def test_version(self, capsys):
+        with pytest.raises(SystemExit) as info:
+            cli.main(["--version"])
+        assert info.value.code == 0
+        assert capsys.readouterr().out == f"zerodl-c {zerodl_c.__version__}\n"
+        assert zerodl_c.__version__ == metadata.version("zerodl_c")
+
+    def test_loads_no_package_that_it_does_not_need(self, python):
+        slow = {"importlib.metadata", "matplotlib", "sklearn", "threadpoolctl", "tqdm", "zerodl_c.bench"}
+        code = f"""
+import sys
+from zerodl_c.cli import main
+try:
+    main(["--help"])
+finally:
+    print({slow} & {{*sys.modules}})
+"""
+        assert python(code).stdout.endswith("\nset()\n")
 
     def test_info(self, capsys):
         assert cli.main(["info"]) == 0

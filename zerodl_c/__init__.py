@@ -3,6 +3,9 @@
 `zerodl_c.reference` is the same engine in NumPy: for reading, for testing, for comparing.
 """
 
+from typing import TYPE_CHECKING
+
+from . import _threadpoolctl
 from ._config import get_include, get_num_threads, set_num_threads, show_config
 from .functions import (
     affine,
@@ -115,6 +118,17 @@ __all__ = [
     "tanh_backward",
     "uninstall",
 ]
+
+
+if TYPE_CHECKING:
+    __version__: str
+else:
+
+    def __getattr__(name):
+        """`__version__`, from the package's metadata, whose reader is slow to import."""
+        if name == "__version__":
+            return _threadpoolctl.version()
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def load_ipython_extension(ipython: object) -> None:

@@ -94,9 +94,7 @@ def threads_at_once() -> int:
 
 def show_config() -> None:
     """Print the version, the compiler, the instruction sets, and how many threads there are and why."""
-    from importlib import metadata  # slow, and used here only
-
-    print(f"zerodl_c  {metadata.version('zerodl_c')}")
+    print(f"zerodl_c  {_threadpoolctl.version()}")
     print(f"compiler  {ffi.string(lib.zdl_compiler()).decode().strip()}")
     print(f"ISA       {ffi.string(lib.zdl_get_isa()).decode()}, of {', '.join(isa_levels())}")
     print(f"threads   {get_num_threads()} ({ffi.string(lib.zdl_threads_from()).decode()})")

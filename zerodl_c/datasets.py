@@ -17,6 +17,8 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ._extras import need
+
 __all__ = ["CLASSES", "Dataset", "load_digits", "load_idx", "load_mnist"]
 
 CLASSES = 10
@@ -67,13 +69,9 @@ def load_digits() -> Dataset:
     >>> digits.x_train.shape, digits.x_test.shape
     ((1437, 64), (360, 64))
     """
-    try:
-        from sklearn import datasets
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"the digits need the module {error.name}: pip install 'zerodl_c[demo]'",
-            name=error.name,
-        ) from None
+    need("demo", "sklearn")
+    from sklearn import datasets
+
     pixels, labels = datasets.load_digits(return_X_y=True)
     return _split("digits", pixels / 16, labels.astype(np.int64))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
-from importlib import metadata
 from itertools import groupby, product
 from typing import Any
 
@@ -13,12 +12,24 @@ import numpy as np
 import zerodl_c
 
 from .cases import OTHER, Case, Digits, chosen_cases, works_of
-from .engines import ENGINES, BenchError, Engine, chosen, equal_threads
+from .engines import ENGINES, NO_PEERS, BenchError, Engine, Peers, chosen, equal_threads, load_peers
 from .machine import HOLDING_BACK, Peaks, describe, header
 from .report import Record, Result, Table, compare, losses, read
 from .timing import keep_freed_memory, seconds_per_call
 
-__all__ = ["ENGINES", "HOLDING_BACK", "BenchError", "Record", "Result", "compare", "losses", "read", "run"]
+__all__ = [
+    "ENGINES",
+    "HOLDING_BACK",
+    "NO_PEERS",
+    "BenchError",
+    "Record",
+    "Result",
+    "compare",
+    "load_peers",
+    "losses",
+    "read",
+    "run",
+]
 
 HOW_TO_READ = """\
 Each time is the least mean of 10 ms of calls; the engines take turns, with equal threads. A ratio is an engine's time
@@ -28,6 +39,7 @@ plain pass that reads and writes as many elements."""
 
 
 def run(
+    peers: Peers,
     engines: Sequence[str] | None,
     text: str,
     dtypes: Sequence[str],
@@ -40,6 +52,8 @@ def run(
 
     Parameters
     ----------
+    peers : mapping of str to subclasses of Engine
+        The engines beside C and NumPy, by name: what `load_peers` gives.
     engines : sequence of str or None
         Which take part beside C and NumPy; None for all that are installed.
     text : str
@@ -63,7 +77,7 @@ def run(
         If there is no such engine or case, or an engine gives a wrong result.
     """
     groups = [list(group) for _, group in groupby(chosen_cases(text, digits), lambda case: case.group)]
-    players, left_out = chosen(engines)
+    players, left_out = chosen(peers, engines)
     kinds = [np.dtype(name) for name in dtypes]
     keep_freed_memory()
     peaks = Peaks(rounds)
@@ -87,7 +101,7 @@ def run(
                 for line in table.summary(records[-len(group) :]):
                     say(line)
     date = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    return Result(metadata.version("zerodl_c"), date, machine, peaks.as_records(), records)
+    return Result(zerodl_c.__version__, date, machine, peaks.as_records(), records)
 
 
 def _measure(case: Case, dtype: np.dtype[Any], engines: Sequence[Engine], peaks: Peaks) -> Record:
