@@ -192,8 +192,7 @@ def fork_while_computing(count: int) -> dict[str, int]:
 
 
 WORKERS: dict[str, Callable[..., Any]] = {
-    function.__name__: function
-    for function in (time_cases, time_steps, time_torch, time_import, fork_while_computing)
+    function.__name__: function for function in (time_cases, time_steps, time_torch, time_import, fork_while_computing)
 }
 
 # ---- Sections ------------------------------------------------------------------------------------
@@ -294,7 +293,13 @@ def imports(args: argparse.Namespace) -> None:
 
 
 SECTIONS: dict[str, Callable[[argparse.Namespace], None]] = {
-    "calls": calls, "pauses": pauses, "busy": busy, "steps": steps, "forks": forks, "torch": torch, "import": imports
+    "calls": calls,
+    "pauses": pauses,
+    "busy": busy,
+    "steps": steps,
+    "forks": forks,
+    "torch": torch,
+    "import": imports,
 }
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import zerodl_c
 
 project = "zerodl_c"
 author = "the zerodl_c developers"
-release = zerodl_c.__version__ if hasattr(zerodl_c, "__version__") else "0.1.0"
+release = zerodl_c.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "numpydoc"]
 exclude_patterns = ["README.md"]  # the index of this folder, for those who read it in a checkout

@@ -122,7 +122,6 @@ class TestTable:
         assert (done.returncode, done.stderr) == (0, "")
         assert [cells[2] for cells in rows(done.stdout.splitlines())] == ["sigmoid (3,)"]
 
-
     def test_the_faster_of_numpys_two_products_counts(self, capsys, times):
         [cells] = rows(lines(capsys, *QUICK, "--only", "(2x3)"))
         assert cells[-1] == "2.00x"
@@ -314,7 +313,6 @@ class TestFiles:
         monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
         path, reason = tmp_path / "file", os.strerror(errno.EACCES)
         assert fails(capsys, *TINY, option, str(path)) == f"argument {option}: cannot write to {path}: {reason}"
-
 
     def test_a_link_stays(self, capsys, tmp_path):
         (tmp_path / "folder").mkdir()

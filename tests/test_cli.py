@@ -89,9 +89,7 @@ class TestTrain:
             assert float(test_accuracy) >= 0.95
             assert float(seconds) > 0
             assert float(rate.replace(",", "")) > 0
-            assert curves[engine]["test accuracy"][-1] == pytest.approx(
-                float(test_accuracy), abs=5e-5
-            )
+            assert curves[engine]["test accuracy"][-1] == pytest.approx(float(test_accuracy), abs=5e-5)
             assert len(curves[engine]["loss"]) == len(curves[engine]["test accuracy"]) == 101
             assert curves[engine]["loss"][0] == pytest.approx(np.log(10), abs=0.01)
         (ratio,) = result["c/numpy"]
@@ -120,9 +118,7 @@ class TestTrain:
         assert png.startswith(b"\x89PNG\r\n\x1a\n") and png.endswith(b"IEND\xaeB`\x82")
 
     @pytest.mark.parametrize("engine", ["c", "numpy"])
-    def test_one_engine_learns_what_it_learns_beside_the_other(
-        self, capsys, curves, tmp_path, engine
-    ):
+    def test_one_engine_learns_what_it_learns_beside_the_other(self, capsys, curves, tmp_path, engine):
         assert cli.main([*QUICK, "--out", str(tmp_path / "both")]) == 0
         beside = dict(curves)
         curves.clear()
@@ -372,10 +368,7 @@ class TestErrors:
     def test_diverging_training(self, capsys, monkeypatch, tmp_path, engine, dtype):
         arguments = [*QUICK, "--engine", engine, "--dtype", dtype, "--out", str(tmp_path)]
         message = fails(capsys, *arguments, "--lr", "1e308")
-        assert message == (
-            f"training diverged: the loss of engine {engine} is nan after epoch 1; "
-            "try a smaller --lr"
-        )
+        assert message == (f"training diverged: the loss of engine {engine} is nan after epoch 1; try a smaller --lr")
         assert not list(tmp_path.iterdir())
 
     def test_interrupt(self, capsys, monkeypatch, tmp_path):

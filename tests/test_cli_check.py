@@ -240,5 +240,3 @@ def test_help_tells_the_convention(capsys):
         cli.main(["check", "--help"])
     assert info.value.code == 0
     assert "(net, x, t) or (f, x, gradient)" in " ".join(capsys.readouterr().out.split())
-
-

@@ -1,6 +1,5 @@
 """Every example runs from any folder, as a user runs it, and shows the figures of the cases that it is about."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -10,15 +9,10 @@ from pathlib import Path
 import matplotlib.image
 import numpy as np
 import pytest
-from matplotlib.axes import Axes
-from mpl_toolkits.mplot3d.axes3d import Axes3D
 from numpy.testing import assert_allclose, assert_array_equal
-
-from zerodl_c import plot
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 W = np.array([[-0.22624047, -0.28113346, 2.70111015], [-1.41140083, -0.85504959, -1.22749767]])
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
@@ -129,96 +123,7 @@ def test_pictures(tmp_path):
     assert Path("surface.png").exists()
 
 
-# ---- What the pictures show ----------------------------------------------------------------------
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """What is handed to matplotlib: (method, arguments) of each call that draws."""
-    calls = []
-
-    def watch(owner, name):
-        draw = getattr(owner, name)
-
-        def keep_and_draw(self, *args, **kwargs):
-            calls.append((name, args))
-            return draw(self, *args, **kwargs)
-
-        monkeypatch.setattr(owner, name, keep_and_draw)
-
-    for owner, name in ((Axes, "contour"), (Axes, "quiver"), (Axes3D, "plot_surface")):
-        watch(owner, name)
-    return calls
-
-
-def saddle(x):
-    return x[0] ** 2 - x[0] * x[1]
-
-
-def test_surface_draws_f_and_its_partial_derivatives(drawn):
-    plot.surface(saddle, "saddle.png")
-    assert [name for name, _ in drawn] == ["plot_surface"] * 3
-    x0, x1 = drawn[0][1][:2]
-    assert (x0.min(), x0.max(), x1.min(), x1.max()) == (-5, 5, -5, 5)
-    for (_, (*x, height)), expected in zip(drawn, (x0**2 - x0 * x1, 2 * x0 - x1, -x0), strict=True):
-        assert_array_equal(x, [x0, x1])
-        assert_allclose(height, expected, atol=1e-8)
-
-
-def test_gradient_field_draws_contour_lines_and_arrows_uphill(drawn):
-    plot.gradient_field(saddle, "saddle.png")
-    (first, (x0, x1, values)), (second, arrows) = drawn
-    assert (first, second) == ("contour", "quiver")
-    assert_allclose(values, x0**2 - x0 * x1, atol=1e-12)
-    axis = np.linspace(-5, 5, 20)
-    x0, x1, d0, d1 = arrows
-    assert_array_equal([x0, x1], np.meshgrid(axis, axis))
-    assert_allclose([d0, d1], [2 * x0 - x1, -x0], atol=1e-8)
-
-
-def test_gradient_field_of_another_square_and_of_a_constant(drawn):
-    plot.gradient_field(lambda x: np.float64(3), "constant.png", (0, 1))
-    (_, (x0, *_)), (_, (*_, d0, d1)) = drawn
-    assert (x0.min(), x0.max()) == (0, 1)
-    assert not d0.any() and not d1.any()
-
-
-@pytest.mark.parametrize("draw", [plot.surface, plot.gradient_field])
-@pytest.mark.parametrize(
-    ("f", "extent", "error"),
-    [
-        (3, (-5, 5), TypeError("f must be callable, got int")),
-        (lambda x: x, (-5, 5), TypeError("f must give one real number, got shape (2,)")),
-        (saddle, (1, 1), ValueError("extent must be two finite numbers, low < high, got (1, 1)")),
-        (saddle, (0, np.inf), ValueError("extent must be two finite numbers, low < high, got (0, inf)")),
-    ],
-)
-def test_what_cannot_be_drawn(draw, f, extent, error):
-    with pytest.raises(type(error), match=f"^{re.escape(str(error))}$"):
-        draw(f, "none.png", extent)
-    assert not Path("none.png").exists()
-
-
 # ---- C -------------------------------------------------------------------------------------------
-
-
-@pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler that is called cc")
-def test_the_c_program_is_built_by_the_readmes_command_and_learns(tmp_path):
-    (command,) = re.findall(r"^ {4}(cc .* examples/train_a_net\.c .*)$", README, re.M)
-    for folder in ("csrc", "examples"):
-        shutil.copytree(ROOT / folder, folder, ignore=shutil.ignore_patterns("*.o"))
-    environment = os.environ | {"LD_PRELOAD": ""}  # a compiler is not to run under a sanitizer
-    built = subprocess.run(command, shell=True, env=environment, capture_output=True, text=True, timeout=600)
-    assert (built.returncode, built.stderr) == (0, "")
-
-    done = subprocess.run([tmp_path / "train_a_net"], capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stderr) == (0, "")
-    losses = [figures(line, "loss ")[0] for line in done.stdout.splitlines()]
-    assert len(losses) > 5 and (np.diff(losses) < 0).all()
-    assert_allclose(losses[0], np.log(3), atol=0.1)
-    assert losses[-1] < 0.1
-    *_, correct, of = figures(done.stdout.splitlines()[-1], "loss ")
-    assert correct > 0.95 * of
 
 
 @pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler that is called cc")

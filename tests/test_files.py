@@ -66,7 +66,7 @@ def test_looking_for_trouble_changes_nothing(tmp_path):
 
 
 def test_a_picture_is_written_whole_or_not_at_all(monkeypatch, tmp_path):
-    def save_half(figure, file, format):
+    def save_half(figure, file, **options):
         file.write(b"\x89PNG")
         raise FULL
 

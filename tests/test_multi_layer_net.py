@@ -120,7 +120,7 @@ def test_the_layers_hold_the_parameters_themselves(engine, name):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"activation": "tanh"}, "activation must be one of relu, sigmoid, got 'tanh'"),
+        ({"activation": "gelu"}, "activation must be one of relu, sigmoid, tanh, got 'gelu'"),
         ({"weight_init_std": "kaiming"}, "weight_init_std must be a number, relu, he, .* got 'kaiming'"),
     ],
 )

@@ -25,9 +25,18 @@ STATEFUL = [name for name in OPTIMIZERS if STATE[name]]
 ODD = {"lr": 0.013, "momentum": 0.7, "decay_rate": 0.83, "beta1": 0.83, "beta2": 0.97}
 
 
+def optimizer_of(engine, name, rates):
+    """One whose rates were set once it was made, as schedules do: nobody checks them then."""
+    optimizer = getattr(engine, name)()
+    for key, value in rates.items():
+        assert hasattr(optimizer, key)
+        setattr(optimizer, key, value)
+    return optimizer
+
+
 def steps(engine, name, param, grads, state=(), **rates):
     """The parameter after a step for each gradient, then the state; `state` is what it is at first, if not zeros."""
-    optimizer, params = getattr(engine, name)(**rates), {"W": param}
+    optimizer, params = optimizer_of(engine, name, rates), {"W": param}
     for key, value in zip(STATE[name], state, strict=False):
         setattr(optimizer, key, {"W": value})
     for grad in grads:
@@ -224,7 +233,7 @@ def test_any_number_is_a_learning_rate_and_so_is_an_array(name, lr):
 
 def outcome(engine, name, param, *grads, **rates):
     """The error if there is one, and the parameter and the state that are left, with their dtypes."""
-    optimizer, params = getattr(engine, name)(**rates), {"W": param}
+    optimizer, params = optimizer_of(engine, name, rates), {"W": param}
     error = None
     try:
         for grad in grads:

@@ -2,6 +2,7 @@
 
 The two commands that install and test are .ci/run's to run: it takes them from README.md itself."""
 
+import math
 import os
 import re
 import shutil
@@ -59,6 +60,16 @@ def test_commands(page, folder):
     done = subprocess.run(["bash", "-ec", commands], capture_output=True, text=True, timeout=300, env=environment)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("True") == 3
+    if page == "README.md":  # which shows C, too
+        assert_learns(subprocess.run(["./program"], capture_output=True, text=True, timeout=60))
+
+
+def assert_learns(done):
+    """The losses that examples/train_a_net.c prints fall from ln 3, for three classes, to nearly 0."""
+    assert (done.returncode, done.stderr) == (0, "")
+    losses = [float(loss) for loss in re.findall(r"loss +([\d.]+)", done.stdout)]
+    assert len(losses) > 5 and losses == sorted(losses, reverse=True)
+    assert abs(losses[0] - math.log(3)) < 0.1 and losses[-1] < 0.1
 
 
 def test_readme_is_short_and_its_picture_is_drawn_from_the_table():

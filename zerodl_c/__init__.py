@@ -50,6 +50,9 @@ from .multi_layer_net import MultiLayerNet
 from .multi_layer_net_extend import MultiLayerNetExtend
 from .optimizer import SGD, AdaGrad, Adam, Momentum, Nesterov, RMSprop
 from .reference.gradient_check import gradient_check
+from .saving import load
+from .sequential import Sequential
+from .simple_conv_net import SimpleConvNet
 from .swap import install, uninstall
 from .trainer import Trainer
 from .two_layer_net import SimpleNet, TwoLayerNet
@@ -70,7 +73,9 @@ __all__ = [
     "Pooling",
     "RMSprop",
     "Relu",
+    "Sequential",
     "Sigmoid",
+    "SimpleConvNet",
     "SimpleNet",
     "SoftmaxWithLoss",
     "Tanh",
@@ -89,6 +94,7 @@ __all__ = [
     "identity_function",
     "im2col",
     "install",
+    "load",
     "log_softmax",
     "matmul",
     "matmul_backward",

@@ -1,12 +1,16 @@
 """Activations, losses and matrix products in C: the twins of `zerodl_c.reference.functions`.
 
-What each function means, takes and gives is said there, once; here is how it reaches its kernel.
+Arrays are floats: integers and bools are taken as float64, float16 is computed in float32 and given back as
+float16, and several operands promote as they do in NumPy. A 0-d input gives a NumPy scalar. `sigmoid_grad` and
+`relu_grad` take the *input* x of their function; every `..._backward` takes the gradient `dout` of the loss with
+respect to the output, and gives it for the inputs.
 """
 
+from __future__ import annotations
+
 import operator
-from collections.abc import Callable
 from math import prod
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy import empty, ndarray
@@ -14,12 +18,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _bridge as bridge
 from ._bridge import FLOAT64, OK, alike, by_pieces, check, finish, lib, must_be_cut, real, reals, room
-from .reference import functions as reference
 from .reference._arrays import as_array, broadcast_shape
 from .reference.functions import _check_affine, _matmul_operands, _rows, _sum_to, identity_function
 
 Array = NDArray[Any]
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 __all__ = [
     "affine",
@@ -50,12 +52,6 @@ __all__ = [
 ]
 
 
-def _documented(function: Function) -> Function:
-    """Give a function the docstring, and so the examples, of its twin in the reference."""
-    function.__doc__ = getattr(reference, function.__name__).__doc__
-    return function
-
-
 # ---- Activations ---------------------------------------------------------------------------------
 
 _STEP = lib.np_step
@@ -65,51 +61,255 @@ _RELU, _RELU_GRAD, _RELU_BACKWARD = lib.np_relu, lib.np_relu_grad, lib.np_relu_b
 _TANH, _TANH_BACKWARD = lib.np_tanh, lib.np_tanh_backward
 
 
-@_documented
 def step_function(x: ArrayLike) -> Array:
+    """1 where x > 0, else 0, as integers; x has any shape, and nan gives 0.
+
+    Parameters
+    ----------
+    x : array_like
+        Of any shape.
+
+    Returns
+    -------
+    ndarray of int64, of x's shape
+
+    Raises
+    ------
+    TypeError
+        If x is not real: complex numbers, strings, objects.
+
+    Examples
+    --------
+    >>> step_function([-1.0, 0.0, 2.0])
+    array([0, 0, 1])
+    """
     x, _ = real("x", x)
     y = empty(x.shape, np.int64)
     check(_STEP(id(y), id(x)))
     return finish(y, y.dtype)
 
 
-@_documented
 def sigmoid(x: ArrayLike, out: Array | None = None) -> Array:
+    """1 / (1 + exp(-x)), elementwise for x of any shape.
+
+    Parameters
+    ----------
+    x : array_like
+        Of any shape.
+    out : ndarray, optional
+        Where the result goes: of x's shape and the result's dtype.
+
+    Returns
+    -------
+    ndarray of x's shape
+
+    Raises
+    ------
+    TypeError
+        If x is not real: complex numbers, strings, objects.
+    ValueError, TypeError
+        If `out` is not writable, or of another shape or dtype.
+
+    Notes
+    -----
+    Deep Learning from Scratch, 3.2; within 2 ulp of the true value.
+
+    Examples
+    --------
+    >>> sigmoid([-1000.0, 0.0, 1.0])
+    array([0.        , 0.5       , 0.73105858])
+    """
     return bridge.elementwise(_SIGMOID, x, out)
 
 
-@_documented
 def sigmoid_grad(x: ArrayLike) -> Array:
+    """Derivative of sigmoid at its *input* x: (1 - s) * s with s = sigmoid(x).
+
+    `sigmoid_backward` takes the output instead.
+
+    Parameters
+    ----------
+    x : array_like
+        Of any shape.
+
+    Returns
+    -------
+    ndarray of x's shape
+
+    Raises
+    ------
+    TypeError
+        If x is not real: complex numbers, strings, objects.
+
+    Examples
+    --------
+    >>> sigmoid_grad([0.0, 1.0])
+    array([0.25      , 0.19661193])
+    """
     return bridge.elementwise(_SIGMOID_GRAD, x)
 
 
-@_documented
 def sigmoid_backward(dout: ArrayLike, y: ArrayLike) -> Array:
+    """dout * y * (1 - y) for the *output* y = sigmoid(x); dout has y's shape.
+
+    Parameters
+    ----------
+    dout : array_like
+        Gradient of the loss with respect to the output, of y's shape.
+    y : array_like
+        The output sigmoid(x).
+
+    Returns
+    -------
+    ndarray of y's shape: the gradient with respect to x
+
+    Raises
+    ------
+    ValueError
+        If dout and y do not match; the message has both shapes.
+
+    Examples
+    --------
+    >>> sigmoid_backward([1.0, 2.0], [0.5, 0.9])
+    array([0.25, 0.18])
+    """
     return bridge.elementwise_backward(_SIGMOID_BACKWARD, dout, y)
 
 
-@_documented
 def relu(x: ArrayLike, out: Array | None = None) -> Array:
+    """max(x, 0), elementwise for x of any shape; nan stays nan, and -0.0 becomes 0.0.
+
+    Parameters
+    ----------
+    x : array_like
+        Of any shape.
+    out : ndarray, optional
+        Where the result goes: of x's shape and the result's dtype.
+
+    Returns
+    -------
+    ndarray of x's shape
+
+    Raises
+    ------
+    TypeError
+        If x is not real: complex numbers, strings, objects.
+    ValueError, TypeError
+        If `out` is not writable, or of another shape or dtype.
+
+    Examples
+    --------
+    >>> relu([-1.0, 0.0, 2.0])
+    array([0., 0., 2.])
+    """
     return bridge.elementwise(_RELU, x, out)
 
 
-@_documented
 def relu_grad(x: ArrayLike) -> Array:
+    """1 where x >= 0, else 0, in x's dtype: the derivative of relu, as the book takes it at 0.
+
+    Parameters
+    ----------
+    x : array_like
+        Of any shape.
+
+    Returns
+    -------
+    ndarray of x's shape and dtype
+
+    Raises
+    ------
+    TypeError
+        If x is not real: complex numbers, strings, objects.
+
+    Examples
+    --------
+    >>> relu_grad([-1.0, 0.0, 2.0])
+    array([0., 1., 1.])
+    """
     return bridge.elementwise(_RELU_GRAD, x)
 
 
-@_documented
 def relu_backward(dout: ArrayLike, y: ArrayLike) -> Array:
+    """0 where y <= 0, else dout; y is relu's input or its output, dout has y's shape.
+
+    Parameters
+    ----------
+    dout : array_like
+        Gradient of the loss with respect to the output, of y's shape.
+    y : array_like
+        The input or the output of relu.
+
+    Returns
+    -------
+    ndarray of y's shape: the gradient with respect to x
+
+    Raises
+    ------
+    ValueError
+        If dout and y do not match; the message has both shapes.
+
+    Examples
+    --------
+    >>> relu_backward([5.0, 6.0, 7.0], [-1.0, 0.0, 2.0])
+    array([0., 0., 7.])
+    """
     return bridge.elementwise_backward(_RELU_BACKWARD, dout, y)
 
 
-@_documented
 def tanh(x: ArrayLike, out: Array | None = None) -> Array:
+    """Hyperbolic tangent, elementwise for x of any shape.
+
+    Parameters
+    ----------
+    x : array_like
+        Of any shape.
+    out : ndarray, optional
+        Where the result goes: of x's shape and the result's dtype.
+
+    Returns
+    -------
+    ndarray of x's shape
+
+    Raises
+    ------
+    TypeError
+        If x is not real: complex numbers, strings, objects.
+    ValueError, TypeError
+        If `out` is not writable, or of another shape or dtype.
+
+    Examples
+    --------
+    >>> tanh([0.0, 1.0])
+    array([0.        , 0.76159416])
+    """
     return bridge.elementwise(_TANH, x, out)
 
 
-@_documented
 def tanh_backward(dout: ArrayLike, y: ArrayLike) -> Array:
+    """dout * (1 - y^2) for the *output* y = tanh(x); dout has y's shape.
+
+    Parameters
+    ----------
+    dout : array_like
+        Gradient of the loss with respect to the output, of y's shape.
+    y : array_like
+        The output tanh(x).
+
+    Returns
+    -------
+    ndarray of y's shape: the gradient with respect to x
+
+    Raises
+    ------
+    ValueError
+        If dout and y do not match; the message has both shapes.
+
+    Examples
+    --------
+    >>> tanh_backward([1.0, 2.0], [0.0, 0.5])
+    array([1. , 1.5])
+    """
     return bridge.elementwise_backward(_TANH_BACKWARD, dout, y)
 
 
@@ -119,8 +319,41 @@ _SOFTMAX, _LOG_SOFTMAX = lib.np_softmax, lib.np_log_softmax
 _SOFTMAX_BACKWARD = lib.np_softmax_backward
 
 
-@_documented
 def softmax(x: ArrayLike, axis: int | None = -1, out: Array | None = None) -> Array:
+    """exp(x) / sum(exp(x)) along `axis`, or over the whole array if axis is None.
+
+    The maximum is subtracted first, which leaves the ratio as it is and keeps exp from overflowing.
+
+    Parameters
+    ----------
+    x : array_like
+        Of any shape.
+    axis : int or None
+        The axis that sums to 1; None: the whole array.
+    out : ndarray, optional
+        Where the result goes: of x's shape and the result's dtype.
+
+    Returns
+    -------
+    ndarray of x's shape
+
+    Raises
+    ------
+    AxisError
+        If x has no such axis.
+    ValueError, TypeError
+        If `out` is not writable, or of another shape or dtype.
+
+    Notes
+    -----
+    Deep Learning from Scratch, 3.5; within 4 ulp of the true value.
+
+    Examples
+    --------
+    >>> softmax([[0.3, 2.9, 4.0], [1000.0, 1000.0, 0.0]])
+    array([[0.01821127, 0.24519181, 0.73659691],
+           [0.5       , 0.5       , 0.        ]])
+    """
     if axis == -1 and out is None and type(x) is ndarray and x.ndim:
         y = empty(x.shape, x.dtype)
         if _SOFTMAX(id(y), id(x)) == OK:
@@ -130,14 +363,60 @@ def softmax(x: ArrayLike, axis: int | None = -1, out: Array | None = None) -> Ar
     return _along_axis(_SOFTMAX, axis, dtype, out, x)
 
 
-@_documented
 def softmax_backward(dout: ArrayLike, y: ArrayLike, axis: int | None = -1) -> Array:
+    """y * (dout - sum(dout * y)) for the *output* y = softmax(x, axis); dout has y's shape.
+
+    Parameters
+    ----------
+    dout : array_like
+        Gradient of the loss with respect to the output, of y's shape.
+    y : array_like
+        The output softmax(x, axis).
+    axis : int or None
+        The axis of softmax; None: the whole array.
+
+    Returns
+    -------
+    ndarray of y's shape: the gradient with respect to x
+
+    Raises
+    ------
+    ValueError
+        If dout and y do not match; the message has both shapes.
+
+    Examples
+    --------
+    >>> softmax_backward([1.0, 0.0], [0.25, 0.75])
+    array([ 0.1875, -0.1875])
+    """
     dout, y, dtype = reals(dout=dout, y=y)
     return _along_axis(_SOFTMAX_BACKWARD, axis, dtype, None, *alike(dout, y))
 
 
-@_documented
 def log_softmax(x: ArrayLike, axis: int | None = -1) -> Array:
+    """x - log(sum(exp(x))) along `axis`, or over the whole array if axis is None.
+
+    Parameters
+    ----------
+    x : array_like
+        Of any shape.
+    axis : int or None
+        The axis that softmax sums over; None: the whole array.
+
+    Returns
+    -------
+    ndarray of x's shape
+
+    Raises
+    ------
+    AxisError
+        If x has no such axis.
+
+    Examples
+    --------
+    >>> log_softmax([0.0, 0.0, -1000.0])
+    array([-6.93147181e-01, -6.93147181e-01, -1.00069315e+03])
+    """
     if axis == -1 and type(x) is ndarray and x.ndim:
         y = empty(x.shape, x.dtype)
         if _LOG_SOFTMAX(id(y), id(x)) == OK:
@@ -172,14 +451,62 @@ _SOFTMAX_CROSS_ENTROPY_BACKWARD = lib.np_softmax_cross_entropy_backward
 _SOFTMAX_CROSS_ENTROPY_GRADIENT = lib.np_softmax_cross_entropy_gradient
 
 
-@_documented
 def sum_squared_error(y: ArrayLike, t: ArrayLike) -> Any:
+    """0.5 * sum((y - t)^2), a scalar; y and t have one shape.
+
+    Parameters
+    ----------
+    y, t : array_like
+        Outputs and what they should be, of one shape.
+
+    Returns
+    -------
+    scalar of the dtype that y and t promote to
+
+    Raises
+    ------
+    ValueError
+        If y and t do not match; the message has both shapes.
+
+    Notes
+    -----
+    Deep Learning from Scratch, 4.2.1. The sum is accumulated in float64.
+
+    Examples
+    --------
+    >>> print(sum_squared_error([0.1, 0.6, 0.3], [0, 1, 0]))
+    0.13
+    """
     total, _, dtype = _sum_of_squares(y, t)
     return finish(0.5 * total, dtype)
 
 
-@_documented
 def mean_squared_error(y: ArrayLike, t: ArrayLike) -> Any:
+    """mean((y - t)^2), a scalar (nan where there is nothing to average); y and t have one shape.
+
+    Parameters
+    ----------
+    y, t : array_like
+        Outputs and what they should be, of one shape.
+
+    Returns
+    -------
+    scalar of the dtype that y and t promote to
+
+    Raises
+    ------
+    ValueError
+        If y and t do not match; the message has both shapes.
+
+    Notes
+    -----
+    The book's early printings give this name to 0.5 * sum((y - t)^2), which is `sum_squared_error`.
+
+    Examples
+    --------
+    >>> print(mean_squared_error([1.0, 2.0], [0.0, 4.0]))
+    2.5
+    """
     total, size, dtype = _sum_of_squares(y, t)
     return finish(total / size if size else total * np.nan, dtype)
 
@@ -192,8 +519,37 @@ def _sum_of_squares(y: ArrayLike, t: ArrayLike) -> tuple[Array, int, np.dtype[An
     return total, y.size, dtype
 
 
-@_documented
 def cross_entropy_error(y: ArrayLike, t: ArrayLike) -> Any:
+    """-sum(log(y_t + 1e-7)) / batch: the loss of the probabilities y where the right class is t.
+
+    Parameters
+    ----------
+    y : (batch, classes) or (classes,) array_like
+        Probabilities, such as softmax gives; 1-D y is a batch of one.
+    t : array_like
+        One label for each row, or one-hot rows: t of y's size. The label of a row is its argmax.
+
+    Returns
+    -------
+    scalar of y's dtype
+
+    Raises
+    ------
+    ValueError
+        If y is neither 1-D nor 2-D or is empty, or t has no label for each row.
+    TypeError
+        If labels are not integers.
+    IndexError
+        If a label is not in 0 ... classes - 1.
+
+    Examples
+    --------
+    >>> y = [[0.1, 0.8, 0.1], [0.2, 0.3, 0.5]]
+    >>> print(cross_entropy_error(y, [1, 2]) == cross_entropy_error(y, [[0, 1, 0], [0, 0, 1]]))
+    True
+    >>> print(round(cross_entropy_error(y, [1, 2]), 6))
+    0.458145
+    """
     if type(y) is ndarray and type(t) is ndarray:
         loss = empty((), y.dtype)
         if _CROSS_ENTROPY(id(loss), id(y), id(t)) == OK:
@@ -205,13 +561,67 @@ def cross_entropy_error(y: ArrayLike, t: ArrayLike) -> Any:
     return finish(loss, dtype)
 
 
-@_documented
 def softmax_loss(X: ArrayLike, t: ArrayLike) -> Any:
+    """cross_entropy_error(softmax(x), t), a scalar.
+
+    Parameters
+    ----------
+    X : (batch, classes) or (classes,) array_like
+        Scores, before softmax; 1-D X is a batch of one.
+    t : array_like
+        One label for each row, or one-hot rows: t of X's size.
+
+    Returns
+    -------
+    scalar of X's dtype
+
+    Raises
+    ------
+    ValueError
+        If X is neither 1-D nor 2-D or is empty, or t has no label for each row.
+    TypeError
+        If labels are not integers.
+    IndexError
+        If a label is not in 0 ... classes - 1.
+
+    Examples
+    --------
+    >>> print(round(softmax_loss([0.0, 0.0, 0.0], 1), 6))  # log(3)
+    1.098612
+    """
     return softmax_cross_entropy(X, t)[0]
 
 
-@_documented
 def softmax_cross_entropy(x: ArrayLike, t: ArrayLike) -> tuple[Any, Array]:
+    """The loss of softmax_loss, and y = softmax(x), which the backward pass needs.
+
+    Parameters
+    ----------
+    x : (batch, classes) or (classes,) array_like
+        Scores, before softmax; 1-D x is a batch of one.
+    t : array_like
+        One label for each row, or one-hot rows: t of x's size.
+
+    Returns
+    -------
+    loss : scalar of x's dtype
+    y : ndarray of x's shape
+
+    Raises
+    ------
+    ValueError
+        If x is neither 1-D nor 2-D or is empty, or t has no label for each row.
+    TypeError
+        If labels are not integers.
+    IndexError
+        If a label is not in 0 ... classes - 1.
+
+    Examples
+    --------
+    >>> loss, y = softmax_cross_entropy([[0.0, 0.0]], [1])
+    >>> print(round(loss, 6), y)
+    0.693147 [[0.5 0.5]]
+    """
     if type(x) is ndarray and type(t) is ndarray:
         loss, y = empty((), x.dtype), empty(x.shape, x.dtype)
         if _SOFTMAX_CROSS_ENTROPY(id(loss), id(y), id(x), id(t)) == OK:
@@ -223,8 +633,35 @@ def softmax_cross_entropy(x: ArrayLike, t: ArrayLike) -> tuple[Any, Array]:
     return finish(loss, dtype), finish(y.reshape(x.shape), dtype)
 
 
-@_documented
 def softmax_cross_entropy_backward(y: ArrayLike, t: ArrayLike) -> Array:
+    """(y - t) / batch: the gradient of softmax_loss(x, t) with respect to x, from y = softmax(x).
+
+    Parameters
+    ----------
+    y : (batch, classes) or (classes,) array_like
+        Probabilities, such as softmax gives; 1-D y is a batch of one.
+    t : array_like
+        One label for each row, or rows of any distribution over the classes, which are subtracted as they are.
+
+    Returns
+    -------
+    ndarray of y's shape; integer t does not widen y's dtype
+
+    Raises
+    ------
+    ValueError
+        If y is neither 1-D nor 2-D or is empty, or t has no label for each row.
+    TypeError
+        If labels are not integers.
+    IndexError
+        If a label is not in 0 ... classes - 1.
+
+    Examples
+    --------
+    >>> softmax_cross_entropy_backward([[0.2, 0.8], [0.5, 0.5]], [1, 0])
+    array([[ 0.1 , -0.1 ],
+           [-0.25,  0.25]])
+    """
     if type(y) is ndarray and type(t) is ndarray:
         dx = empty(y.shape, y.dtype)
         if _SOFTMAX_CROSS_ENTROPY_BACKWARD(id(dx), id(y), id(t)) == OK:
@@ -242,8 +679,36 @@ def softmax_cross_entropy_backward(y: ArrayLike, t: ArrayLike) -> Array:
     return finish(dx.reshape(y.shape), dtype)
 
 
-@_documented
 def softmax_cross_entropy_gradient(x: ArrayLike, t: ArrayLike) -> tuple[Any, Array]:
+    """The loss of softmax_loss, and its gradient with respect to x: all that training needs.
+
+    Parameters
+    ----------
+    x : (batch, classes) or (classes,) array_like
+        Scores, before softmax; 1-D x is a batch of one.
+    t : array_like
+        One label for each row, or rows of any distribution over the classes.
+
+    Returns
+    -------
+    loss : scalar of x's dtype
+    dx : ndarray of x's shape
+
+    Raises
+    ------
+    ValueError
+        If x is neither 1-D nor 2-D or is empty, or t has no label for each row.
+    TypeError
+        If labels are not integers.
+    IndexError
+        If a label is not in 0 ... classes - 1.
+
+    Examples
+    --------
+    >>> loss, dx = softmax_cross_entropy_gradient([[0.0, 0.0]], [1])
+    >>> print(round(loss, 6), dx)
+    0.693147 [[ 0.5 -0.5]]
+    """
     if type(x) is ndarray and type(t) is ndarray:
         loss, dx = empty((), x.dtype), empty(x.shape, x.dtype)
         if _SOFTMAX_CROSS_ENTROPY_GRADIENT(id(loss), id(dx), id(x), id(t)) == OK:
@@ -271,8 +736,37 @@ _MATMUL, _MATMUL_STACK = lib.np_matmul, lib.np_matmul_stack
 _AFFINE, _AFFINE_BACKWARD = lib.np_affine, lib.np_affine_backward
 
 
-@_documented
 def matmul(a: ArrayLike, b: ArrayLike, out: Array | None = None) -> Array:
+    """a @ b, as NumPy's matmul: (..., m, k) by (..., k, n), or 1-D operands; never 0-d ones.
+
+    Parameters
+    ----------
+    a, b : array_like
+        (..., m, k) and (..., k, n), or 1-D; stacks broadcast. Any strides are read without a copy.
+    out : ndarray, optional
+        Where the result goes: of the product's shape and the result's dtype.
+
+    Returns
+    -------
+    ndarray (..., m, n)
+
+    Raises
+    ------
+    ValueError
+        If the shapes of a and b do not match; the message has both shapes.
+    ValueError, TypeError
+        If `out` is not writable, or of another shape or dtype.
+
+    Notes
+    -----
+    After Goto and van de Geijn, "Anatomy of high-performance matrix multiplication" (2008).
+
+    Examples
+    --------
+    >>> matmul([[1.0, 2.0], [3.0, 4.0]], [[5.0, 6.0], [7.0, 8.0]])
+    array([[19., 22.],
+           [43., 50.]])
+    """
     if out is None:
         try:
             (m, _), (_, n) = a.shape, b.shape
@@ -325,8 +819,28 @@ def _offsets(x: Array, stack: tuple[int, ...]) -> Array:
     return offsets
 
 
-@_documented
 def dot(a: ArrayLike, b: ArrayLike) -> Array:
+    """a's last axis times b's last but one (or only) axis, as NumPy's dot, scalars included.
+
+    Parameters
+    ----------
+    a, b : array_like
+        Of any dimensions.
+
+    Returns
+    -------
+    ndarray or scalar
+
+    Raises
+    ------
+    ValueError
+        If the last axis of a and the last but one of b do not match; the message has both shapes.
+
+    Examples
+    --------
+    >>> print(dot([1, 2, 3], [4, 5, 6]))
+    32.0
+    """
     a, b, dtype = reals(a=a, b=b)
     if not a.ndim or not b.ndim:
         with np.errstate(all="ignore"):
@@ -339,8 +853,36 @@ def dot(a: ArrayLike, b: ArrayLike) -> Array:
     return finish(y.reshape(a.shape[:-1] + columns.shape[1:]), dtype)
 
 
-@_documented
 def matmul_backward(dout: ArrayLike, a: ArrayLike, b: ArrayLike) -> tuple[Array, Array]:
+    """da = dout @ b.T and db = a.T @ dout for a @ b, each of the shape of its operand.
+
+    dout has the shape of a @ b. Stacks transpose their last two axes; over the axes along which an
+    operand was broadcast, its gradient is summed.
+
+    Parameters
+    ----------
+    dout : array_like
+        Gradient of the loss with respect to a @ b, of its shape.
+    a, b : array_like
+        The operands.
+
+    Returns
+    -------
+    da, db : ndarrays of the shapes of a and b
+
+    Raises
+    ------
+    ValueError
+        If dout, a and b do not match; the message has both shapes.
+
+    Examples
+    --------
+    >>> da, db = matmul_backward([[1.0], [1.0]], [[1.0, 2.0], [3.0, 4.0]], [[5.0], [6.0]])
+    >>> da, db
+    (array([[5., 6.],
+           [5., 6.]]), array([[4.],
+           [6.]]))
+    """
     dout, a, b, dtype = reals(dout=dout, a=a, b=b)
     dout, left, right = _matmul_operands(dout, a, b)
     da = _sum_to(matmul(dout, right.swapaxes(-1, -2)), left.shape).reshape(a.shape)
@@ -348,8 +890,33 @@ def matmul_backward(dout: ArrayLike, a: ArrayLike, b: ArrayLike) -> tuple[Array,
     return finish(da, dtype), finish(db, dtype)
 
 
-@_documented
 def affine(x: ArrayLike, W: ArrayLike, b: ArrayLike) -> Array:
+    """x @ W + b: (batch, inputs) @ (inputs, outputs) + (outputs,).
+
+    Parameters
+    ----------
+    x : (..., inputs) array_like
+    W : (inputs, outputs) array_like
+    b : (outputs,) array_like, or one number
+
+    Returns
+    -------
+    ndarray (..., outputs)
+
+    Raises
+    ------
+    ValueError
+        If x, W and b do not match; the message has both shapes.
+
+    Notes
+    -----
+    Deep Learning from Scratch, 5.6.
+
+    Examples
+    --------
+    >>> affine([[1.0, 2.0]], [[1.0, 0.0], [0.0, 1.0]], [0.5, -0.5])
+    array([[1.5, 1.5]])
+    """
     try:
         (m, _), (_, n) = x.shape, W.shape
         y = empty((m, n), x.dtype)
@@ -375,8 +942,34 @@ def affine(x: ArrayLike, W: ArrayLike, b: ArrayLike) -> Array:
     return finish(y.reshape(*x.shape[:-1], n), dtype)
 
 
-@_documented
 def affine_backward(dout: ArrayLike, x: ArrayLike, W: ArrayLike) -> tuple[Array, Array, Array]:
+    """dx = dout @ W.T, dW = x.T @ dout and db = sum of dout's rows, for 2-D x @ W + b.
+
+    Parameters
+    ----------
+    dout : (batch, outputs) array_like
+    x : (batch, inputs) array_like
+    W : (inputs, outputs) array_like
+
+    Returns
+    -------
+    dx, dW, db : ndarrays (batch, inputs), (inputs, outputs), (outputs,)
+
+    Raises
+    ------
+    ValueError
+        If dout, x and W do not match; the message has both shapes.
+
+    Notes
+    -----
+    Deep Learning from Scratch, 5.6.
+
+    Examples
+    --------
+    >>> affine_backward([[1.0]], [[2.0, 3.0]], [[4.0], [5.0]])
+    (array([[4., 5.]]), array([[2.],
+           [3.]]), array([1.]))
+    """
     if type(dout) is ndarray and type(x) is ndarray and type(W) is ndarray and W.ndim == 2:
         dx, dW, db = empty(x.shape, x.dtype), empty(W.shape, x.dtype), empty(W.shape[1], x.dtype)
         if _AFFINE_BACKWARD(id(dx), id(dW), id(db), id(dout), id(x), id(W)) == OK:

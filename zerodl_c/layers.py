@@ -85,15 +85,17 @@ class Relu(reference.Relu):
         return dout if _RELU_MASK_BACKWARD(id(dout), id(mask)) == OK else super().backward(dout)
 
 
-class Sigmoid(_InC, reference.Sigmoid):
-    __doc__ = reference.Sigmoid.__doc__
-
+class _KeepsOutput(_InC):
     def _keep(self, out: Array) -> None:
         """What `forward` keeps, where a net has found its output."""
         self.out = out
 
 
-class Tanh(_InC, reference.Tanh):
+class Sigmoid(_KeepsOutput, reference.Sigmoid):
+    __doc__ = reference.Sigmoid.__doc__
+
+
+class Tanh(_KeepsOutput, reference.Tanh):
     __doc__ = reference.Tanh.__doc__
 
 

@@ -18,7 +18,7 @@ __all__ = ["MultiLayerNet"]
 
 Array = NDArray[Any]
 
-_KINDS = layers.Affine, layers.Relu, layers.Sigmoid, layers.SoftmaxWithLoss
+_KINDS = layers.Affine, layers.Relu, layers.Sigmoid, layers.Tanh, layers.SoftmaxWithLoss
 _LAYERS = {kind: Own(kind, "forward", "backward") for kind in _KINDS}
 _FUNCTIONS = Own(  # of which these layers are made
     functions,
@@ -26,10 +26,12 @@ _FUNCTIONS = Own(  # of which these layers are made
     "affine_backward",
     "sigmoid",
     "sigmoid_backward",
+    "tanh",
+    "tanh_backward",
     "softmax_cross_entropy",
     "softmax_cross_entropy_backward",
 )
-_ACTIVATIONS = {layers.Relu: lib.ZDL_RELU, layers.Sigmoid: lib.ZDL_SIGMOID}
+_ACTIVATIONS = {layers.Relu: lib.ZDL_RELU, layers.Sigmoid: lib.ZDL_SIGMOID, layers.Tanh: lib.ZDL_TANH}
 
 
 class _Net(reference._Net):
@@ -113,13 +115,14 @@ class _Net(reference._Net):
 
     def _is_as_made(self) -> bool:
         """Whether predict, loss and the layers are those of this class, with their own methods, and hold `params`."""
+        if not _PASSES.are_methods_of(self):
+            return False
         in_order, hidden, parameters = [*self.layers.values()], self.hidden_layer_num, [*self._parameters()]
         activation = type(in_order[1]) if hidden and len(in_order) > 1 else layers.Relu
         return (
             activation in _ACTIVATIONS
             and [*map(type, in_order)] == [layers.Affine, activation] * hidden + [layers.Affine]
             and type(self.last_layer) is layers.SoftmaxWithLoss
-            and _PASSES.are_methods_of(self)
             and all(_LAYERS[type(layer)].are_methods_of(layer) for layer in (*in_order, self.last_layer))
             and _FUNCTIONS.are_in_place()
             and not self._shares_layers()

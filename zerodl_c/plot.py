@@ -78,7 +78,7 @@ def surface(
     >>> import io
     >>> picture = io.BytesIO()
     >>> surface(lambda x: x[0] ** 2 + x[1] ** 2, picture)
-    <Figure size 1050x360 with 3 Axes>
+    <Picture size 1050x360 with 3 Axes>
     >>> picture.getvalue()[1:4]
     b'PNG'
     """
@@ -126,7 +126,7 @@ def gradient_field(
     >>> import io
     >>> picture = io.BytesIO()
     >>> gradient_field(lambda x: x[0] ** 2 + x[1] ** 2, picture)
-    <Figure size 600x500 with 2 Axes>
+    <Picture size 600x500 with 1 Axes>
     >>> picture.getvalue()[1:4]
     b'PNG'
     """
@@ -206,7 +206,7 @@ def learning_curves(
     Examples
     --------
     >>> learning_curves({"loss": [2.3, 0.9, 0.4], "test accuracy": [0.1, 0.7, 0.9]}, title="digits")
-    <Figure size 880x340 with 2 Axes>
+    <Picture size 880x340 with 2 Axes>
     """
     sources = _sources(histories)
     curves = {name: _curves(source) for name, source in sources.items()}
@@ -287,12 +287,12 @@ class _Line:
 
 
 def _lines(curves: Mapping[str, Mapping[str, tuple[Array, Array]]], quantities: Sequence[str]) -> list[_Line]:
-    """The lines of a panel. A line of one source has its quantity's name, one of several the source's."""
+    """The lines of a panel. Of several sources they have the sources' names, of one the quantities'."""
     several, lines = len(curves) > 1, list[_Line]()
     for i, (name, of) in enumerate(curves.items()):
         for j, quantity in enumerate(quantities):
             if quantity in of:
-                names = [name if several else _kind(quantity)]
+                names = [name if several else _kind(quantity) if len(quantities) > 1 else ""]
                 line = _Line(names, *of[quantity], f"C{i if several else j}", several and quantity != quantities[-1])
                 twin = next((other for other in lines if other.looks_like(line)), None)
                 if twin:
@@ -405,7 +405,7 @@ def speed_ratios(records: Sequence[Record], path: Path | None = None, *, ax: Axe
 # ---- Figures and files ---------------------------------------------------------------------------
 
 
-class _Picture(Figure):
+class Picture(Figure):
     """A figure that a notebook shows as the value of a cell, and only so: pyplot does not know it."""
 
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
@@ -422,7 +422,7 @@ def _picture(
     """A figure and its axes to draw into: `ax`, or new ones; what is drawn goes to `path`. Errors come before."""
     kind = None if path is None else _format(path)
     if ax is None:
-        figure: Figure = _Picture(figsize=size, layout="constrained")
+        figure: Figure = Picture(figsize=size, layout="constrained")
         axes = list(figure.subplots(1, panels, squeeze=False, subplot_kw={"projection": projection})[0])
     else:
         axes = _given(ax, panels, projection)

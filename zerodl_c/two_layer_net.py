@@ -6,7 +6,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _network
 from ._bridge import lib
-from .functions import cross_entropy_error, matmul, softmax_loss
+from .functions import cross_entropy_error, matmul, softmax, softmax_loss
 from .reference import two_layer_net as reference
 from .reference._own import Own
 
@@ -25,6 +25,10 @@ class SimpleNet(reference.SimpleNet):
     def loss(self, x: ArrayLike, t: ArrayLike) -> Any:
         """Cross-entropy of softmax(predict(x)) against t, labels or one-hot."""
         return softmax_loss(self.predict(x), t)
+
+    def predict_proba(self, x: ArrayLike) -> Array:
+        """Probabilities of the classes, softmax(predict(x))."""
+        return softmax(self.predict(x))
 
 
 class TwoLayerNet(reference.TwoLayerNet):

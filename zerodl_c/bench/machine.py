@@ -137,8 +137,13 @@ class Peaks:
                 for (dtype, threads), flops in self.flops.items()
             ],
             "passes": [
-                {"dtype": dtype, "threads": threads, "elements": elements, "seconds": seconds,
-                 "bytes_per_second": 2 * elements * np.dtype(dtype).itemsize / seconds}
+                {
+                    "dtype": dtype,
+                    "threads": threads,
+                    "elements": elements,
+                    "seconds": seconds,
+                    "bytes_per_second": 2 * elements * np.dtype(dtype).itemsize / seconds,
+                }
                 for (dtype, threads, elements), seconds in self.seconds.items()
             ],
         }

@@ -47,6 +47,9 @@ from .layers import (
 from .multi_layer_net import MultiLayerNet
 from .multi_layer_net_extend import MultiLayerNetExtend
 from .optimizer import SGD, AdaGrad, Adam, Momentum, Nesterov, RMSprop
+from .saving import load
+from .sequential import Sequential
+from .simple_conv_net import SimpleConvNet
 from .trainer import Trainer
 from .two_layer_net import SimpleNet, TwoLayerNet
 from .util import col2im, conv_output_size, im2col, shuffle_dataset, smooth_curve
@@ -66,7 +69,9 @@ __all__ = [
     "Pooling",
     "RMSprop",
     "Relu",
+    "Sequential",
     "Sigmoid",
+    "SimpleConvNet",
     "SimpleNet",
     "SoftmaxWithLoss",
     "Tanh",
@@ -82,6 +87,7 @@ __all__ = [
     "gradient_descent",
     "identity_function",
     "im2col",
+    "load",
     "log_softmax",
     "matmul",
     "matmul_backward",

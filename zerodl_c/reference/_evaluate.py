@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from .._progress import bars
 from ._arrays import as_array, entries_of
 
 Array = NDArray[Any]
@@ -226,7 +227,7 @@ def reporting(progress: Progress, total: int) -> Iterator[Report]:
     if callable(progress):
         yield lambda done: progress(done, total)
     elif progress:
-        with _tqdm()(total=total, unit="f") as bar:
+        with bars()(total=total, unit="f") as bar:
             yield lambda done: bar.update(done - bar.n)
     else:
         yield None
@@ -236,15 +237,7 @@ def check_progress(progress: Progress) -> None:
     if not (isinstance(progress, (bool, np.bool_)) or callable(progress)):
         raise TypeError(f"progress must be a bool or callable, got {type(progress).__name__}")
     if progress and not callable(progress):
-        _tqdm()
-
-
-def _tqdm() -> Any:
-    try:
-        from tqdm.auto import tqdm
-    except ImportError:
-        raise ImportError("progress=True needs tqdm: pip install 'zerodl_c[progress]'") from None
-    return tqdm
+        bars()
 
 
 def require_read(value: Callable[[Array], float], x: Any, copy: Array) -> None:

@@ -4,11 +4,13 @@ Arrays are floats: integers and bools are taken as float64, float16 is computed 
 given back as float16, and several operands promote as they do in NumPy. A 0-d input gives a NumPy
 scalar. `sigmoid_grad` and `relu_grad` take the *input* x of their function; every `..._backward`
 takes the gradient `dout` of the loss with respect to the output, and gives it for the inputs.
+What each takes, gives and refuses is said in `zerodl_c.functions`; here are the formulas.
 """
+
+from __future__ import annotations
 
 # mypy: allow-redefinition
 # (an argument keeps the book's name once it is an array)
-
 from typing import Any
 
 import numpy as np
@@ -31,24 +33,12 @@ def identity_function(x: ArrayLike) -> Any:
 
 
 def step_function(x: ArrayLike) -> Array:
-    """1 where x > 0, else 0, as integers; x has any shape, and nan gives 0.
-
-    Examples
-    --------
-    >>> step_function([-1.0, 0.0, 2.0])
-    array([0, 0, 1])
-    """
+    """1 where x > 0, else 0, as integers; x has any shape, and nan gives 0."""
     return (as_array("x", x) > 0).astype(int)
 
 
 def sigmoid(x: ArrayLike, out: Array | None = None) -> Array:
-    """1 / (1 + exp(-x)), elementwise for x of any shape.
-
-    Examples
-    --------
-    >>> sigmoid([-1000.0, 0.0, 1.0])
-    array([0.        , 0.5       , 0.73105858])
-    """
+    """1 / (1 + exp(-x)), elementwise for x of any shape."""
     x, dtype = _floats(x=x)
     with np.errstate(over="ignore"):  # exp(1000) is inf, and 1 / inf the right answer
         return _result(1 / (1 + np.exp(-x)), dtype, out)
@@ -58,11 +48,6 @@ def sigmoid_grad(x: ArrayLike) -> Array:
     """Derivative of sigmoid at its *input* x: (1 - s) * s with s = sigmoid(x).
 
     `sigmoid_backward` takes the output instead.
-
-    Examples
-    --------
-    >>> sigmoid_grad([0.0, 1.0])
-    array([0.25      , 0.19661193])
     """
     x, dtype = _floats(x=x)
     s = sigmoid(x)
@@ -70,73 +55,37 @@ def sigmoid_grad(x: ArrayLike) -> Array:
 
 
 def sigmoid_backward(dout: ArrayLike, y: ArrayLike) -> Array:
-    """dout * y * (1 - y) for the *output* y = sigmoid(x); dout has y's shape.
-
-    Examples
-    --------
-    >>> sigmoid_backward([1.0, 2.0], [0.5, 0.9])
-    array([0.25, 0.18])
-    """
+    """dout * y * (1 - y) for the *output* y = sigmoid(x); dout has y's shape."""
     dout, y, dtype = _floats(dout=dout, y=y)
     return _result(dout * y * (1 - y), dtype)
 
 
 def relu(x: ArrayLike, out: Array | None = None) -> Array:
-    """max(x, 0), elementwise for x of any shape; nan stays nan, and -0.0 becomes 0.0.
-
-    Examples
-    --------
-    >>> relu([-1.0, 0.0, 2.0])
-    array([0., 0., 2.])
-    """
+    """max(x, 0), elementwise for x of any shape; nan stays nan, and -0.0 becomes 0.0."""
     x, dtype = _floats(x=x)
     return _result(np.maximum(x, 0) + 0.0, dtype, out)  # maximum may keep -0.0; adding 0.0 does not
 
 
 def relu_grad(x: ArrayLike) -> Array:
-    """1 where x >= 0, else 0, in x's dtype: the derivative of relu, as the book takes it at 0.
-
-    Examples
-    --------
-    >>> relu_grad([-1.0, 0.0, 2.0])
-    array([0., 1., 1.])
-    """
+    """1 where x >= 0, else 0, in x's dtype: the derivative of relu, as the book takes it at 0."""
     x, dtype = _floats(x=x)
     return _result(x >= 0, dtype)
 
 
 def relu_backward(dout: ArrayLike, y: ArrayLike) -> Array:
-    """0 where y <= 0, else dout; y is relu's input or its output, dout has y's shape.
-
-    Examples
-    --------
-    >>> relu_backward([5.0, 6.0, 7.0], [-1.0, 0.0, 2.0])
-    array([0., 0., 7.])
-    """
+    """0 where y <= 0, else dout; y is relu's input or its output, dout has y's shape."""
     dout, y, dtype = _floats(dout=dout, y=y)
     return _result(np.where(y <= 0, 0, dout)[()], dtype)
 
 
 def tanh(x: ArrayLike, out: Array | None = None) -> Array:
-    """Hyperbolic tangent, elementwise for x of any shape.
-
-    Examples
-    --------
-    >>> tanh([0.0, 1.0])
-    array([0.        , 0.76159416])
-    """
+    """Hyperbolic tangent, elementwise for x of any shape."""
     x, dtype = _floats(x=x)
     return _result(np.tanh(x), dtype, out)
 
 
 def tanh_backward(dout: ArrayLike, y: ArrayLike) -> Array:
-    """dout * (1 - y^2) for the *output* y = tanh(x); dout has y's shape.
-
-    Examples
-    --------
-    >>> tanh_backward([1.0, 2.0], [0.0, 0.5])
-    array([1. , 1.5])
-    """
+    """dout * (1 - y^2) for the *output* y = tanh(x); dout has y's shape."""
     dout, y, dtype = _floats(dout=dout, y=y)
     return _result(dout * (1 - y * y), dtype)
 
@@ -145,12 +94,6 @@ def softmax(x: ArrayLike, axis: int | None = -1, out: Array | None = None) -> Ar
     """exp(x) / sum(exp(x)) along `axis`, or over the whole array if axis is None.
 
     The maximum is subtracted first, which leaves the ratio as it is and keeps exp from overflowing.
-
-    Examples
-    --------
-    >>> softmax([[0.3, 2.9, 4.0], [1000.0, 1000.0, 0.0]])
-    array([[0.01821127, 0.24519181, 0.73659691],
-           [0.5       , 0.5       , 0.        ]])
     """
     x, dtype = _floats(x=x)
     with np.errstate(all="ignore"):
@@ -159,25 +102,13 @@ def softmax(x: ArrayLike, axis: int | None = -1, out: Array | None = None) -> Ar
 
 
 def softmax_backward(dout: ArrayLike, y: ArrayLike, axis: int | None = -1) -> Array:
-    """y * (dout - sum(dout * y)) for the *output* y = softmax(x, axis); dout has y's shape.
-
-    Examples
-    --------
-    >>> softmax_backward([1.0, 0.0], [0.25, 0.75])
-    array([ 0.1875, -0.1875])
-    """
+    """y * (dout - sum(dout * y)) for the *output* y = softmax(x, axis); dout has y's shape."""
     dout, y, dtype = _floats(dout=dout, y=y)
     return _result(y * (dout - (dout * y).sum(axis=axis, keepdims=True)), dtype)
 
 
 def log_softmax(x: ArrayLike, axis: int | None = -1) -> Array:
-    """x - log(sum(exp(x))) along `axis`, or over the whole array if axis is None.
-
-    Examples
-    --------
-    >>> log_softmax([0.0, 0.0, -1000.0])
-    array([-6.93147181e-01, -6.93147181e-01, -1.00069315e+03])
-    """
+    """x - log(sum(exp(x))) along `axis`, or over the whole array if axis is None."""
     x, dtype = _floats(x=x)
     with np.errstate(all="ignore"):
         shifted = x - x.max(axis=axis, keepdims=True, initial=-np.inf)
@@ -185,26 +116,14 @@ def log_softmax(x: ArrayLike, axis: int | None = -1) -> Array:
 
 
 def sum_squared_error(y: ArrayLike, t: ArrayLike) -> Any:
-    """0.5 * sum((y - t)^2), a scalar; y and t have one shape.
-
-    Examples
-    --------
-    >>> print(sum_squared_error([0.1, 0.6, 0.3], [0, 1, 0]))
-    0.13
-    """
+    """0.5 * sum((y - t)^2), a scalar; y and t have one shape."""
     y, t, dtype = _floats(y=y, t=t)
     with np.errstate(all="ignore"):
         return _result(0.5 * np.sum((y - t) ** 2, dtype=np.float64), dtype)
 
 
 def mean_squared_error(y: ArrayLike, t: ArrayLike) -> Any:
-    """mean((y - t)^2), a scalar (nan where there is nothing to average); y and t have one shape.
-
-    Examples
-    --------
-    >>> print(mean_squared_error([1.0, 2.0], [0.0, 4.0]))
-    2.5
-    """
+    """mean((y - t)^2), a scalar (nan where there is nothing to average); y and t have one shape."""
     y, t, dtype = _floats(y=y, t=t)
     with np.errstate(all="ignore"):
         squares = (y - t) ** 2
@@ -212,36 +131,7 @@ def mean_squared_error(y: ArrayLike, t: ArrayLike) -> Any:
 
 
 def cross_entropy_error(y: ArrayLike, t: ArrayLike) -> Any:
-    """-sum(log(y_t + 1e-7)) / batch: the loss of the probabilities y where the right class is t.
-
-    Parameters
-    ----------
-    y : (batch, classes) or (classes,) array_like
-        Probabilities, such as softmax gives; 1-D y is a batch of one.
-    t : array_like
-        One label for each row, or one-hot rows: t of y's size. The label of a row is its argmax.
-
-    Returns
-    -------
-    scalar of y's dtype
-
-    Raises
-    ------
-    ValueError
-        If y is neither 1-D nor 2-D or is empty, or t has no label for each row.
-    TypeError
-        If labels are not integers.
-    IndexError
-        If a label is not in 0 ... classes - 1.
-
-    Examples
-    --------
-    >>> y = [[0.1, 0.8, 0.1], [0.2, 0.3, 0.5]]
-    >>> print(cross_entropy_error(y, [1, 2]) == cross_entropy_error(y, [[0, 1, 0], [0, 0, 1]]))
-    True
-    >>> print(round(cross_entropy_error(y, [1, 2]), 6))
-    0.458145
-    """
+    """-sum(log(y_t + 1e-7)) / batch: the loss of the probabilities y where the right class is t."""
     y, dtype = _floats(y=y)
     y, t = _rows(y, t)
     labels = t if t.ndim == 1 else t.argmax(axis=1)
@@ -251,42 +141,19 @@ def cross_entropy_error(y: ArrayLike, t: ArrayLike) -> Any:
 
 
 def softmax_loss(X: ArrayLike, t: ArrayLike) -> Any:
-    """cross_entropy_error(softmax(x), t), a scalar.
-
-    Examples
-    --------
-    >>> print(round(softmax_loss([0.0, 0.0, 0.0], 1), 6))  # log(3)
-    1.098612
-    """
+    """cross_entropy_error(softmax(x), t), a scalar."""
     return softmax_cross_entropy(X, t)[0]
 
 
 def softmax_cross_entropy(x: ArrayLike, t: ArrayLike) -> tuple[Any, Array]:
-    """The loss of softmax_loss, and y = softmax(x), which the backward pass needs.
-
-    Examples
-    --------
-    >>> loss, y = softmax_cross_entropy([[0.0, 0.0]], [1])
-    >>> print(round(loss, 6), y)
-    0.693147 [[0.5 0.5]]
-    """
+    """The loss of softmax_loss, and y = softmax(x), which the backward pass needs."""
     x, dtype = _floats(x=x)
     y = softmax(x)
     return _result(cross_entropy_error(y, t), dtype), _result(y, dtype)
 
 
 def softmax_cross_entropy_backward(y: ArrayLike, t: ArrayLike) -> Array:
-    """(y - t) / batch: the gradient of softmax_loss(x, t) with respect to x, from y = softmax(x).
-
-    Parameters and errors are those of `cross_entropy_error`, save that t of y's size is any
-    distribution over the classes and is subtracted as it is. Integer t does not widen y's dtype.
-
-    Examples
-    --------
-    >>> softmax_cross_entropy_backward([[0.2, 0.8], [0.5, 0.5]], [1, 0])
-    array([[ 0.1 , -0.1 ],
-           [-0.25,  0.25]])
-    """
+    """(y - t) / batch: the gradient of softmax_loss(x, t) with respect to x, from y = softmax(x)."""
     t = as_array("t", t)
     y, dtype = _floats(y=y) if t.dtype.kind in "biu" else _floats(y=y, t=t)[::2]
     rows, t = _rows(y, t)
@@ -300,41 +167,19 @@ def softmax_cross_entropy_backward(y: ArrayLike, t: ArrayLike) -> Array:
 
 
 def softmax_cross_entropy_gradient(x: ArrayLike, t: ArrayLike) -> tuple[Any, Array]:
-    """The loss of softmax_loss, and its gradient with respect to x: all that training needs.
-
-    Parameters and errors are those of `softmax_cross_entropy_backward`.
-
-    Examples
-    --------
-    >>> loss, dx = softmax_cross_entropy_gradient([[0.0, 0.0]], [1])
-    >>> print(round(loss, 6), dx)
-    0.693147 [[ 0.5 -0.5]]
-    """
+    """The loss of softmax_loss, and its gradient with respect to x: all that training needs."""
     loss, y = softmax_cross_entropy(x, t)
     return loss, softmax_cross_entropy_backward(y, t)
 
 
 def matmul(a: ArrayLike, b: ArrayLike, out: Array | None = None) -> Array:
-    """a @ b, as NumPy's matmul: (..., m, k) by (..., k, n), or 1-D operands; never 0-d ones.
-
-    Examples
-    --------
-    >>> matmul([[1.0, 2.0], [3.0, 4.0]], [[5.0, 6.0], [7.0, 8.0]])
-    array([[19., 22.],
-           [43., 50.]])
-    """
+    """a @ b, as NumPy's matmul: (..., m, k) by (..., k, n), or 1-D operands; never 0-d ones."""
     a, b, dtype = _floats(a=a, b=b)
     return _result(np.matmul(a, b), dtype, out)
 
 
 def dot(a: ArrayLike, b: ArrayLike) -> Array:
-    """a's last axis times b's last but one (or only) axis, as NumPy's dot, scalars included.
-
-    Examples
-    --------
-    >>> print(dot([1, 2, 3], [4, 5, 6]))
-    32.0
-    """
+    """a's last axis times b's last but one (or only) axis, as NumPy's dot, scalars included."""
     a, b, dtype = _floats(a=a, b=b)
     return _result(np.dot(a, b), dtype)
 
@@ -344,14 +189,6 @@ def matmul_backward(dout: ArrayLike, a: ArrayLike, b: ArrayLike) -> tuple[Array,
 
     dout has the shape of a @ b. Stacks transpose their last two axes; over the axes along which an
     operand was broadcast, its gradient is summed.
-
-    Examples
-    --------
-    >>> da, db = matmul_backward([[1.0], [1.0]], [[1.0, 2.0], [3.0, 4.0]], [[5.0], [6.0]])
-    >>> da, db
-    (array([[5., 6.],
-           [5., 6.]]), array([[4.],
-           [6.]]))
     """
     dout, a, b, dtype = _floats(dout=dout, a=a, b=b)
     dout, left, right = _matmul_operands(dout, a, b)
@@ -364,25 +201,13 @@ def affine(x: ArrayLike, W: ArrayLike, b: ArrayLike) -> Array:
     """x @ W + b: (batch, inputs) @ (inputs, outputs) + (outputs,).
 
     b may be one number, too.
-
-    Examples
-    --------
-    >>> affine([[1.0, 2.0]], [[1.0, 0.0], [0.0, 1.0]], [0.5, -0.5])
-    array([[1.5, 1.5]])
     """
     x, W, b, dtype = _floats(x=x, W=W, b=b)
     return _result(x @ W + b, dtype)
 
 
 def affine_backward(dout: ArrayLike, x: ArrayLike, W: ArrayLike) -> tuple[Array, Array, Array]:
-    """dx = dout @ W.T, dW = x.T @ dout and db = sum of dout's rows, for 2-D x @ W + b.
-
-    Examples
-    --------
-    >>> affine_backward([[1.0]], [[2.0, 3.0]], [[4.0], [5.0]])
-    (array([[4., 5.]]), array([[2.],
-           [3.]]), array([1.]))
-    """
+    """dx = dout @ W.T, dW = x.T @ dout and db = sum of dout's rows, for 2-D x @ W + b."""
     dout, x, W, dtype = _floats(dout=dout, x=x, W=W)
     _check_affine(dout, x, W)
     dx, dW, db = dout @ W.T, x.T @ dout, dout.sum(axis=0)

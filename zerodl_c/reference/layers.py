@@ -16,6 +16,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .._checks import check_number, check_whole
+from .._shown import Shown
 from . import functions
 from ._arrays import as_array
 from .functions import _floats, _result, affine, affine_backward, relu
@@ -24,13 +26,13 @@ from .util import _output_shape, _window, col2im, im2col
 Array = NDArray[Any]
 
 
-class _OfFunctions:
+class _OfFunctions(Shown):
     """A layer that is made of functions alone."""
 
     _functions: ClassVar[ModuleType] = functions  # those of the engine
 
 
-class Relu:
+class Relu(Shown):
     """max(x, 0), elementwise.
 
     Attributes
@@ -214,7 +216,7 @@ class SoftmaxWithLoss(_OfFunctions):
         return self._functions.softmax_cross_entropy_backward(self.y, self.t)
 
 
-class Dropout:
+class Dropout(Shown):
     """Neurons that are switched off at random while a net learns, so that none relies on another.
 
     Later all are on, and scaled by the share that was on before (Srivastava et al., "Dropout: A
@@ -244,6 +246,7 @@ class Dropout:
     """
 
     def __init__(self, dropout_ratio: float = 0.5) -> None:
+        check_number("dropout_ratio", dropout_ratio, most=1)
         self.dropout_ratio = dropout_ratio
         self.mask: Any = None
 
@@ -261,7 +264,7 @@ class Dropout:
         return _result(dout * self.mask, dtype)
 
 
-class BatchNormalization:
+class BatchNormalization(Shown):
     """gamma * (x - mean) / sqrt(variance + 1e-6) + beta: each feature centred and scaled over the batch.
 
     After Ioffe and Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing
@@ -313,6 +316,7 @@ class BatchNormalization:
         running_mean: ArrayLike | None = None,
         running_var: ArrayLike | None = None,
     ) -> None:
+        check_number("momentum", momentum, most=1)
         self.gamma, self.beta, self.momentum = gamma, beta, momentum
         self.running_mean: Any = running_mean
         self.running_var: Any = running_var
@@ -367,7 +371,7 @@ class BatchNormalization:
         return self.momentum * np.asarray(running) + (1 - self.momentum) * statistic
 
 
-class Convolution:
+class Convolution(Shown):
     """Filters that slide over images: at each place, the sum of pixels times weights, plus b.
 
     It is a product of matrices: im2col makes a row of each place, and a filter is a column.
@@ -410,6 +414,8 @@ class Convolution:
     """
 
     def __init__(self, W: ArrayLike, b: ArrayLike, stride: int = 1, pad: int = 0) -> None:
+        check_whole("stride", stride)
+        check_whole("pad", pad, least=0)
         self.W, self.b, self.stride, self.pad = W, b, stride, pad
         self.x: Any = None
         self.col: Any = None
@@ -453,7 +459,7 @@ class Convolution:
         return _window(filter_h, filter_w, self.stride, self.pad)
 
 
-class Pooling:
+class Pooling(Shown):
     """The largest pixel of each window, channel by channel.
 
     Parameters
@@ -484,6 +490,9 @@ class Pooling:
     """
 
     def __init__(self, pool_h: int, pool_w: int, stride: int = 2, pad: int = 0) -> None:
+        for name, size in {"pool_h": pool_h, "pool_w": pool_w, "stride": stride}.items():
+            check_whole(name, size)
+        check_whole("pad", pad, least=0)
         self.pool_h, self.pool_w, self.stride, self.pad = pool_h, pool_w, stride, pad
         self.x: Any = None
         self.arg_max: Any = None

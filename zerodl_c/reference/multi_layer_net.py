@@ -12,23 +12,32 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .._checks import check_number, check_sizes, check_whole, check_word
+from .._net import Net
 from . import layers
 from .functions import _rows
 from .gradient import numerical_gradient
 
 Array = NDArray[Any]
 
-_ACTIVATIONS = {"relu": "Relu", "sigmoid": "Sigmoid"}
+_ACTIVATIONS = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh"}
 _LAYER_OF = {"W": "Affine", "b": "Affine", "gamma": "BatchNorm", "beta": "BatchNorm"}
 
 
-class _Net:
+class _Net(Net):
     """What the nets of this module and of multi_layer_net_extend share. In the book neither is the other's subclass."""
 
     _kinds: ClassVar[ModuleType] = layers  # those of the engine
     _numerical_gradient: ClassVar = staticmethod(numerical_gradient)  # the engine's
     _given: Mapping[str, Any] = MappingProxyType({})  # the arrays in `params` when they were last looked at
     _warned = False
+    _settings: ClassVar[tuple[str, ...]] = (
+        "input_size",
+        "hidden_size_list",
+        "output_size",
+        "hidden_layer_num",
+        "weight_decay_lambda",
+    )
 
     def __init__(
         self,
@@ -39,8 +48,11 @@ class _Net:
         weight_init_std: float | str = "relu",
         weight_decay_lambda: float = 0,
     ) -> None:
-        if activation not in _ACTIVATIONS:
-            raise ValueError(f"activation must be one of {', '.join(_ACTIVATIONS)}, got {activation!r}")
+        check_whole("input_size", input_size)
+        check_sizes("hidden_size_list", hidden_size_list)
+        check_whole("output_size", output_size)
+        check_word("activation", activation, _ACTIVATIONS)
+        check_number("weight_decay_lambda", weight_decay_lambda)
         self.input_size = input_size
         self.hidden_size_list = hidden_size_list
         self.output_size = output_size
@@ -62,6 +74,10 @@ class _Net:
         for layer in self.layers.values():
             out = layer.forward(out)
         return out
+
+    def predict_proba(self, x: ArrayLike) -> Array:
+        """Probabilities (batch, output) of the classes, softmax(predict(x))."""
+        return self._kinds.functions.softmax(self.predict(x))
 
     def loss(self, x: ArrayLike, t: ArrayLike) -> Any:
         """Cross-entropy of softmax(predict(x)) against t, labels or one-hot, plus the weight decay."""
@@ -186,6 +202,19 @@ class _Net:
                 if layer is not None:
                     yield f"{name}{i}", name, layer
 
+    def _take_params(self, params: dict[str, Any]) -> None:
+        self.params, self._given = params, {**params}
+
+    def _products(self) -> Iterator[tuple[str, Any, Any]]:
+        for name, layer in self.layers.items():
+            if hasattr(layer, "W"):
+                yield name, layer.W, layer.b
+
+    def _summary(self) -> Iterator[str]:
+        yield "-".join(map(str, (self.input_size, *self.hidden_size_list, self.output_size)))
+        if self.hidden_layer_num:
+            yield type(self.layers["Activation_function1"]).__name__.lower()
+
 
 class MultiLayerNet(_Net):
     """x -> (affine -> activation) for each hidden layer -> affine -> softmax and cross-entropy.
@@ -196,7 +225,7 @@ class MultiLayerNet(_Net):
     hidden_size_list : sequence of int
         Neurons of each hidden layer.
     output_size : int
-    activation : "relu" or "sigmoid"
+    activation : "relu", "sigmoid" or "tanh"
     weight_init_std : float or str
         Standard deviation of the initial weights, drawn from NumPy's global generator from the
         first layer to the last; biases start at 0. "relu" or "he" is sqrt(2 / inputs) of each
@@ -221,8 +250,11 @@ class MultiLayerNet(_Net):
 
     Raises
     ------
+    TypeError
+        If a size is no integer, hidden_size_list no sequence of them, or a number none.
     ValueError
-        If activation or weight_init_std is none of these words.
+        If a size is less than 1, a number less than 0 or not finite, or activation or weight_init_std none of these
+        words.
 
     Examples
     --------
@@ -273,6 +305,7 @@ class _Place:
 def _standard_deviation(weight_init_std: float | str, inputs: int) -> Any:
     """Of the initial weights of a layer with so many inputs."""
     if not isinstance(weight_init_std, str):
+        check_number("weight_init_std", weight_init_std)
         return weight_init_std
     gain = {"relu": 2.0, "he": 2.0, "sigmoid": 1.0, "xavier": 1.0}.get(weight_init_std.lower())
     if gain is None:

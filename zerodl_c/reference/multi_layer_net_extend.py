@@ -1,17 +1,39 @@
 """A fully connected net of any depth, with batch normalization and dropout."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .._checks import check_number
 from .multi_layer_net import _Net
 
 Array = NDArray[Any]
 
 
-class MultiLayerNetExtend(_Net):
+class _NetThatLearns(_Net):
+    """A net with layers that do something else while it learns."""
+
+    def predict(self, x: ArrayLike, train_flg: bool = False) -> Array:
+        """Scores (batch, output) for x of shape (batch, input), as while learning or as after it."""
+        self._notice_params()
+        out: Any = x
+        for key, layer in self.layers.items():
+            learns = "BatchNorm" in key or "Dropout" in key
+            out = layer.forward(out, train_flg) if learns else layer.forward(out)
+        return out
+
+    def loss(self, x: ArrayLike, t: ArrayLike, train_flg: bool = False) -> Any:
+        """Cross-entropy of softmax(predict(x, train_flg)) against t, plus the weight decay."""
+        return self.last_layer.forward(self.predict(x, train_flg), t) + self._weight_decay()
+
+    def _training_loss(self, x: ArrayLike, t: ArrayLike) -> Any:
+        """The loss as while learning: every call draws new masks, and moves the running statistics."""
+        return self.loss(x, t, train_flg=True)
+
+
+class MultiLayerNetExtend(_NetThatLearns):
     """`MultiLayerNet`, whose hidden layers are affine -> batch normalization -> activation -> dropout.
 
     Parameters
@@ -42,6 +64,8 @@ class MultiLayerNetExtend(_Net):
     ['W1', 'b1', 'gamma1', 'beta1', 'W2', 'b2']
     """
 
+    _settings = (*_Net._settings, "use_dropout", "use_batchnorm")
+
     def __init__(
         self,
         input_size: int,
@@ -54,23 +78,19 @@ class MultiLayerNetExtend(_Net):
         dropout_ration: float = 0.5,
         use_batchnorm: bool = False,
     ) -> None:
+        if use_dropout:
+            check_number("dropout_ration", dropout_ration, most=1)
         self.use_dropout = use_dropout
         self.use_batchnorm = use_batchnorm
         self._dropout_ratio = dropout_ration
         super().__init__(input_size, hidden_size_list, output_size, activation, weight_init_std, weight_decay_lambda)
 
-    def predict(self, x: ArrayLike, train_flg: bool = False) -> Array:
-        """Scores (batch, output) for x of shape (batch, input), as while learning or as after it."""
-        self._notice_params()
-        out: Any = x
-        for key, layer in self.layers.items():
-            learns = "BatchNorm" in key or "Dropout" in key
-            out = layer.forward(out, train_flg) if learns else layer.forward(out)
-        return out
-
-    def loss(self, x: ArrayLike, t: ArrayLike, train_flg: bool = False) -> Any:
-        """Cross-entropy of softmax(predict(x, train_flg)) against t, plus the weight decay."""
-        return self.last_layer.forward(self.predict(x, train_flg), t) + self._weight_decay()
+    def _summary(self) -> Iterator[str]:
+        yield from super()._summary()
+        if self.use_batchnorm:
+            yield "batch normalization"
+        if self.use_dropout and self.hidden_layer_num:
+            yield f"dropout {self.layers['Dropout1'].dropout_ratio:g}"
 
     def _add_hidden_layer(self, i: int, activation: Any) -> None:
         self._add_affine(i)
@@ -87,7 +107,3 @@ class MultiLayerNetExtend(_Net):
     def _weight(self, key: str, layer: Any) -> Any:
         """That of `params`, as in the book."""
         return self.params[key]
-
-    def _training_loss(self, x: ArrayLike, t: ArrayLike) -> Any:
-        """The loss as while learning: every call draws new masks, and moves the running statistics."""
-        return self.loss(x, t, train_flg=True)

@@ -5,13 +5,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from .._checks import check_number
+from .._shown import Shown
 
-class _Optimizer:
+
+class _Optimizer(Shown):
     """What all optimizers share: an update is a step of every parameter."""
 
     _state: ClassVar[tuple[str, ...]] = ()  # the attributes that hold an array for each parameter
 
     def __init__(self, lr: float) -> None:
+        check_number("lr", lr)
         self.lr = lr
         for name in self._state:
             setattr(self, name, None)
@@ -82,6 +86,7 @@ class _WithVelocity(_Optimizer):
 
     def __init__(self, lr: float = 0.01, momentum: float = 0.9) -> None:
         super().__init__(lr)
+        check_number("momentum", momentum, most=1)
         self.momentum = momentum
 
 
@@ -223,6 +228,7 @@ class RMSprop(_Optimizer):
 
     def __init__(self, lr: float = 0.01, decay_rate: float = 0.99) -> None:
         super().__init__(lr)
+        check_number("decay_rate", decay_rate, most=1)
         self.decay_rate = decay_rate
 
     def _step(self, params: MutableMapping[str, Any], key: str, grad: Any, lr: float) -> None:
@@ -268,6 +274,8 @@ class Adam(_Optimizer):
 
     def __init__(self, lr: float = 0.001, beta1: float = 0.9, beta2: float = 0.999) -> None:
         super().__init__(lr)
+        check_number("beta1", beta1, below=1)
+        check_number("beta2", beta2, below=1)
         self.beta1 = beta1
         self.beta2 = beta2
         self.iter = 0

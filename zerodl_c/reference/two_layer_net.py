@@ -1,11 +1,14 @@
 """Two small networks: one weight alone, and one hidden layer with backpropagation."""
 
+from collections.abc import Iterator
 from copy import copy
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from .._checks import check_number, check_whole
+from .._net import Net
 from ._evaluate import float_dtype
 from ._own import Own
 from .functions import (
@@ -25,7 +28,7 @@ from .gradient import numerical_gradient
 Array = NDArray[Any]
 
 
-class SimpleNet:
+class SimpleNet(Net):
     """One 2 x 3 weight W, drawn from NumPy's global generator: the smallest net with a loss.
 
     Examples
@@ -48,8 +51,24 @@ class SimpleNet:
         """Cross-entropy of softmax(predict(x)) against t, labels or one-hot."""
         return softmax_loss(self.predict(x), t)
 
+    def predict_proba(self, x: ArrayLike) -> Array:
+        """Probabilities of the classes, softmax(predict(x))."""
+        return softmax(self.predict(x))
 
-class TwoLayerNet:
+    def _in_params(self) -> dict[str, Any]:
+        return {"W": self.W}
+
+    def _take_params(self, params: dict[str, Any]) -> None:
+        self.W = params["W"]
+
+    def _products(self) -> Iterator[tuple[str, Any, Any]]:
+        yield "W", self.W, 0
+
+    def _summary(self) -> Iterator[str]:
+        yield "-".join(map(str, self.W.shape))
+
+
+class TwoLayerNet(Net):
     """x -> affine -> sigmoid -> affine -> softmax, with the gradients of its cross-entropy loss.
 
     Parameters
@@ -90,6 +109,11 @@ class TwoLayerNet:
         *,
         dtype: DTypeLike = np.float64,
     ) -> None:
+        for name, size in {"input_size": input_size, "hidden_size": hidden_size, "output_size": output_size}.items():
+            check_whole(name, size)
+        check_number("weight_init_std", weight_init_std)
+        if np.dtype(dtype).kind != "f":
+            raise TypeError(f"dtype must be one of floats, got {np.dtype(dtype)}")
         W1 = weight_init_std * np.random.randn(input_size, hidden_size)
         W2 = weight_init_std * np.random.randn(hidden_size, output_size)
         self.params: dict[str, Array] = {
@@ -154,6 +178,21 @@ class TwoLayerNet:
             key: numerical_gradient(lambda _: net.loss(x, t), net.params[key], h).astype(float_dtype(param))
             for key, param in self.params.items()
         }
+
+    def predict_proba(self, x: ArrayLike) -> Array:
+        """Probabilities of the classes: what `predict` gives, too."""
+        return self.predict(x)
+
+    def _take_params(self, params: dict[str, Any]) -> None:
+        self.params, self.grads = params, {}
+
+    def _products(self) -> Iterator[tuple[str, Any, Any]]:
+        for i in "12":
+            yield f"W{i}", self.params[f"W{i}"], self.params[f"b{i}"]
+
+    def _summary(self) -> Iterator[str]:
+        (inputs, hidden), outputs = self.params["W1"].shape, self.params["W2"].shape[1]
+        yield from (f"{inputs}-{hidden}-{outputs}", "sigmoid")
 
     def _forward(self, x: ArrayLike) -> tuple[Array, Array, Array, Array]:
         a1 = affine(x, self.params["W1"], self.params["b1"])

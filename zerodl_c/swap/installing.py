@@ -6,6 +6,7 @@ import warnings
 from types import ModuleType
 from typing import Any
 
+from .. import _checks
 from . import children
 from .modules import Finder, Made, adopt, forget, modules_of_common
 from .names import BOOK, ENGINES, of_engine
@@ -58,6 +59,7 @@ def install(engine: str = "c") -> None:
     replaced = _everything(_swap.engine) if _swap is not None else []
     uninstall()
     _swap = Swap(engine)
+    _checks.strict = False
     replaced += _swap.take_over()
     _warn_of_bound({id(value) for value in replaced if callable(value)} - set(map(id, _everything(engine))))
 
@@ -78,6 +80,7 @@ def uninstall() -> None:
     if _swap is not None:
         _swap.give_back()
         _swap = None
+        _checks.strict = True
 
 
 def start() -> None:

@@ -11,7 +11,7 @@ from dataset.blobs import load_blobs
 
 np.random.seed(0)
 (x_train, t_train), (x_test, t_test) = load_blobs(one_hot_label=True)
-params = {"W1": 0.1 * np.random.randn(64, 5), "b1": np.zeros(5), "W2": 0.1 * np.random.randn(5, 4), "b2": np.zeros(4)}
+params = {"W1": 0.1 * np.random.randn(64, 2), "b1": np.zeros(2), "W2": 0.1 * np.random.randn(2, 4), "b2": np.zeros(4)}
 
 
 def predict(x):

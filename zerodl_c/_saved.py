@@ -1,0 +1,186 @@
+"""The file of a net: an .npz of its parameters, with one text that says what they belong to.
+
+The text is the JSON of the net's class, its settings, the order of its parameters, and its layers. A layer is its
+class and the arguments that it is made with: numbers as they are, and arrays by their names in the file.
+"""
+
+import json
+import os
+import zipfile
+from collections import OrderedDict
+from importlib import import_module
+from inspect import signature
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._checks import shown
+from ._files import replacing
+from ._net import Net
+
+FORMAT = 1
+HEADER = "zerodl_c"  # the name of the text
+NETS = ("SimpleNet", "TwoLayerNet", "MultiLayerNet", "MultiLayerNetExtend", "SimpleConvNet", "Sequential")
+LAYERS = (
+    "Affine",
+    "BatchNormalization",
+    "Convolution",
+    "Dropout",
+    "Pooling",
+    "Relu",
+    "Sigmoid",
+    "Tanh",
+)
+_OF_LAYERS = ("W", "b", "gamma", "beta")  # what of a layer is a parameter of the net
+
+Array = NDArray[Any]
+
+
+def write(net: Net, path: str | os.PathLike[str]) -> None:
+    _check_path(path)
+    arrays = {name: _floats(name, param) for name, param in net._in_params().items()}
+    header: dict[str, Any] = {"format": FORMAT, "net": _class_of(net), "params": [*arrays]}
+    if hasattr(net, "layers"):
+        header["settings"] = {name: _plain(getattr(net, name)) for name in net._settings}
+        header["layers"] = {name: _described(name, layer, net, arrays) for name, layer in net.layers.items()}
+        used = {value for layer in header["layers"].values() for value in layer.values()}
+        for name in header["params"]:
+            if name not in used:
+                raise ValueError(f"params hold an array that no layer has: {name}")
+    _check_fit(net)
+    arrays[HEADER] = np.array(json.dumps(header))
+    with replacing(path) as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # its stub takes them for flags
+
+
+def read(path: str | os.PathLike[str], engine: str) -> Any:
+    """The net of a file, made of the classes of an engine."""
+    _check_path(path)
+    with open(path, "rb") as file:
+        content = BytesIO(file.read())
+    try:
+        return _net(_arrays(content), engine)
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever zipfile, zlib, NumPy and json find in a file of another kind
+        reason = str(error).partition("\n")[0] if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise ValueError(f"{os.fspath(path)!r} is damaged, or no net that save has written: {reason}") from None
+
+
+def _check_path(path: Any) -> None:
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path must be a path, got {shown(path)}")
+
+
+# ---- From a net ----------------------------------------------------------------------------------
+
+
+def _class_of(net: Any) -> str:
+    kind = type(net)
+    if kind.__name__ not in NETS or kind not in (_of_engine(engine, kind.__name__) for engine in _ENGINES):
+        raise TypeError(f"only nets of zerodl_c's own classes can be saved, got one of {kind.__qualname__}")
+    return kind.__name__
+
+
+_ENGINES = ("zerodl_c", "zerodl_c.reference")
+
+
+def _of_engine(engine: str, name: str) -> Any:
+    return getattr(import_module(engine), name)
+
+
+def _described(name: str, layer: Any, net: Any, arrays: dict[str, Array]) -> dict[str, Any]:
+    """A layer's class and arguments; what no parameter of the net holds is added to the arrays."""
+    kind = type(layer)
+    if kind.__name__ not in LAYERS or kind is not getattr(net._kinds, kind.__name__):
+        raise TypeError(f"only layers of the engine's own classes can be saved, got {name} of {kind.__qualname__}")
+    described: dict[str, Any] = {"kind": kind.__name__}
+    for argument in signature(kind).parameters:
+        value = getattr(layer, argument)
+        if argument in _OF_LAYERS:
+            keys = [key for key, param in net.params.items() if param is value]
+            if not keys:
+                raise ValueError(f"params hold another array than {name}, whose {argument} is none of them")
+            described[argument] = keys[0]
+        elif value is None or not np.ndim(value):
+            described[argument] = _plain(value)
+        else:
+            described[argument] = key = f"{name}.{argument}"
+            arrays[key] = _floats(key, value)
+    return described
+
+
+def _floats(name: str, value: Any) -> Array:
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold numbers, got dtype {array.dtype}")
+    return array
+
+
+def _plain(value: Any) -> Any:
+    """A number, a sequence of them, or a dict, as JSON has it."""
+    if isinstance(value, dict):
+        return {key: _plain(of) for key, of in value.items()}
+    return np.asarray(value).tolist() if value is not None else None
+
+
+# ---- From a file ---------------------------------------------------------------------------------
+
+
+def _arrays(content: BytesIO) -> dict[str, Array]:
+    with zipfile.ZipFile(content) as archive:
+        damaged = archive.testzip()  # before a damaged shape can ask for memory
+    if damaged:
+        raise ValueError(f"{damaged} in it is damaged")
+    content.seek(0)
+    with np.load(content, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def _net(arrays: dict[str, Array], engine: str) -> Any:
+    """Made without __init__, which would draw random numbers."""
+    if HEADER not in arrays:
+        raise ValueError(f"it has no array {HEADER!r}, which says what the others belong to")
+    header = json.loads(arrays[HEADER].item())
+    if header["format"] != FORMAT:
+        raise ValueError(f"its format is {header['format']}, and this version of zerodl_c knows {FORMAT}")
+    if header["net"] not in NETS:
+        raise ValueError(f"it holds a {header['net']}, which this version of zerodl_c does not know")
+    kind = _of_engine(engine, header["net"])
+    net = kind.__new__(kind)
+    params = {name: _floats(name, arrays[name]) for name in header["params"]}
+    if "layers" in header:
+        for name in net._settings:
+            setattr(net, name, header["settings"][name])
+        net.layers = OrderedDict((name, _layer(net, of, params, arrays)) for name, of in header["layers"].items())
+        net.last_layer = net._kinds.SoftmaxWithLoss()
+    net._take_params(params)
+    _check_fit(net)
+    return net
+
+
+def _layer(net: Any, described: dict[str, Any], params: dict[str, Array], arrays: dict[str, Array]) -> Any:
+    arguments = {**described}
+    kind = arguments.pop("kind")
+    if kind not in LAYERS:
+        raise ValueError(f"it has a layer of class {kind}, which this version of zerodl_c does not know")
+    held = {**arrays, **params}  # a parameter is one array, in `params` and in its layer
+    return getattr(net._kinds, kind)(
+        **{name: held[value] if isinstance(value, str) else value for name, value in arguments.items()}
+    )
+
+
+def _check_fit(net: Any) -> None:
+    """Raise ValueError unless each layer takes what the one before it gives, as far as the parameters tell."""
+    before: Any = None
+    for name, W, b in net._products():
+        dims = np.ndim(W)
+        if dims not in (2, 4):
+            raise ValueError(f"{name} must be 2-D, or 4-D of a convolution, got shape {np.shape(W)}")
+        inputs, outputs = W.shape if dims == 2 else W.shape[1::-1]
+        follows = before is None or before[0] != dims or before[1] == inputs
+        if not follows or np.shape(b) not in ((), (1,), (outputs,)):
+            raise ValueError(f"{name}, of shape {W.shape}, does not fit its bias or the layer before it")
+        before = dims, outputs

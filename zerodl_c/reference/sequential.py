@@ -1,0 +1,109 @@
+"""A net that is a list of layers."""
+
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._checks import shown
+from .layers import SoftmaxWithLoss
+from .multi_layer_net_extend import _NetThatLearns
+
+Array = NDArray[Any]
+
+_NAMES = {"Convolution": "Conv", "Pooling": "Pool", "BatchNormalization": "BatchNorm"}  # as the book's nets have them
+
+
+class Sequential(_NetThatLearns):
+    """The layers one after the other, then softmax and cross-entropy.
+
+    Parameters
+    ----------
+    layers : iterable of layers
+        From the first to the last: those of the engine, or any with forward(x) and backward(dout). Their parameters
+        are the attributes W, b, gamma and beta, float arrays, whose gradients `backward` keeps as dW, db, dgamma and
+        dbeta. A layer whose class has "Dropout" or "BatchNorm" in its name is told whether the net learns.
+
+    Attributes
+    ----------
+    params : dict
+        The arrays "W1", "b1", "W2", ..., numbered from the first layer to the last: those of the layers, to be changed
+        in place.
+    layers : dict
+        The layers by class and number: "Conv1", "Relu1", "Pool1", "Affine1", "Relu2", ...
+    last_layer : SoftmaxWithLoss
+
+    Raises
+    ------
+    TypeError
+        If something is no layer, or a parameter no array of floats.
+    ValueError
+        If there are no layers, one stands in two places, or one is a SoftmaxWithLoss: the net has its own.
+
+    Examples
+    --------
+    >>> from zerodl_c import Affine, Dropout, Relu
+    >>> np.random.seed(0)
+    >>> W1, W2 = np.random.randn(2, 5), np.random.randn(5, 3)
+    >>> net = Sequential([Affine(W1, np.zeros(5)), Relu(), Dropout(0.2), Affine(W2, np.zeros(3))])
+    >>> net
+    Sequential(Affine 2-5, Relu, Dropout, Affine 5-3, 33 parameters)
+    >>> list(net.layers), list(net.params)
+    (['Affine1', 'Relu1', 'Dropout1', 'Affine2'], ['W1', 'b1', 'W2', 'b2'])
+    >>> net.predict_proba([[1.0, 2.0]]).shape
+    (1, 3)
+    """
+
+    _settings = ()
+
+    def __init__(self, layers: Iterable[Any]) -> None:
+        if not isinstance(layers, Iterable):
+            raise TypeError(f"layers must be a list of layers, got {shown(layers)}")
+        self.layers, count = OrderedDict(), Counter[str]()
+        for layer in layers:
+            _check_layer(layer, self.layers.values())
+            name = _NAMES.get(type(layer).__name__, type(layer).__name__)
+            count[name] += 1
+            self.layers[f"{name}{count[name]}"] = layer
+        if not self.layers:
+            raise ValueError("layers must hold one layer or more, got none")
+        self.last_layer = self._kinds.SoftmaxWithLoss()
+        self._take_params({key: getattr(layer, name) for key, name, layer in self._parameters()})
+
+    def _parameters(self) -> Iterator[tuple[str, str, Any]]:
+        count = Counter[str]()
+        for layer in self.layers.values():
+            for name in ("W", "b", "gamma", "beta"):
+                if getattr(layer, name, None) is not None:
+                    count[name] += 1
+                    yield f"{name}{count[name]}", name, layer
+
+    def _weight_decay(self) -> Any:
+        return 0
+
+    def _decayed(self, dW: Array, W: Array) -> Array:
+        return dW
+
+    def _summary(self) -> Iterator[str]:
+        for layer in self.layers.values():
+            shape, kind = np.shape(getattr(layer, "W", 0)), type(layer).__name__
+            if len(shape) == 4:
+                yield f"{kind} {shape[1]}-{shape[0]} {shape[2]}x{shape[3]}"
+            else:
+                yield f"{kind} {shape[0]}-{shape[1]}" if len(shape) == 2 else kind
+
+
+def _check_layer(layer: Any, before: Iterable[Any]) -> None:
+    kind = type(layer).__name__
+    if isinstance(layer, type) or not all(callable(getattr(layer, name, None)) for name in ("forward", "backward")):
+        raise TypeError(f"layers must have the methods forward and backward, got {shown(layer)}")
+    if isinstance(layer, SoftmaxWithLoss):
+        raise ValueError("layers must end before SoftmaxWithLoss, of which the net has its own")
+    if any(layer is other for other in before):
+        raise ValueError(f"layers must each have one place, got a {kind} in two")
+    for name in ("W", "b", "gamma", "beta"):
+        param = getattr(layer, name, None)
+        if param is not None and not (isinstance(param, np.ndarray) and param.dtype.kind == "f"):
+            raise TypeError(f"{name} of {kind} must be an array of floats, which optimizers change, got {shown(param)}")
