@@ -251,7 +251,7 @@ net, x, t = zerodl_c.TwoLayerNet(2, 100, 3), np.ones((20000, 2)), np.zeros(20000
 loss = net.loss(x[:1], t[:1])
 net.gradient(x[:1], t[:1])
 before, grads = net.y, net.grads
-kept = _network._room_for_outputs(x, [*net.params.values()])
+kept = _network._empty_outputs(x, [*net.params.values()])
 [array.fill(0) for array in kept]
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 2**21, resource.RLIM_INFINITY))
@@ -263,10 +263,10 @@ def attempt(call, *arguments):
 attempt(net.predict, x)
 attempt(net.loss, x, t)
 attempt(net.gradient, x, t)
-room, _network._room_for_outputs = _network._room_for_outputs, lambda x, arrays, *_: kept
+make, _network._empty_outputs = _network._empty_outputs, lambda x, arrays, *_: kept
 attempt(net.gradient, x, t)
 resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-_network._room_for_outputs = room
+_network._empty_outputs = make
 print(net.y is before, net.grads is grads)
 net.gradient(x, t)
 print(net.loss(x[:1], t[:1]) == loss)

@@ -36,7 +36,7 @@ def public(module):
         for name, value in vars(module).items()
         if not name.startswith("_")
         and (inspect.isfunction(value) or inspect.isclass(value))
-        and value.__module__ == module.__name__
+        and value.__module__ in (module.__name__, f"zerodl_c.differences.{module.__name__.split('.')[-1]}")
     }
 
 

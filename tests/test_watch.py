@@ -13,7 +13,7 @@ from test_swap import CHAPTER, OWN, WITH_EDITION, command, run, write
 import zerodl_c
 from zerodl_c import cli, reference
 from zerodl_c.swap import running
-from zerodl_c.swap.comparing import Tolerance, Twins, described, difference
+from zerodl_c.swap.comparing import Tolerance, Twins, described, mismatch
 from zerodl_c.swap.watching import _Player, _Recorder
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
@@ -294,7 +294,7 @@ class TestVerify:
             ("multi_layer_net.MultiLayerNet", "numerical_gradient", "result['W1'][3, 2] += 1e-6", r"\['W1'\]\[3, 2\]"),
             ("gradient", "numerical_gradient", "result *= 1 + 1e-9", r"gradient.numerical_gradient .* x \(36, 3\)"),
             ("gradient", "numerical_gradient", "arguments[0](arguments[1])", "f is called more often in C"),
-            ("gradient", "_evaluator_of", "result.saved[0, 0] += 1", "f is not called where C calls it"),
+            ("gradient", "evaluator_of", "result.saved[0, 0] += 1", "f is not called where C calls it"),
         ],
     )
     def test_stops_at_a_difference(self, script, broken, owner, name, change, told):
@@ -411,7 +411,7 @@ class TestVerify:
         assert report[0].startswith("zerodl-c report: ") and report[-1] == "  verify: stopped at a difference"
 
 
-class TestDifference:
+class TestMismatch:
     @pytest.mark.parametrize(
         "ours, theirs",
         [
@@ -436,7 +436,7 @@ class TestDifference:
         ],
     )
     def test_differ(self, ours, theirs):
-        assert difference("here", ours, theirs, Tolerance(())).place.startswith("here")
+        assert mismatch("here", ours, theirs, Tolerance(())).place.startswith("here")
 
     @pytest.mark.parametrize(
         "ours, theirs",
@@ -452,7 +452,7 @@ class TestDifference:
         ],
     )
     def test_do_not(self, ours, theirs):
-        assert difference("here", ours, theirs, Tolerance(())) is None
+        assert mismatch("here", ours, theirs, Tolerance(())) is None
 
     @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
     def test_tolerance_is_from_dtype_size_and_arguments(self, dtype):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from . import _threadpoolctl
 from ._config import get_include, get_num_threads, set_num_threads, show_config
+from .differences.check import gradient_check
 from .functions import (
     affine,
     affine_backward,
@@ -49,7 +50,6 @@ from .layers import (
 from .multi_layer_net import MultiLayerNet
 from .multi_layer_net_extend import MultiLayerNetExtend
 from .optimizer import SGD, AdaGrad, Adam, Momentum, Nesterov, RMSprop
-from .reference.gradient_check import gradient_check
 from .saving import load
 from .sequential import Sequential
 from .simple_conv_net import SimpleConvNet

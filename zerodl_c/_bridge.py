@@ -17,7 +17,7 @@ import numpy as np
 from numpy import empty, ndarray
 from numpy.typing import ArrayLike, NDArray
 
-from .reference._arrays import as_array, broadcast_shape
+from ._arrays import as_array, broadcast_shape
 
 try:
     from ._zerodl import ffi, lib  # noqa: F401  ffi is for others

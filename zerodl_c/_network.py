@@ -14,18 +14,17 @@ import numpy as np
 from numpy import empty, ndarray
 from numpy.typing import ArrayLike
 
+from ._arrays import as_array, float_dtype, rows_and_targets, share_memory
 from ._bridge import FLOAT64, OK, Array, by_pieces, check, finish, lib, must_be_cut, real, reals
 from ._config import threads_at_once
-from .reference._arrays import as_array, share_memory
-from .reference._evaluate import float_dtype
-from .reference._steps import check_step
-from .reference.functions import _rows
+from .differences.formula import check_step
 
 __all__ = ["forward", "gradient", "numerical_gradient", "predict"]
 
 BOOK_STEP = 1e-4
 _TURN = 0.05  # seconds that C may keep Python waiting
 
+_ACTIVATIONS = {"identity": lib.ZDL_IDENTITY, "relu": lib.ZDL_RELU, "sigmoid": lib.ZDL_SIGMOID, "tanh": lib.ZDL_TANH}
 _PREDICT, _FORWARD, _GRADIENT = lib.np_network_predict, lib.np_network_forward, lib.np_network_gradient
 _NUMERICAL_GRADIENT = lib.np_network_numerical_gradient
 
@@ -48,7 +47,7 @@ def forward(params: Mapping[str, ArrayLike], x: ArrayLike, hidden: int) -> list[
 
 
 def _forward(x: Array, arrays: Any, hidden: int) -> tuple[int, list[Array]]:
-    kept = _room_for_outputs(x, arrays)
+    kept = _empty_outputs(x, arrays)
     return _FORWARD([*map(id, kept)], id(x), [*map(id, arrays)], len(arrays) // 2, hidden), kept
 
 
@@ -57,7 +56,7 @@ def _outputs(
 ) -> list[Array]:
     """What C gives for x and the parameters as they are or, where it does not take them so, prepared."""
     arrays = [*params.values()]
-    if _may_be_plain(x, arrays):
+    if _are_arrays(x, arrays):
         status, outputs = attempt(x, arrays, hidden)
         if status == OK:
             return outputs
@@ -72,13 +71,13 @@ def gradient(
 ) -> tuple[dict[str, Array], list[Array]]:
     """The gradients of softmax_loss for each parameter, and what `forward` keeps; not `sums`: each layer's z alone."""
     arrays = [*params.values()]
-    if _may_be_plain(x, arrays):
+    if _are_arrays(x, arrays):
         status, grads, kept = _gradient(x, t, arrays, hidden, sums)
         if status == OK:
             return dict(zip(params, grads, strict=True)), kept
     x, arrays, t, dtype = _prepared(params, x, t)
     outputs = empty((*x.shape[:-1], arrays[-1].size), x.dtype)
-    t = _rows(outputs, t)[1]
+    t = rows_and_targets(outputs, t)[1]
     t = np.asarray(t, np.int64 if t.ndim == 1 else x.dtype, order="C")
     status, grads, kept = _gradient(_rows_of(x), t, arrays, hidden, sums)
     check(status)
@@ -87,7 +86,7 @@ def gradient(
 
 
 def _gradient(x: Array, t: Any, arrays: Any, hidden: int, sums: bool) -> tuple[int, list[Array], list[Array]]:
-    kept, grads = _room_for_outputs(x, arrays, sums), [empty(array.shape, array.dtype) for array in arrays]
+    kept, grads = _empty_outputs(x, arrays, sums), [empty(array.shape, array.dtype) for array in arrays]
     depth = len(arrays) // 2
     status = _GRADIENT([*map(id, grads)], [*map(id, kept)], sums, id(x), id(t), [*map(id, arrays)], depth, hidden)
     return status, grads, kept
@@ -133,15 +132,15 @@ def numerical_gradient(
 
 
 def differences_of_first_layer(
-    arrays: list[Array], x: Array, labels: Array, hidden: int, h: float, *, of_b: bool
+    arrays: list[Array], x: Array, labels: Array, hidden: str, h: float, *, of_b: bool
 ) -> Iterator[Array]:
     """The central differences of the cross-entropy in the first W, or b: all that are done, again and again.
 
-    What is given is float64 and labels of C's type.
+    `hidden` is the name of the activation. What is given is float64 and labels of C's type.
     """
     grads, inputs = [empty(array.shape) for array in arrays], len(arrays[0])
     begin, end = (inputs, inputs + 1) if of_b else (0, inputs)
-    for done in _differences(grads, x, labels, arrays, (len(arrays) // 2, hidden, 0.0, h), begin, end):
+    for done in _differences(grads, x, labels, arrays, (len(arrays) // 2, _ACTIVATIONS[hidden], 0.0, h), begin, end):
         yield grads[1] if of_b else grads[0][:done].reshape(-1)
 
 
@@ -177,11 +176,11 @@ def _targets(shape: tuple[int, int], t: ArrayLike, squared: bool) -> Array:
         if t.size != prod(shape):
             raise ValueError(f"t must have the outputs' shape {shape}, got {t.shape}")
         return np.asarray(t.reshape(shape), FLOAT64)
-    t = _rows(empty(shape), t)[1]
+    t = rows_and_targets(empty(shape), t)[1]
     return np.asarray(t if t.ndim == 1 else t.argmax(axis=1), np.int64)
 
 
-def _may_be_plain(x: Any, arrays: list[Any]) -> bool:
+def _are_arrays(x: Any, arrays: list[Any]) -> bool:
     """Whether x and the parameters are arrays, so that C can say whether it takes them as they are."""
     return type(x) is ndarray and x.ndim == 2 and {*map(type, arrays)} == {ndarray}
 
@@ -217,5 +216,6 @@ def _like_input(y: Array, x: Array) -> Array:
     return y.reshape(*x.shape[:-1], y.shape[1])
 
 
-def _room_for_outputs(x: Array, arrays: list[Array], sums: bool = True) -> list[Array]:
+def _empty_outputs(x: Array, arrays: list[Array], sums: bool = True) -> list[Array]:
+    """For what each layer keeps: its sums, unless they are left out, and its activations."""
     return [empty((len(x), b.size), x.dtype) for b in arrays[1::2] for _ in range(1 + sums)]

@@ -11,14 +11,16 @@ from collections import OrderedDict
 from importlib import import_module
 from inspect import signature
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ._checks import shown
 from ._files import replacing
-from ._net import Net
+
+if TYPE_CHECKING:
+    from ._net import Net
 
 FORMAT = 1
 HEADER = "zerodl_c"  # the name of the text
@@ -38,7 +40,7 @@ _OF_LAYERS = ("W", "b", "gamma", "beta")  # what of a layer is a parameter of th
 Array = NDArray[Any]
 
 
-def write(net: Net, path: str | os.PathLike[str]) -> None:
+def write(net: "Net", path: str | os.PathLike[str]) -> None:
     _check_path(path)
     arrays = {name: _floats(name, param) for name, param in net._in_params().items()}
     header: dict[str, Any] = {"format": FORMAT, "net": _class_of(net), "params": [*arrays]}

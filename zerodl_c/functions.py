@@ -17,9 +17,9 @@ from numpy import empty, ndarray
 from numpy.typing import ArrayLike, NDArray
 
 from . import _bridge as bridge
+from ._arrays import as_array, broadcast_shape, rows_and_targets
 from ._bridge import FLOAT64, OK, alike, by_pieces, check, finish, lib, must_be_cut, real, reals, room
-from .reference._arrays import as_array, broadcast_shape
-from .reference.functions import _check_affine, _matmul_operands, _rows, _sum_to, identity_function
+from .reference.functions import _check_affine, _matmul_operands, _sum_to, identity_function
 
 Array = NDArray[Any]
 
@@ -672,7 +672,7 @@ def softmax_cross_entropy_backward(y: ArrayLike, t: ArrayLike) -> Array:
     else:
         y, t, dtype = reals(y=y, t=t)
         y = np.asarray(y, order="C")
-    rows, t = _rows(y, t)
+    rows, t = rows_and_targets(y, t)
     dx = empty(rows.shape, y.dtype)
     t = np.asarray(t, np.int64 if t.ndim == 1 else y.dtype, order="C")
     check(_SOFTMAX_CROSS_ENTROPY_BACKWARD(id(dx), id(rows), id(t)))
@@ -714,7 +714,7 @@ def softmax_cross_entropy_gradient(x: ArrayLike, t: ArrayLike) -> tuple[Any, Arr
         if _SOFTMAX_CROSS_ENTROPY_GRADIENT(id(loss), id(dx), id(x), id(t)) == OK:
             return loss[()], dx
     x, dtype = real("x", x)
-    rows, targets = _rows(x, t)
+    rows, targets = rows_and_targets(x, t)
     if targets.ndim == 1:
         loss, dx, labels = empty((), x.dtype), empty(rows.shape, x.dtype), np.asarray(targets, np.int64)
         check(_SOFTMAX_CROSS_ENTROPY_GRADIENT(id(loss), id(dx), id(rows), id(labels)))
@@ -726,7 +726,7 @@ def softmax_cross_entropy_gradient(x: ArrayLike, t: ArrayLike) -> tuple[Any, Arr
 
 def _labels(y: Array, t: ArrayLike) -> tuple[Array, Array]:
     """y as (batch, classes), and the (batch,) int64 labels of t, which holds them or is one-hot."""
-    y, t = _rows(y, t)
+    y, t = rows_and_targets(y, t)
     return y, np.asarray(t if t.ndim == 1 else t.argmax(axis=1), np.int64, order="C")
 
 

@@ -12,20 +12,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import reference
+from . import functions, layers, util
 from ._bridge import ffi, lib
 from ._config import threads_at_once
-from ._proof import Planned
-from .reference._cfunction import CFunction
-from .reference._evaluate import Array, Copies, InPlace, Progress, Report, Workers
-from .reference.gradient import (
-    _central_differences,
-    _evaluator_of,
+from ._network import differences_of_first_layer
+from .differences import gradient as differences
+from .differences.c_function import CFunction
+from .differences.engine import Engine
+from .differences.evaluate import Array, Copies, InPlace, Progress, Report, Workers
+from .differences.gradient import (
     _numerical_gradient_1d,
+    central_differences,
+    evaluator_of,
     gradient_descent,
     numerical_diff,
     numerical_gradient_2d,
 )
+from .differences.proof import Planned
 
 __all__ = [
     "_numerical_gradient_1d",
@@ -36,6 +39,7 @@ __all__ = [
 ]
 
 _POINTER = "double (*)(const double *, ptrdiff_t, void *)"
+_ENGINE = Engine(functions, layers, util, differences_of_first_layer)
 _STRETCH = 0.03  # seconds in C at a time: Python notices Ctrl-C, and reports progress, in between
 
 
@@ -51,13 +55,13 @@ def numerical_gradient(
     full_output: bool = False,
     plain_loop: bool = False,
 ) -> Any:
-    evaluator = _evaluator_of(f, x, vectorized, workers, _InC)
+    evaluator = evaluator_of(f, x, vectorized, workers, _InC)
     if type(evaluator) is InPlace and evaluator.in_place and not plain_loop:
-        evaluator = Planned(f, evaluator.x, x, h)
-    return _central_differences(evaluator, h, progress, order, full_output)
+        evaluator = Planned(f, evaluator.x, x, h, _ENGINE)
+    return central_differences(evaluator, h, progress, order, full_output)
 
 
-numerical_gradient.__doc__ = reference.numerical_gradient.__doc__
+numerical_gradient.__doc__ = differences.numerical_gradient.__doc__
 
 
 class _InC(Copies):

@@ -12,9 +12,9 @@ from numpy import empty, ndarray
 from numpy.typing import ArrayLike, NDArray
 
 from . import functions
+from ._arrays import as_array
 from ._bridge import OK, check, finish, lib, real, reals
 from .reference import layers as reference
-from .reference._arrays import as_array
 from .reference.layers import _checked, _pixels
 from .util import im2col
 

@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _network, functions, layers
+from ._arrays import as_array
 from ._bridge import OK, lib
+from ._own import Own
 from .functions import cross_entropy_error
 from .gradient import numerical_gradient
 from .reference import multi_layer_net as reference
-from .reference._arrays import as_array
-from .reference._own import Own
 
 __all__ = ["MultiLayerNet"]
 

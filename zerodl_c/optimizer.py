@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ._bridge import OK, Kernel, lib
+from ._optimizer import Optimizer
 from .reference import optimizer as reference
 
 __all__ = ["SGD", "AdaGrad", "Adam", "Momentum", "Nesterov", "RMSprop"]
@@ -19,7 +20,7 @@ _NUMBERS = {float, int, np.float64}
 _SCALARS = {float, np.float64}  # parameters that are no arrays: C is not asked
 
 
-class _InC(reference._Optimizer):
+class _InC(Optimizer):
     """Takes the steps in C; those that C does not take, for their arrays or rates, are taken as in the reference."""
 
     _kernel: ClassVar[Kernel]  # of the parameter, its state, its gradient, lr, and the other rates

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from . import _checks
+from ._arrays import as_array
 from ._checks import check_number, check_whole, shown
 from ._progress import bars
-from .reference._arrays import as_array
 
 __all__ = ["Trainer"]
 

@@ -6,9 +6,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _network
 from ._bridge import lib
+from ._own import Own
 from .functions import cross_entropy_error, matmul, softmax, softmax_loss
 from .reference import two_layer_net as reference
-from .reference._own import Own
 
 Array = NDArray[Any]
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._arrays import as_array, broadcast_shape
+from .._arrays import as_array, broadcast_shape, rows_and_targets
 
 Array = NDArray[Any]
 
@@ -133,7 +133,7 @@ def mean_squared_error(y: ArrayLike, t: ArrayLike) -> Any:
 def cross_entropy_error(y: ArrayLike, t: ArrayLike) -> Any:
     """-sum(log(y_t + 1e-7)) / batch: the loss of the probabilities y where the right class is t."""
     y, dtype = _floats(y=y)
-    y, t = _rows(y, t)
+    y, t = rows_and_targets(y, t)
     labels = t if t.ndim == 1 else t.argmax(axis=1)
     picked = y[np.arange(len(y)), labels].astype(np.float64)
     with np.errstate(all="ignore"):
@@ -156,7 +156,7 @@ def softmax_cross_entropy_backward(y: ArrayLike, t: ArrayLike) -> Array:
     """(y - t) / batch: the gradient of softmax_loss(x, t) with respect to x, from y = softmax(x)."""
     t = as_array("t", t)
     y, dtype = _floats(y=y) if t.dtype.kind in "biu" else _floats(y=y, t=t)[::2]
-    rows, t = _rows(y, t)
+    rows, t = rows_and_targets(y, t)
     if t.ndim == 1:
         dx = rows.copy()
         dx[np.arange(len(rows)), t] -= 1
@@ -237,28 +237,6 @@ def _result(value: Any, dtype: np.dtype[Any], out: Array | None = None) -> Array
         raise ValueError(f"out must be writable and of shape {result.shape}, got {got}")
     out[...] = result
     return out
-
-
-def _rows(y: Array, t: ArrayLike) -> tuple[Array, Array]:
-    """y as (batch, classes), and t as rows of that shape or as (batch,) labels."""
-    if y.ndim not in (1, 2) or not y.size:
-        raise ValueError(f"y must be 1-D or 2-D and not empty, got shape {y.shape}")
-    y, t = np.atleast_2d(y), as_array("t", t)
-    if t.dtype.kind not in "biuf":
-        raise TypeError(f"t must hold labels or be one-hot, got dtype {t.dtype}")
-    batch, classes = y.shape
-    if t.size == y.size and (t.shape == y.shape or 1 in y.shape):
-        return y, t.reshape(y.shape)
-    if t.size != batch:
-        raise ValueError(
-            f"t must hold {batch} labels, or be one-hot of shape {y.shape}; got shape {t.shape}"
-        )
-    if t.dtype.kind not in "biu":
-        raise TypeError(f"t must hold integer labels, got dtype {t.dtype}")
-    labels = t.reshape(batch).copy()  # which no other thread changes once they are checked
-    if labels.min() < 0 or labels.max() >= classes:
-        raise IndexError(f"t must hold labels from 0 to {classes - 1}, got {labels.min()} to {labels.max()}")
-    return y, labels.astype(np.intp)
 
 
 def _check_affine(dout: Array, x: Array, W: Array) -> None:

@@ -16,10 +16,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .._arrays import as_array
 from .._checks import check_number, check_whole
 from .._shown import Shown
 from . import functions
-from ._arrays import as_array
 from .functions import _floats, _result, affine, affine_backward, relu
 from .util import _output_shape, _window, col2im, im2col
 

@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .._arrays import rows_and_targets
 from .._checks import check_number, check_sizes, check_whole, check_word
 from .._net import Net
 from . import layers
-from .functions import _rows
 from .gradient import numerical_gradient
 
 Array = NDArray[Any]
@@ -85,7 +85,7 @@ class _Net(Net):
 
     def accuracy(self, x: ArrayLike, t: ArrayLike) -> float:
         """Fraction of the rows of x whose highest score is at the class of t, labels or one-hot."""
-        y, labels = _rows(self.predict(x), t)
+        y, labels = rows_and_targets(self.predict(x), t)
         if labels.ndim == 2:
             labels = labels.argmax(axis=1)
         return np.mean(y.argmax(axis=1) == labels)

@@ -1,60 +1,15 @@
 """Optimizers: how parameters follow their gradients."""
 
 from collections.abc import Mapping, MutableMapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from .._checks import check_number
-from .._shown import Shown
+from .._optimizer import Optimizer
 
 
-class _Optimizer(Shown):
-    """What all optimizers share: an update is a step of every parameter."""
-
-    _state: ClassVar[tuple[str, ...]] = ()  # the attributes that hold an array for each parameter
-
-    def __init__(self, lr: float) -> None:
-        check_number("lr", lr)
-        self.lr = lr
-        for name in self._state:
-            setattr(self, name, None)
-
-    def update(self, params: MutableMapping[str, Any], grads: Mapping[str, Any]) -> None:
-        """Take one step: arrays in `params` are changed in place, plain floats are replaced.
-
-        Parameters
-        ----------
-        params : dict of float arrays of any shape, or of floats
-            The parameters. At the first update the optimizer makes its state, of their shapes and dtypes.
-        grads : dict of arrays or floats
-            The gradient of each parameter, under the same key; keys beyond those of `params` are not looked at.
-
-        Raises
-        ------
-        KeyError
-            If a parameter has no gradient, or is new since the first update of an optimizer that has a state.
-        ValueError
-            If a gradient cannot be broadcast to its parameter, or a parameter is read-only.
-        TypeError
-            If a parameter is an array that cannot hold the step, as integers cannot.
-        """
-        lr = self._begin(params)
-        for key in params:
-            self._step(params, key, grads[key], lr)
-
-    def _begin(self, params: Mapping[str, Any]) -> float:
-        """Make the state if there is none; return the learning rate of this update."""
-        if self._state and getattr(self, self._state[0]) is None:
-            for name in self._state:
-                setattr(self, name, {key: np.zeros_like(param) for key, param in params.items()})
-        return self.lr
-
-    def _step(self, params: MutableMapping[str, Any], key: str, grad: Any, lr: float) -> None:
-        """Change one parameter, and its state."""
-
-
-class SGD(_Optimizer):
+class SGD(Optimizer):
     """Stochastic gradient descent: params[key] -= lr * grads[key] for every key.
 
     Parameters
@@ -78,7 +33,7 @@ class SGD(_Optimizer):
         params[key] -= lr * grad
 
 
-class _WithVelocity(_Optimizer):
+class _WithVelocity(Optimizer):
     """What Momentum and Nesterov share. In the book neither is the other's subclass."""
 
     _state = ("v",)
@@ -160,7 +115,7 @@ class Nesterov(_WithVelocity):
         self.v[key] -= lr * grad
 
 
-class AdaGrad(_Optimizer):
+class AdaGrad(Optimizer):
     """Adaptive gradient: h += grad^2; param -= lr * grad / (sqrt(h) + 1e-7).
 
     Each element has a learning rate of its own, the smaller the further it has been driven: J. Duchi, E. Hazan and
@@ -196,7 +151,7 @@ class AdaGrad(_Optimizer):
         params[key] -= lr * grad / (np.sqrt(self.h[key]) + 1e-7)
 
 
-class RMSprop(_Optimizer):
+class RMSprop(Optimizer):
     """AdaGrad that forgets: h = decay_rate * h + (1 - decay_rate) * grad^2; param -= lr * grad / (sqrt(h) + 1e-7).
 
     T. Tieleman and G. Hinton, "Lecture 6.5 - rmsprop: divide the gradient by a running average of its recent
@@ -237,7 +192,7 @@ class RMSprop(_Optimizer):
         params[key] -= lr * grad / (np.sqrt(self.h[key]) + 1e-7)
 
 
-class Adam(_Optimizer):
+class Adam(Optimizer):
     """Adaptive moments: m follows the gradient, v its square; param -= lr_t * m / (sqrt(v) + 1e-7).
 
     D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization", 2015, arXiv:1412.6980. m and v begin at zero,

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .._arrays import rows_and_targets
 from .._checks import check_number, check_sizes, check_whole, shown
-from .functions import _rows
 from .sequential import Sequential
 from .util import _output_shape
 
@@ -95,7 +95,7 @@ class SimpleConvNet(Sequential):
         check_whole("batch_size", batch_size)
         images = np.asarray(x)
         parts = [self.predict(images[i : i + batch_size]) for i in range(0, len(images), batch_size)]
-        y, labels = _rows(np.concatenate(parts), t)
+        y, labels = rows_and_targets(np.concatenate(parts), t)
         return np.mean(y.argmax(axis=1) == (labels if labels.ndim == 1 else labels.argmax(axis=1)))
 
 

@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from .._arrays import float_dtype, rows_and_targets
 from .._checks import check_number, check_whole
 from .._net import Net
-from ._evaluate import float_dtype
-from ._own import Own
+from .._own import Own
 from .functions import (
-    _rows,
     affine,
     affine_backward,
     cross_entropy_error,
@@ -138,7 +137,7 @@ class TwoLayerNet(Net):
 
     def accuracy(self, x: ArrayLike, t: ArrayLike) -> float:
         """Fraction of the rows of x whose most probable class is that of t, labels or one-hot."""
-        y, labels = _rows(self.predict(x), t)
+        y, labels = rows_and_targets(self.predict(x), t)
         if labels.ndim == 2:
             labels = labels.argmax(axis=1)
         return np.mean(y.argmax(axis=1) == labels)

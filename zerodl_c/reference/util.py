@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
-from ._arrays import as_array
+from .._arrays import as_array
 from .functions import _floats, _result
 
 Array = NDArray[Any]

@@ -13,7 +13,7 @@ from .modules import attributes_in_place, properties
 _ROUNDINGS = 8
 
 
-class Difference(NamedTuple):
+class Mismatch(NamedTuple):
     """Where two values are not alike, as text: the place, what both are, and how far apart they may be."""
 
     place: str
@@ -176,7 +176,7 @@ def attributes(thing: Any) -> dict[str, Any]:
 # ---- Differences ---------------------------------------------------------------------------------
 
 
-def difference(place: str, ours: Any, theirs: Any, tolerance: Tolerance) -> Difference | None:
+def mismatch(place: str, ours: Any, theirs: Any, tolerance: Tolerance) -> Mismatch | None:
     """The first place where a value is not what the other code's is, or None."""
     found = (_of_values(*leaf, tolerance) for leaf in _leaves(place, ours, theirs))
     return next((one for one in found if one), None)
@@ -203,22 +203,22 @@ _NUMBERS = np.ndarray, np.generic, bool, int, float
 _COMPARED = *_NUMBERS, str, Mapping, list, tuple, type(None)  # functions and others are not
 
 
-def _of_values(place: str, ours: Any, theirs: Any, tolerance: Tolerance) -> Difference | None:
+def _of_values(place: str, ours: Any, theirs: Any, tolerance: Tolerance) -> Mismatch | None:
     if isinstance(ours, _NUMBERS) and isinstance(theirs, _NUMBERS):
         return _of_arrays(place, np.asarray(ours), np.asarray(theirs), tolerance)
     if not isinstance(ours, _COMPARED) and not isinstance(theirs, _COMPARED):
         return None
     if type(ours) is type(theirs) and isinstance(theirs, (str, type(None))) and ours == theirs:
         return None
-    return Difference(place, described(ours), described(theirs))
+    return Mismatch(place, described(ours), described(theirs))
 
 
-def _of_arrays(place: str, ours: np.ndarray, theirs: np.ndarray, tolerance: Tolerance) -> Difference | None:
+def _of_arrays(place: str, ours: np.ndarray, theirs: np.ndarray, tolerance: Tolerance) -> Mismatch | None:
     # The engine keeps float32 in places where the book's code makes float64 of it: the same numbers are no difference.
     are_floats = ours.dtype.kind == theirs.dtype.kind == "f"
     equal = ours.shape == theirs.shape and np.array_equal(ours, theirs, equal_nan=are_floats)
     if ours.shape != theirs.shape or (ours.dtype != theirs.dtype and not (equal and are_floats)):
-        return Difference(place, described(ours), described(theirs))
+        return Mismatch(place, described(ours), described(theirs))
     if equal or theirs.dtype.kind not in "biuf":
         return None
     allowed, error = tolerance.of(theirs, place), _error(ours, theirs)
@@ -227,7 +227,7 @@ def _of_arrays(place: str, ours: np.ndarray, theirs: np.ndarray, tolerance: Tole
     worst = int(error.argmax())
     index = [int(i) for i in np.unravel_index(worst, theirs.shape)]
     at = f"{place}{index if index else ''}"
-    return Difference(at, str(ours.flat[worst]), str(theirs.flat[worst]), f"{allowed:.2g}")
+    return Mismatch(at, str(ours.flat[worst]), str(theirs.flat[worst]), f"{allowed:.2g}")
 
 
 def _error(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:

@@ -29,10 +29,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..reference._cfunction import c_function
-from ..reference._own import Own
+from .._own import Own
+from ..differences.c_function import c_function
 from ..reference.layers import _OfFunctions
-from .comparing import Difference, Tolerance, Twins, described, difference, largest, shake
+from .comparing import Mismatch, Tolerance, Twins, described, largest, mismatch, shake
 from .modules import as_they_were, own_definition
 from .names import BOOK, of_engine, on_made
 
@@ -257,15 +257,15 @@ class Watcher:
         drawn = before and _random()
         self._count(calls, args[calls.first :], ours.seconds)
         calls.compare(ours.seconds, theirs.seconds)
-        found = _difference(calls, ours, theirs, (args, kwargs), given, tolerance)
+        found = _mismatch(calls, ours, theirs, (args, kwargs), given, tolerance)
         if found and found.allowed and not calls.by_differences:
             shake(spare)
             shaken = _quietly(other, spare, before)
             tolerance.bend(_places(calls, theirs, given), _places(calls, shaken, spare))
-            found = _difference(calls, ours, theirs, (args, kwargs), given, tolerance)
+            found = _mismatch(calls, ours, theirs, (args, kwargs), given, tolerance)
             if after:
                 np.random.set_state(after)
-        self._stop_at(calls, args, kwargs, found or difference("NumPy's generator", after, drawn, tolerance))
+        self._stop_at(calls, args, kwargs, found or mismatch("NumPy's generator", after, drawn, tolerance))
         self._spend(perf_counter() - start - ours.seconds)
         return ours.give()
 
@@ -288,9 +288,9 @@ class Watcher:
             player = _Player(recorder)
             theirs = _quietly(partial(_beside, other, player if recorded else f), given)
             calls.compare(ours.seconds, theirs.seconds)
-            found = _difference(calls, ours, theirs, ((f, *args), kwargs), ((f, *given[0]), given[1]), Tolerance(given))
+            found = _mismatch(calls, ours, theirs, ((f, *args), kwargs), ((f, *given[0]), given[1]), Tolerance(given))
             if recorded and player.left():
-                found = found or Difference("f", "called more often", "called less often")
+                found = found or Mismatch("f", "called more often", "called less often")
             self._stop_at(calls, (f, *args), kwargs, found)
         self._spend(perf_counter() - start)
         return ours.give()
@@ -318,7 +318,7 @@ class Watcher:
 
     # ---- Stopping
 
-    def _stop_at(self, calls: Calls, args: Any, kwargs: Any, found: Difference | None) -> None:
+    def _stop_at(self, calls: Calls, args: Any, kwargs: Any, found: Mismatch | None) -> None:
         """End the process with 1 and a paragraph that says why, if a difference was found."""
         if not found:
             return
@@ -442,16 +442,16 @@ def _random() -> Any:
     return np.random.get_state(legacy=False)
 
 
-def _difference(
+def _mismatch(
     calls: Calls, ours: _Outcome, theirs: _Outcome, args: Any, given: Any, tolerance: Tolerance
-) -> Difference | None:
+) -> Mismatch | None:
     """The first difference: in what was raised, the result, or an argument or the object that was changed."""
     if type(ours.error) is not type(theirs.error):
-        return Difference("what comes of it", *map(_told, (ours, theirs)))
+        return Mismatch("what comes of it", *map(_told, (ours, theirs)))
     if ours.error:
         return None
     values, twins = _places(calls, ours, args), _places(calls, theirs, given)
-    found = (difference(place, values[place], twins[place], tolerance) for place in values)
+    found = (mismatch(place, values[place], twins[place], tolerance) for place in values)
     return next((one for one in found if one), None)
 
 

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._arrays import as_array, share_memory
-from ._evaluate import number, plain
-from .functions import _rows, softmax
+from .._arrays import as_array, rows_and_targets, share_memory
+from .evaluate import number, plain
 
 Array = NDArray[Any]
 
@@ -222,7 +221,7 @@ class _NetProblem(Problem):
         """What gives those that the loss was computed from: `y` of the net or its last layer, or what it predicts."""
         holders = [self.net, *getattr(self.net, "__dict__", {}).values()]
         gives: list[Callable[[], Any]] = [partial(getattr, holder, "y") for holder in holders]
-        gives += [self._predicted, lambda: softmax(self._predicted())]
+        gives += [self._predicted, lambda: _softmax(self._predicted())]
         value = self.value()
         for give in gives:
             with suppress(Exception), np.errstate(all="ignore"):  # there is no y, or it is something else
@@ -239,8 +238,14 @@ class _NetProblem(Problem):
 
 def _of_labels(y: Any, t: Any) -> Array:
     """The probability of each sample's label."""
-    y, t = _rows(np.asarray(y), t)
+    y, t = rows_and_targets(np.asarray(y), t)
     return np.asarray(y[np.arange(len(y)), t if t.ndim == 1 else t.argmax(axis=1)], np.float64)
+
+
+def _softmax(scores: Any) -> Array:
+    scores = np.asarray(scores, np.float64)
+    exp = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return exp / exp.sum(axis=-1, keepdims=True)
 
 
 @np.errstate(all="ignore")

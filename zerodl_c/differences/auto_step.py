@@ -1,4 +1,4 @@
-"""h="auto": the step for the entries of each magnitude, from a look at f.
+"""h="auto": the step for the entries of each magnitude, from how f behaves.
 
 The error of a central difference is what the formula leaves out, which grows with a power of the
 step, and the rounding of f divided by the step. The best step needs two things that x alone does not
@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._arrays import entries_of
-from ._evaluate import Evaluator
-from ._steps import rounding
+from .._arrays import entries_of
+from .evaluate import Evaluator
+from .formula import rounding
 
 Array = NDArray[Any]
 
@@ -25,7 +25,7 @@ Array = NDArray[Any]
 _WEIGHTS = {2: np.array([-2.0, 1.0]), 4: np.array([5.0, -4.0, 1.0])}
 # With that difference S for a step and the noise, the best step is (constant noise / S)^(1 / (order + 1)) times it.
 _BEST = {2: 6 / 2**0.5, 4: 15 * 0.95}
-_SAMPLE = 16  # entries of a decade that are looked at, all at once
+_SAMPLE = 16  # entries of a decade that are moved, all at once
 
 
 def find_step(evaluator: Evaluator, order: int) -> Array:

@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import functions, layers
-from .util import im2col
+from .engine import Engine
 
 Array = NDArray[Any]
 
@@ -24,12 +23,12 @@ _STACK = 1 << 17  # numbers in a stack: about what the cache of a core holds
 
 
 class Layer:
-    """A layer with constant settings, which are what `make` takes."""
+    """A layer with constant settings, which are what the engine's layer `name` is made of."""
 
     mixes = False  # its units
 
-    def __init__(self, make: Any, settings: tuple[Any, ...]) -> None:
-        self.make, self.settings = make, settings
+    def __init__(self, engine: Engine, name: str, settings: tuple[Any, ...]) -> None:
+        self.engine, self.make, self.settings = engine, getattr(engine.layers, name), settings
 
     def __call__(self, x: Array) -> Array:
         """What the layer gives for x, to the bit."""
@@ -57,7 +56,7 @@ class _Affine(Layer):
 
     def of_change(self, change: Array, units: slice) -> Array:
         W = self.settings[0][units]
-        return _by_samples(lambda x: functions.matmul(x.reshape(len(x), len(W)), W), change)
+        return _by_samples(lambda x: self.engine.functions.matmul(x.reshape(len(x), len(W)), W), change)
 
     def directions(self, x: Array, place: int) -> Array:
         return np.ones((len(x), 1, 1)) if place else x.reshape(len(x), -1, 1)
@@ -70,25 +69,26 @@ class _Convolution(Layer):
         W, _, stride, pad = self.settings
         pixels = prod(change.shape[3:])
         channels = slice(units.start // pixels, units.stop // pixels)
-        return _by_samples(layers.Convolution(W[:, channels], 0.0, stride, pad).forward, change)
+        return _by_samples(self.make(W[:, channels], 0.0, stride, pad).forward, change)
 
     def directions(self, x: Array, place: int) -> Array:
         W, _, stride, pad = self.settings
         shape = self(x).shape
         if place:
             return np.ones((len(x), 1, 1, *shape[2:]))
-        windows = im2col(x, W.shape[2], W.shape[3], stride, pad).reshape(len(x), *shape[2:], -1)
+        windows = self.engine.util.im2col(x, W.shape[2], W.shape[3], stride, pad).reshape(len(x), *shape[2:], -1)
         return np.ascontiguousarray(windows.transpose(0, 3, 1, 2))[:, :, np.newaxis]
 
 
 class _Dropout(Layer):
     def __call__(self, x: Array) -> Array:
-        return layers.Dropout(*self.settings).forward(x, train_flg=False)
+        out: Array = self.make(*self.settings).forward(x, train_flg=False)
+        return out
 
 
 class _BatchNormalization(Layer):
     def __call__(self, x: Array) -> Array:
-        return _normalized(x, *self.settings[:4])
+        return self._normalized(x, *self.settings[:4])
 
     def of_stack(self, stack: Array, units: slice) -> Array:
         """A feature of each variant is a feature by itself, with its own statistics."""
@@ -97,16 +97,16 @@ class _BatchNormalization(Layer):
             value if value is None else np.tile(value[units] if np.ndim(value) else np.full(features, value), variants)
             for value in self.settings[:4]
         )
-        return _normalized(stack.reshape(len(stack), features * variants), *settings).reshape(stack.shape)
+        return self._normalized(stack.reshape(len(stack), features * variants), *settings).reshape(stack.shape)
 
     def directions(self, x: Array, place: int) -> Array:
-        return np.ones((len(x), 1, 1)) if place else _normalized(x, 1.0, 0.0, *self.settings[2:4])[:, np.newaxis]
+        return np.ones((len(x), 1, 1)) if place else self._normalized(x, 1.0, 0.0, *self.settings[2:4])[:, np.newaxis]
 
-
-def _normalized(x: Array, gamma: Any, beta: Any, mean: Any, variance: Any) -> Array:
-    """By the statistics of x if there is no mean."""
-    layer = layers.BatchNormalization(gamma, beta, running_mean=mean, running_var=variance)
-    return layer.forward(x, train_flg=mean is None)
+    def _normalized(self, x: Array, gamma: Any, beta: Any, mean: Any, variance: Any) -> Array:
+        """By the statistics of x if there is no mean."""
+        layer = self.make(gamma, beta, running_mean=mean, running_var=variance)
+        out: Array = layer.forward(x, train_flg=mean is None)
+        return out
 
 
 def _by_samples(layer: Any, stack: Array) -> Array:
@@ -115,21 +115,22 @@ def _by_samples(layer: Any, stack: Array) -> Array:
     return out.reshape(*stack.shape[:2], *out.shape[1:])
 
 
-_KINDS: dict[str, tuple[type[Layer], Any]] = {
-    "affine": (_Affine, layers.Affine),
-    "batch normalization": (_BatchNormalization, layers.BatchNormalization),
-    "convolution": (_Convolution, layers.Convolution),
-    "dropout": (_Dropout, layers.Dropout),
-    "pooling": (Layer, layers.Pooling),
-    "relu": (Layer, layers.Relu),
-    "sigmoid": (Layer, layers.Sigmoid),
-    "tanh": (Layer, layers.Tanh),
+_KINDS: dict[str, tuple[type[Layer], str]] = {
+    "affine": (_Affine, "Affine"),
+    "batch normalization": (_BatchNormalization, "BatchNormalization"),
+    "convolution": (_Convolution, "Convolution"),
+    "dropout": (_Dropout, "Dropout"),
+    "pooling": (Layer, "Pooling"),
+    "relu": (Layer, "Relu"),
+    "sigmoid": (Layer, "Sigmoid"),
+    "tanh": (Layer, "Tanh"),
 }
 
 
-def layer_of(name: str, settings: tuple[Any, ...]) -> Layer:
-    kind, make = _KINDS[name]
-    return kind(make, settings)
+def layer_of(engine: Engine, name: str, settings: tuple[Any, ...]) -> Layer:
+    """The layer that notes call by this name."""
+    kind, of_engine = _KINDS[name]
+    return kind(engine, of_engine, settings)
 
 
 class Changes:
@@ -137,6 +138,7 @@ class Changes:
 
     Parameters
     ----------
+    engine : Engine
     chain : list of Layer
         In float64. They end with the scores of the classes.
     place : int
@@ -145,7 +147,8 @@ class Changes:
     labels : (batch,) ndarray of int
     """
 
-    def __init__(self, chain: list[Layer], place: int, x: Array, labels: Array) -> None:
+    def __init__(self, engine: Engine, chain: list[Layer], place: int, x: Array, labels: Array) -> None:
+        self.softmax = engine.functions.softmax
         self.layers, self.labels = chain[1:], labels
         self.outputs = [chain[0](x)]
         for layer in self.layers:
@@ -214,7 +217,7 @@ class Changes:
 
     def _picked(self, scores: Array) -> Array:
         """The probabilities of the labels, (batch, variants)."""
-        y = functions.softmax(scores.reshape(-1, scores.shape[2])).reshape(scores.shape)
+        y = self.softmax(scores.reshape(-1, scores.shape[2])).reshape(scores.shape)
         picked: Array = np.take_along_axis(y, self.labels[:, np.newaxis, np.newaxis], axis=2)
         return picked[:, :, 0]
 

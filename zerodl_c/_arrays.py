@@ -44,6 +44,33 @@ def as_array(name: str, x: ArrayLike) -> NDArray[Any]:
     return array
 
 
+def float_dtype(x: NDArray[Any]) -> np.dtype[Any]:
+    """The dtype of x where it holds floats, else float64."""
+    return x.dtype if x.dtype.kind == "f" else np.dtype(np.float64)
+
+
+def rows_and_targets(y: NDArray[Any], t: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
+    """y as (batch, classes), and t as rows of that shape or as (batch,) labels."""
+    if y.ndim not in (1, 2) or not y.size:
+        raise ValueError(f"y must be 1-D or 2-D and not empty, got shape {y.shape}")
+    y, t = np.atleast_2d(y), as_array("t", t)
+    if t.dtype.kind not in "biuf":
+        raise TypeError(f"t must hold labels or be one-hot, got dtype {t.dtype}")
+    batch, classes = y.shape
+    if t.size == y.size and (t.shape == y.shape or 1 in y.shape):
+        return y, t.reshape(y.shape)
+    if t.size != batch:
+        raise ValueError(
+            f"t must hold {batch} labels, or be one-hot of shape {y.shape}; got shape {t.shape}"
+        )
+    if t.dtype.kind not in "biu":
+        raise TypeError(f"t must hold integer labels, got dtype {t.dtype}")
+    labels = t.reshape(batch).copy()  # which no other thread changes once they are checked
+    if labels.min() < 0 or labels.max() >= classes:
+        raise IndexError(f"t must hold labels from 0 to {classes - 1}, got {labels.min()} to {labels.max()}")
+    return y, labels.astype(np.intp)
+
+
 def broadcast_shape(*shapes: tuple[int, ...]) -> tuple[int, ...]:
     """The shape that the shapes broadcast to, of up to 64 dimensions: `np.broadcast_shapes` takes 32.
 

@@ -8,10 +8,8 @@ nothing, and other threads are neither watched nor slowed.
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import CodeType, FrameType
+from types import CodeType, FrameType, ModuleType
 from typing import Any, NamedTuple
-
-from . import functions, layers
 
 _MOST = 1000  # notes: one evaluation of a net has far fewer
 
@@ -52,9 +50,12 @@ def _function(given: dict[str, Any]) -> tuple[Any, ...] | None:
     return (given["x"],) if given["out"] is None and given.get("axis", -1) == -1 else None
 
 
-_READERS: dict[int, tuple[CodeType, str, Reader]] = {  # by identity, which is quicker to find than by value
-    id(function.__code__): (function.__code__, name, read)
-    for name, function, read in (
+Readers = dict[int, tuple[CodeType, str, Reader]]  # by the identity of the code, quicker to find than its value
+
+
+def readers_of(functions: ModuleType, layers: ModuleType) -> Readers:
+    """How to read the arguments of an engine's functions, and of its layers' `forward`."""
+    read = (
         ("affine", layers.Affine.forward, _of_layer("W", "b")),
         ("affine", functions.affine, lambda given: (given["x"], given["W"], given["b"])),
         ("relu", layers.Relu.forward, _of_layer()),
@@ -72,13 +73,14 @@ _READERS: dict[int, tuple[CodeType, str, Reader]] = {  # by identity, which is q
         ("softmax loss", layers.SoftmaxWithLoss.forward, lambda given: (given["x"], given["t"])),
         ("softmax loss", functions.softmax_loss, lambda given: (given["X"], given["t"])),
     )
-}
+    return {id(function.__code__): (function.__code__, name, reader) for name, function, reader in read}
 
 
 class _Watcher:
     """The profiler. What a layer calls within itself is a part of the layer."""
 
-    def __init__(self) -> None:
+    def __init__(self, readers: Readers) -> None:
+        self.readers = readers
         self.notes: list[Note] = []
         self.frame: FrameType | None = None  # the call that goes on
         self.name = ""
@@ -86,7 +88,7 @@ class _Watcher:
 
     def __call__(self, frame: FrameType, event: str, value: Any) -> None:
         if event == "call":
-            if self.frame is None and id(frame.f_code) in _READERS and len(self.notes) < _MOST:
+            if self.frame is None and id(frame.f_code) in self.readers and len(self.notes) < _MOST:
                 self._begin(frame)
         elif event == "return" and frame is self.frame:
             x, *settings = self.given
@@ -94,7 +96,7 @@ class _Watcher:
             self.frame, self.given = None, ()
 
     def _begin(self, frame: FrameType) -> None:
-        _, name, read = _READERS[id(frame.f_code)]
+        _, name, read = self.readers[id(frame.f_code)]
         try:
             given = read(frame.f_locals)
         except Exception:  # a layer without its attributes raises an error of its own, which f may expect
@@ -109,9 +111,9 @@ def may_watch() -> bool:
 
 
 @contextmanager
-def watching() -> Iterator[list[Note]]:
+def watching(readers: Readers) -> Iterator[list[Note]]:
     """The notes of what this thread calls inside the block."""
-    watcher, before = _Watcher(), sys.getprofile()
+    watcher, before = _Watcher(readers), sys.getprofile()
     sys.setprofile(watcher)
     try:
         yield watcher.notes

@@ -1,9 +1,9 @@
-"""Derivatives for `gradient_check`: central differences and, where an entry disagrees, ever closer looks at it.
+"""Derivatives for `gradient_check`: central differences and, where an entry disagrees, others with shorter steps.
 
 A right gradient may disagree with a central difference for three reasons besides rounding: the formula's error, which
 extrapolation takes away (Richardson); a kink within the step, as of a relu, which a shorter step steps over; and a kink
 at this very point, where the slope to one side is what backpropagation gives.
-An entry is acquitted by a look whose noise is well below what it was accused of, and by no other.
+An entry that disagreed is taken for right only where the noise of what agrees with it is well below how far it was off.
 """
 
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ._arrays import entries_of
-from ._evaluate import InPlace
-from ._look import noise_and_eps
-from ._problem import Problem
+from .._arrays import entries_of
+from .auto_step import noise_and_eps
+from .evaluate import InPlace
+from .problem import Problem
 
 Array = NDArray[Any]
 
@@ -32,8 +32,8 @@ class Scale(NamedTuple):
     rtol: float
 
 
-class Look(NamedTuple):
-    """f one step to either side of some entries of a parameter, a row for each."""
+class Slopes(NamedTuple):
+    """What f does one step to either side of some entries of a parameter, a row for each."""
 
     h: float
     estimates: Array  # the central difference, and the slopes to the left and to the right
@@ -43,8 +43,8 @@ class Look(NamedTuple):
     def jump(self) -> Array:
         return abs(self.estimates[:, 2] - self.estimates[:, 1])
 
-    def of(self, entries: Array) -> "Look":
-        return Look(self.h, self.estimates[entries], self.lost[entries])
+    def of(self, entries: Array) -> "Slopes":
+        return Slopes(self.h, self.estimates[entries], self.lost[entries])
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Measure:
     chosen: Array  # their flat indices
     analytic: Array
     turned: Array  # the analytic gradient at the transposed place
-    first: Look
+    first: Slopes
     numeric: Array
     floor: Array  # the size below which they are compared absolutely
     kink: Array
@@ -82,7 +82,7 @@ def measure(problem: Problem, name: Any, chosen: Array, steps: Sequence[float], 
     """Measure the chosen entries, and those that disagree more closely."""
     param, grad = problem.params[name], problem.grads[name]
     turned = grad.T.ravel()[chosen].astype(np.float64)
-    first = _first_look(problem, param, chosen, steps, scale)
+    first = _first_slopes(problem, param, chosen, steps, scale)
     m = Measure(
         chosen=chosen,
         analytic=grad.ravel()[chosen].astype(np.float64) if grad.shape == param.shape else turned,
@@ -92,20 +92,20 @@ def measure(problem: Problem, name: Any, chosen: Array, steps: Sequence[float], 
         floor=np.full(len(chosen), scale.noise / first.h / scale.rtol),
         kink=np.zeros(len(chosen), bool),
     )
-    _look_closer(problem, param, m, scale)
+    _shorten_steps(problem, param, m, scale)
     return m
 
 
-def _first_look(problem: Problem, param: Array, chosen: Array, steps: Sequence[float], scale: Scale) -> Look:
-    """With the first of the steps at which f changes by more than the faintest that can be told, or the last."""
+def _first_slopes(problem: Problem, param: Array, chosen: Array, steps: Sequence[float], scale: Scale) -> Slopes:
+    """With the first step at which f changes by more than rounding can hide in some entry, or with the last."""
     for h in steps:
-        look = _look(problem, param, chosen, h, scale)
-        if (abs(look.estimates[:, 0]) * h > scale.noise / scale.rtol).any() or look.lost.any():
+        slopes = _slopes_at(problem, param, chosen, h, scale)
+        if (abs(slopes.estimates[:, 0]) * h > scale.noise / scale.rtol).any() or slopes.lost.any():
             break
-    return look
+    return slopes
 
 
-def _look(problem: Problem, param: Array, chosen: Array, h: float, scale: Scale) -> Look:
+def _slopes_at(problem: Problem, param: Array, chosen: Array, h: float, scale: Scale) -> Slopes:
     entries = entries_of(param)
     steps, values = np.empty((2, len(chosen), 2))
     for row, i in enumerate(chosen):
@@ -119,54 +119,54 @@ def _look(problem: Problem, param: Array, chosen: Array, h: float, scale: Scale)
     steps[lost] = np.nan
     with np.errstate(all="ignore"):
         slopes = (values - scale.value) / steps
-        return Look(h, np.column_stack([np.diff(values) / np.diff(steps), slopes]), lost)
+        return Slopes(h, np.column_stack([np.diff(values) / np.diff(steps), slopes]), lost)
 
 
-# ---- Closer looks --------------------------------------------------------------------------------
+# ---- Shorter steps -------------------------------------------------------------------------------
 
 
-def _look_closer(problem: Problem, param: Array, m: Measure, scale: Scale) -> None:
-    """Look more closely at the entries that disagree, with shorter steps."""
+def _shorten_steps(problem: Problem, param: Array, m: Measure, scale: Scale) -> None:
+    """Measure the entries that disagree again, with ever shorter steps."""
     with np.errstate(all="ignore"):
-        off = abs(m.numeric - m.analytic)  # what they are accused of
-    accused = np.flatnonzero(~(m.error <= scale.rtol) & ~m.first.lost)
-    before = m.first.of(accused)
+        off = abs(m.numeric - m.analytic)
+    doubtful = np.flatnonzero(~(m.error <= scale.rtol) & ~m.first.lost)
+    before = m.first.of(doubtful)
     for divisor in _SHORTER:
-        if len(accused):
-            now = _look(problem, param, m.chosen[accused], m.first.h / divisor, scale)
-            left = _judge(m, accused, off[accused], before, now, scale)
-            accused, before = accused[left], now.of(left)
+        if len(doubtful):
+            now = _slopes_at(problem, param, m.chosen[doubtful], m.first.h / divisor, scale)
+            left = _judge(m, doubtful, off[doubtful], before, now, scale)
+            doubtful, before = doubtful[left], now.of(left)
 
 
 @np.errstate(all="ignore")
-def _judge(m: Measure, accused: Array, off: Array, before: Look, now: Look, scale: Scale) -> Array:
-    """Acquit the entries that agree now, note kinks, and give those that deserve a shorter step."""
+def _judge(m: Measure, doubtful: Array, off: Array, before: Slopes, now: Slopes, scale: Scale) -> Array:
+    """Settle the entries that agree now, note kinks, and say which of the others a shorter step may settle."""
     noise, jump = scale.noise / now.h, now.jump
     _, left, right = now.estimates.T
-    agree = _acquit(m, accused, off, before, now, scale)
-    between = (m.analytic[accused] - left) * (right - m.analytic[accused]) >= 0
-    lasting = jump > m.first.jump[accused] * (now.h / m.first.h) ** 0.5  # that of a curve shrinks as the step does
-    m.kink[accused] = between & lasting & (noise < np.minimum(off, jump) / 4)
+    agree = _agree(m, doubtful, off, before, now, scale)
+    between = (m.analytic[doubtful] - left) * (right - m.analytic[doubtful]) >= 0
+    lasting = jump > m.first.jump[doubtful] * (now.h / m.first.h) ** 0.5  # that of a curve shrinks as the step does
+    m.kink[doubtful] = between & lasting & (noise < np.minimum(off, jump) / 4)
     settled = np.maximum(jump, abs(now.estimates - before.estimates)[:, 0]) <= off / 4
     return ~agree & ~settled & (noise <= off / 2)
 
 
-def _acquit(m: Measure, accused: Array, off: Array, before: Look, now: Look, scale: Scale) -> Array:
-    """Whether an estimate agrees whose noise does not hide the difference."""
+def _agree(m: Measure, doubtful: Array, off: Array, before: Slopes, now: Slopes, scale: Scale) -> Array:
+    """Whether an estimate agrees, and its noise does not hide how far the entry was off."""
     candidates, noise = _candidates(before, now, scale.noise)
     floor = noise / scale.rtol
-    error = errors(candidates, m.analytic[accused, np.newaxis], floor)
-    told = noise <= np.maximum(off[:, np.newaxis] / 2, 4 * scale.noise / m.first.h)
-    error[~told | ~np.isfinite(candidates).all(axis=1, keepdims=True)] = np.inf
+    error = errors(candidates, m.analytic[doubtful, np.newaxis], floor)
+    clear = noise <= np.maximum(off[:, np.newaxis] / 2, 4 * scale.noise / m.first.h)
+    error[~clear | ~np.isfinite(candidates).all(axis=1, keepdims=True)] = np.inf
     best, agree = error.argmin(axis=1), error.min(axis=1) <= scale.rtol
-    m.numeric[accused[agree]], m.floor[accused[agree]] = candidates[agree, best[agree]], floor[best[agree]]
+    m.numeric[doubtful[agree]], m.floor[doubtful[agree]] = candidates[agree, best[agree]], floor[best[agree]]
     if before.h == m.first.h:  # for the report, the extrapolated one is the better one
         better = ~agree & np.isfinite(candidates[:, 1])
-        m.numeric[accused[better]] = candidates[better, 1]
+        m.numeric[doubtful[better]] = candidates[better, 1]
     return agree
 
 
-def _candidates(before: Look, now: Look, noise: float) -> tuple[Array, Array]:
+def _candidates(before: Slopes, now: Slopes, noise: float) -> tuple[Array, Array]:
     """The central difference, and what two steps extrapolate: central, to the left, to the right; and their noise."""
     power = (before.h / now.h) ** np.array([2, 1, 1])
     further = (power * now.estimates - before.estimates) / (power - 1)

@@ -80,7 +80,7 @@ def combine(values: Array, widths: Array, order: int) -> tuple[Array, Array]:
 
 
 def rounding(values: Array) -> float:
-    """The eps of what f was computed in, by the look of it: float64, unless float32 holds all values."""
+    """The eps of the type that f seems to be computed in: float64, unless float32 holds all values."""
     with np.errstate(all="ignore"):
         narrow = values.astype(np.float32)
     return float(np.finfo(np.float32 if np.array_equal(narrow, values, equal_nan=True) else np.float64).eps)

@@ -16,8 +16,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from .._arrays import as_array, entries_of, float_dtype
 from .._progress import bars
-from ._arrays import as_array, entries_of
 
 Array = NDArray[Any]
 Block = tuple[int, Array]  # the first entry, and the rows of points, or of values, from there on
@@ -320,7 +320,3 @@ def plain(name: str, x: Any) -> Any:
         kind = type(x).__name__
         raise TypeError(f"{name} must be a plain array, as f is handed copies, got {kind}: pass np.asarray({name})")
     return x
-
-
-def float_dtype(x: Array) -> np.dtype[Any]:
-    return x.dtype if x.dtype.kind == "f" else np.dtype(np.float64)

@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._notes import may_watch, watching
-from ._plan import Doubt, Plan, is_same, outputs_of
-from .reference._arrays import entries_of
-from .reference._evaluate import EVERY_POINT, InPlace, Report, number
-from .reference._steps import points_around
+from .._arrays import entries_of
+from .engine import Engine
+from .evaluate import EVERY_POINT, InPlace, Report, number
+from .formula import points_around
+from .notes import Note, may_watch, watching
+from .plan import Doubt, Plan, is_same, outputs_of
 
 Array = NDArray[Any]
 
@@ -35,8 +36,9 @@ _PAIRS = 10  # of points where all entries are moved: one for each of 9 bits, an
 class Planned(InPlace):
     """f of x itself: by a plan where one is found and proved, else at every point."""
 
-    def __init__(self, f: Callable[..., Any], x: Array, original: Any, h: Any) -> None:
+    def __init__(self, f: Callable[..., Any], x: Array, original: Any, h: Any, engine: Engine) -> None:
         super().__init__(f, x, original)
+        self.engine = engine
         self.h = float(h) if isinstance(h, Real) else 1e-4 if h is None else None
 
     def values(self, points: Array, report: Report) -> Array:
@@ -64,7 +66,7 @@ class Planned(InPlace):
         """f at the first point, and the plan that follows from it; or else why there is none."""
         point = self._alone(0, points[0, 0])
         try:
-            with watching() as notes:
+            with watching(self.engine.readers) as notes:
                 self.x[...] = point
                 value = number(self.f(self.argument))
             self.evaluations += 1
@@ -73,7 +75,7 @@ class Planned(InPlace):
         finally:
             self.x[...] = self.saved
         try:
-            plan = Plan(notes, self.original)
+            plan = Plan(self.engine, notes, self.original)
             if value != float(plan.result):
                 raise Doubt("f gives something else than the loss of its last layer")
             _compare(value, plan, point)
@@ -112,9 +114,12 @@ class Planned(InPlace):
             value = _compare(self._at(self.saved), plan, self.saved)
             require_no_draws()
             for point in self._pairs(points, signs):
-                self._require_outputs(plan, point)
+                self._notes_at(plan, point)
             some = np.where(signs.integers(0, 2, len(points)), points[:, 0], points[:, 1])
-            self._require_constants(plan, self._point(some))
+            notes = self._notes_at(plan, self._point(some))
+            self.x[...] = self.saved
+            if not plan.has_the_constants_of(Plan(self.engine, notes, self.original)):
+                raise Doubt("what goes into the layers depends on x")
             if self._at(self.saved) != value:
                 raise Doubt("f is not what it was before")
         return value
@@ -158,21 +163,14 @@ class Planned(InPlace):
             _compare(value, plan, self._alone(len(points) - 1, there))
         return ends
 
-    def _require_outputs(self, plan: Plan, point: Array) -> None:
-        """Doubt if the layers of f give something else there, which a loss may hide, as it does near its least."""
-        with watching() as notes:
+    def _notes_at(self, plan: Plan, point: Array) -> list[Note]:
+        """The notes of f there; Doubt if its layers give something else, which a loss near its least may hide."""
+        with watching(self.engine.readers) as notes:
             value = self._at(point)
         outputs = plan.outputs(point)
         if value != plan.loss(outputs[-1]) or not all(map(is_same, outputs, outputs_of(notes, self.original))):
             raise Doubt(_OTHERWISE)
-
-    def _require_constants(self, plan: Plan, point: Array) -> None:
-        """Doubt if f makes other notes there, of x aside."""
-        with watching() as notes:
-            _compare(self._at(point), plan, point)
-        self.x[...] = self.saved
-        if not plan.has_the_constants_of(Plan(notes, self.original)):
-            raise Doubt("what goes into the layers depends on x")
+        return notes
 
     def _at(self, point: Array) -> float:
         """f at a point, called as at every point."""

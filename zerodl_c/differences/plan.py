@@ -12,21 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import functions, layers
-from ._bridge import lib
-from ._changes import Changes, Layer, layer_of
-from ._network import differences_of_first_layer
-from ._notes import Note
-from .reference._own import Own
-from .reference.functions import _rows
+from .._arrays import rows_and_targets
+from .changes import Changes, Layer, layer_of
+from .engine import Engine
+from .notes import Note
 
 Array = NDArray[Any]
 
-_OWN = [
-    *(Own(getattr(layers, name), "forward") for name in layers.__all__),
-    Own(functions, *functions.__all__),
-]
-_HIDDEN = {"relu": lib.ZDL_RELU, "sigmoid": lib.ZDL_SIGMOID, "tanh": lib.ZDL_TANH}
+_HIDDEN = {"relu", "sigmoid", "tanh"}
 _ENDS = {"softmax loss", "cross-entropy"}
 # Of each parameter, which are the first settings, the number of dimensions, and of the output.
 _PARAMETERS = {"affine": ((2, 2), (1, 2)), "convolution": ((4, 4), (1, 4)), "batch normalization": ((1, 2), (1, 2))}
@@ -39,7 +32,8 @@ class Doubt(Exception):
 class Plan:
     """f(x) as the notes of one evaluation have it; Doubt if they do not have it so."""
 
-    def __init__(self, notes: list[Note], x: Array) -> None:
+    def __init__(self, engine: Engine, notes: list[Note], x: Array) -> None:
+        self.engine = engine
         chain, end = _layers_and_loss(notes, x)
         first = chain[0]
         self.end, self.names, self.result = end.name, [note.name for note in chain], end.output
@@ -48,7 +42,7 @@ class Plan:
         _check(x, given, [note.output for note in chain])
         if (x.ndim, first.output.ndim) != _PARAMETERS[first.name][self.place]:
             raise Doubt(f"x is a parameter of {first.name} that has another shape than is usual")
-        if not all(own.are_in_place() for own in _OWN):
+        if not engine.is_in_place():
             raise Doubt("something of the engine has been replaced, and the kernels do not know")
         self.memory = _memory(notes)
         self.input, self.targets = _copy(first.x), _copy(end.settings[0])
@@ -66,6 +60,7 @@ class Plan:
 
     def loss(self, scores: Array) -> float:
         """What f gives where the last layer gives these scores, to the bit."""
+        functions = self.engine.functions
         if self.end == "cross-entropy":
             return float(functions.cross_entropy_error(functions.softmax(scores), self.targets))
         return float(functions.softmax_loss(scores, self.targets))
@@ -75,43 +70,44 @@ class Plan:
 
         The points are x + h, x - h, x + 2h, x - 2h, x + 4h, ... unless h is None.
         """
-        labels = _rows(np.empty(self.scores), self.targets)[1]
+        labels = rows_and_targets(np.empty(self.scores), self.targets)[1]
         labels = np.asarray(labels if labels.ndim == 1 else labels.argmax(axis=1), np.int64)
         x = self.settings[0][self.place]
         hidden = self._hidden()
         if h is None or hidden is None or x.dtype != np.float64:
             chain = self._layers(x, np.float64)
-            return Changes(chain, self.place, np.asarray(self.input, np.float64), labels).fill(values, points)
+            inputs = np.asarray(self.input, np.float64)
+            return Changes(self.engine, chain, self.place, inputs, labels).fill(values, points)
         return self._fill_by_network(values, labels, hidden, h)
 
-    def _fill_by_network(self, values: Array, labels: Array, hidden: int, h: float) -> Iterator[int]:
+    def _fill_by_network(self, values: Array, labels: Array, hidden: str, h: float) -> Iterator[int]:
         """`fill` for a fully connected net: what the package's own nets have."""
         arrays = [np.asarray(array, np.float64, order="C") for of in self.settings[::2] for array in of]
         x, pairs, done = np.asarray(self.input, np.float64), values.shape[1] // 2, 0
         for k in range(pairs):
             step = h * 2.0**k
-            for slopes in differences_of_first_layer(
+            for slopes in self.engine.differences_of_first_layer(
                 arrays, x.reshape(len(x), -1), labels, hidden, step, of_b=bool(self.place)
             ):
                 values[: slopes.size, 2 * k], values[: slopes.size, 2 * k + 1] = slopes * step, -slopes * step
                 yield done + 2 * slopes.size
             done += 2 * len(values)
 
-    def _hidden(self) -> int | None:
+    def _hidden(self) -> str | None:
         """The activation of a fully connected net that has the same in all hidden layers; None of anything else."""
         hidden = {*self.names[1::2]}
-        if {*self.names[::2]} != {"affine"} or len(self.names) % 2 == 0 or len(hidden) > 1 or hidden - {*_HIDDEN}:
+        if {*self.names[::2]} != {"affine"} or len(self.names) % 2 == 0 or len(hidden) > 1 or hidden - _HIDDEN:
             return None
         if any(np.shape(b) != np.shape(W)[1:] for W, b in self.settings[::2]):
             return None
-        return _HIDDEN[hidden.pop()] if hidden else lib.ZDL_IDENTITY
+        return hidden.pop() if hidden else "identity"
 
     def _layers(self, x: Array, dtype: Any = None) -> list[Layer]:
         """The layers with this x, in their own dtypes or in another."""
         first, *others = self.settings
         settings = [(*first[: self.place], x, *first[self.place + 1 :]), *others]
         return [
-            layer_of(name, tuple(value if dtype is None else _in_dtype(value, dtype) for value in of))
+            layer_of(self.engine, name, tuple(value if dtype is None else _in_dtype(value, dtype) for value in of))
             for name, of in zip(self.names, settings, strict=True)
         ]
 

@@ -1,0 +1,310 @@
+"""Central differences: derivatives, gradients, and descent along them.
+
+A float array x is perturbed in place, one entry at a time, because the book's functions read their
+parameter through a closure and ignore their argument; whatever happens, x is put back to the last
+bit. Integers, lists and numbers cannot hold x + h: f is handed a float copy, and must read that.
+"""
+
+import operator
+from collections.abc import Callable
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .._arrays import as_array, float_dtype
+from .auto_step import find_step
+from .c_function import c_function
+from .evaluate import (
+    Copies,
+    Evaluator,
+    InPlace,
+    Progress,
+    Workers,
+    check_progress,
+    count_workers,
+    number,
+    plain,
+    real_result,
+    reporting,
+    require_read,
+)
+from .formula import GradientInfo, check_step, combine, default_step, points_around, require_kept, rounding
+
+Array = NDArray[Any]
+
+
+def numerical_diff(f: Callable[..., Any], x: ArrayLike, h: float = 1e-4) -> Any:
+    """Derivative of f at x, (f(x + h) - f(x - h)) / 2h; elementwise where x is an array.
+
+    Parameters
+    ----------
+    f : callable
+        Called as f(x + h) and f(x - h), in float64 whatever x is.
+    x : array_like
+        Any shape; not changed.
+    h : float
+        The step, in both directions.
+
+    Returns
+    -------
+    ndarray or scalar
+        Of x's float dtype; float64 for integers.
+
+    Raises
+    ------
+    TypeError
+        If f is not callable or gives something that is not real, or x or h is not real, or x is a
+        matrix, a masked array or the like, for f is handed plain arrays.
+    ValueError
+        If h is not positive and finite, or x + h == x or x - h == x for some entry.
+
+    Examples
+    --------
+    >>> print(numerical_diff(lambda x: 0.01 * x**2 + 0.1 * x, 5))
+    0.1999999999990898
+    """
+    values = _real_array(f, plain("x", x))
+    check_step(h)
+    h, centre = float(h), values.astype(np.float64)
+    points, _ = points_around(centre, h, pairs=1)
+    require_kept(h, centre, points)
+    ahead, behind = (points[:, i].reshape(values.shape)[()] for i in (0, 1))
+    return ((real_result(f(ahead)) - real_result(f(behind))) / (2 * h)).astype(float_dtype(values))
+
+
+def numerical_gradient(
+    f: Callable[..., Any],
+    x: ArrayLike,
+    h: float | str | None = None,
+    *,
+    vectorized: bool = False,
+    workers: Workers = 1,
+    progress: Progress = False,
+    order: int = 2,
+    full_output: bool = False,
+    plain_loop: bool = False,
+) -> Any:
+    """Gradient of the scalar function f at x, by central differences in each entry of x.
+
+    Parameters
+    ----------
+    f : callable
+        f(x) -> one real number, called twice for each entry, unless a plan is found (see the notes).
+        Or a C function
+        `double f(const double *x, ptrdiff_t n, void *data)`: a function pointer of cffi or ctypes, a
+        numba `cfunc`, or a `scipy.LowLevelCallable`, which brings data. In `zerodl_c` the loop around
+        it then runs in C, without the GIL, on all threads (see `set_num_threads`); in
+        `zerodl_c.reference` in Python.
+    x : array_like
+        Any shape. A float array must be writable: it is perturbed in place while f runs, and put
+        back even if f raises. Of integers, lists, tuples and numbers f is handed a float copy. So it
+        is with `vectorized`, with `workers`, and with a C function, which is handed float64.
+    h : float or "auto", optional
+        The step, used as given. By default 1e-4 for float64, as in the book, and
+        eps^(1 / (order + 1)) * max(|x|, 1) of the dtype's eps for float32 (0.0049 for order 2) and
+        float16 (0.1), where it balances the rounding of f, about eps / h, against the error of the
+        formula. "auto" finds a step for the entries of each magnitude, at the cost of some tens of
+        evaluations for each decade among them: from how noisy f is, and over which length it bends.
+    vectorized : bool
+        Whether f takes a stack of k arguments, of shape (k, *x.shape), and gives k real numbers. A
+        stack has at most 2^20 numbers, or one argument.
+    workers : int or callable
+        The number of threads that call f, or -1 for one on each core; or a map, called as
+        workers(function, blocks), such as the `map` method of a pool of `concurrent.futures`,
+        `multiprocessing` or `mpi4py.futures`. Its results may come in any order. Each worker has its
+        own copy of x. For a pool of processes, f must be one that can be pickled.
+    progress : bool or callable
+        True shows a bar of tqdm, with the time left; a callable is called as progress(done, total)
+        with numbers of evaluations, after each entry or, with `vectorized`, `workers`, a C function
+        or a plan, after some of them.
+    order : {2, 4}
+        The order of the formula's error in h. 4 takes two more evaluations for each entry, at
+        x + 2h and x - 2h.
+    full_output : bool
+        Whether to return `info`, too. It takes two more evaluations for each entry, at the next
+        step twice as far, and the gradient is the same.
+
+    Returns
+    -------
+    gradient : ndarray or scalar
+        C-contiguous, of x's shape and float dtype; float64 for integers.
+    info : GradientInfo
+        With `full_output` only: `info.error`, an estimate of each entry's error; `info.step`, each
+        entry's step; `info.evaluations`, how often f was evaluated; `info.way`, by a plan or at every
+        point, and why.
+
+    Raises
+    ------
+    TypeError
+        If f is not callable or gives anything but one real number (or, `vectorized`, k of them), or
+        is a C function of another form; or x or h is not real, or workers or progress is none of
+        what they may be; or f would be handed a copy of a matrix, a masked array or the like, which
+        is another type; or x has masked entries.
+    ValueError
+        If x is a read-only float array and perturbed in place; h is not positive and finite, or so
+        small that x + h == x or x - h == x for some entry; workers or order is out of range; a C
+        function is given with `vectorized` or `workers`; f changes its argument; or f, handed a copy
+        of x, reads x itself or ignores its argument, so that the copy would give a false gradient,
+        mostly zeros.
+    ImportError
+        If progress is True and tqdm is not installed.
+
+    Notes
+    -----
+    Float64 differences are divided by 2h, so that figures are the book's to the last bit; where
+    |x| > 1e12, the default step is below one ulp of x and the gradient is 0, also as in the book.
+    Narrower ones, and those of "auto", are divided by the step really taken, (x + h) - (x - h) after
+    rounding. Order 4 is (4 D(h) - D(2h)) / 3 (Abramowitz and Stegun, 25.3.24).
+
+    Where f is a chain of the layers of `zerodl_c`, from one that has x as W or b to the loss, it is
+    called some 30 times, and not for each entry, if x has 32 entries at least: f is watched while it
+    runs once, all differences are computed from what was seen, and before they are given, f itself
+    has proved that they are its own. `docs/plans.md` says how.
+
+    Whether f reads a copy is found out by changing x for a moment, if it is a writable array (then
+    f must not notice), or else the copy (then f must notice); a constant f is accepted only in the
+    first case. It costs two calls of f for a float array, and up to seven for what else is copied.
+
+    Examples
+    --------
+    >>> numerical_gradient(lambda x: x[0] ** 2 + x[1] ** 2, np.array([3.0, 4.0]))
+    array([6., 8.])
+    >>> gradient, info = numerical_gradient(np.prod, [3.0, 4.0], order=4, full_output=True)
+    >>> bool((info.error < 1e-9).all()), info.step
+    (True, array([0.0001, 0.0001]))
+    >>> numerical_gradient(lambda x: np.exp(x).sum(axis=1), [0.0, 0.0], vectorized=True)
+    array([1., 1.])
+    """
+    evaluator = evaluator_of(f, x, vectorized, workers, Copies)
+    return central_differences(evaluator, h, progress, order, full_output)
+
+
+def evaluator_of(f: Any, x: ArrayLike, vectorized: bool, workers: Workers, for_c: type[Copies]) -> Evaluator:
+    """How f is to be evaluated around x; a C function by an object of the type `for_c`."""
+    c = c_function(f)
+    values, workers = _real_array(c or f, x), count_workers(workers)
+    if c is None:
+        if vectorized or workers != 1:
+            return Copies(f, values, x, bool(vectorized), workers)
+        return InPlace(f, values, x)
+    for name, value, default in (("vectorized", bool(vectorized), False), ("workers", workers, 1)):
+        if value != default:
+            raise ValueError(f"{name} must be {default} for a C function, which runs on all threads, got {value}")
+    return for_c(c, values.astype(np.float64), x)
+
+
+def central_differences(evaluator: Evaluator, h: Any, progress: Progress, order: int, full_output: bool) -> Any:
+    """What `numerical_gradient` returns, from f as the evaluator evaluates it."""
+    if h is not None:
+        check_step(h, "auto")
+    if order not in (2, 4):
+        raise ValueError(f"order must be 2 or 4, got {order!r}")
+    check_progress(progress)
+    points, widths = _points(evaluator, h, order, pairs=order // 2 + bool(full_output))
+    with reporting(progress, points.size) as report:
+        values = evaluator.values(points, report)
+    x = evaluator.x
+    with np.errstate(all="ignore"):
+        slope, error = combine(values, widths, order)
+        gradient = slope.reshape(x.shape).astype(evaluator.dtype)[()]
+        if not full_output:
+            return gradient
+        values += evaluator.offset
+        error += rounding(values) * abs(values).max(axis=1) / widths[:, 0]
+    step = widths[:, 0] / 2
+    return gradient, GradientInfo(
+        error.reshape(x.shape)[()], step.reshape(x.shape)[()], evaluator.evaluations, evaluator.way
+    )
+
+
+def _points(evaluator: Evaluator, h: Any, order: int, pairs: int) -> tuple[Array, Array]:
+    """Where to evaluate f, and the distances to divide by, once h and f are what they must be."""
+    x = evaluator.x
+    if isinstance(h, str):
+        evaluator.prepare()
+        return points_around(x, find_step(evaluator, order), pairs, exact=True)
+    points, widths = points_around(x, default_step(x, order) if h is None else float(h), pairs)
+    if h is not None:
+        require_kept(h, x, points)
+    evaluator.prepare()
+    return points, widths
+
+
+def numerical_gradient_2d(f: Callable[..., Any], X: ArrayLike) -> Any:
+    """The gradient at X, if it is 1-D; else the gradients of f at each row of a 2-D X, as rows.
+
+    f is handed one row at a time, a view of X. Errors are those of `numerical_gradient`.
+
+    Examples
+    --------
+    >>> numerical_gradient_2d(lambda x: np.sum(x**2), np.array([[3.0, 4.0], [0.0, 2.0]]))
+    array([[6., 8.],
+           [0., 4.]])
+    """
+    values = _real_array(f, plain("X", X), "X")
+    if values.ndim == 1:
+        return _numerical_gradient_1d(f, X)
+    if values.ndim != 2:
+        raise ValueError(f"X must be 1-D or 2-D, got shape {values.shape}")
+    grad = np.empty(values.shape, float_dtype(values))
+    for i, row in enumerate(X):  # type: ignore[arg-type]  # a row of a list is a list
+        grad[i] = _numerical_gradient_1d(f, row)
+    return grad
+
+
+def _numerical_gradient_1d(f: Callable[..., Any], x: ArrayLike) -> Any:
+    """`numerical_gradient` of a 1-D x."""
+    if np.ndim(x) != 1:
+        raise ValueError(f"x must be 1-D, got shape {np.shape(x)}")
+    return numerical_gradient(f, x)
+
+
+def gradient_descent(
+    f: Callable[..., Any], init_x: ArrayLike, lr: float = 0.01, step_num: int = 100
+) -> Array:
+    """Follow the gradient of f downhill from init_x: step_num times x -= lr * gradient.
+
+    Parameters
+    ----------
+    f : callable
+        f(x) -> one real number. x is a copy of init_x: f must read its argument, and is refused
+        with a ValueError if it reads init_x itself (see `numerical_gradient`).
+    init_x : array_like
+        Any shape; not changed.
+    lr : float
+        Learning rate.
+    step_num : int
+        Number of steps, 0 or more.
+
+    Returns
+    -------
+    ndarray
+        The last x, of init_x's shape and float dtype; float64 for integers.
+
+    Examples
+    --------
+    >>> gradient_descent(lambda x: x[0] ** 2 + x[1] ** 2, [-3.0, 4.0], lr=0.1)
+    array([-6.11110793e-10,  8.14814391e-10])
+    """
+    values = _real_array(f, plain("init_x", init_x), "init_x")
+    if not isinstance(lr, Real):
+        raise TypeError(f"lr must be a real number, got {type(lr).__name__}")
+    if operator.index(step_num) < 0:
+        raise ValueError(f"step_num must be 0 or more, got {step_num}")
+    x = values.astype(float_dtype(values))
+    require_read(lambda point: number(f(point)), init_x, x)
+    for _ in range(step_num):
+        x -= lr * numerical_gradient(f, x)
+    return x
+
+
+def _real_array(f: Any, x: ArrayLike, name: str = "x") -> Array:
+    """x as an array (a view, whose shape f cannot change), once f and x are what they must be."""
+    if not callable(f):
+        raise TypeError(f"f must be callable, got {type(f).__name__}")
+    values = as_array(name, x).view()
+    if values.dtype.kind not in "biuf" or values.dtype.itemsize > 8:
+        raise TypeError(f"{name} must hold real numbers of up to 64 bits, got dtype {values.dtype}")
+    return values
