@@ -210,13 +210,13 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(widths, hidden, dtype, 
     net, x = Net(widths, dtype, hidden), normal((batch, widths[0]), dtype, 9)
     labels, soft = labels_of(batch, widths[-1]), reference.softmax(normal((batch, widths[-1]), dtype, 8))
     results = []
-    for n in (1, 2, 3, 7):
+    for n in (1, 2, 7):
         zerodl_c.set_num_threads(n)
         arrays = [net.predict(x), *net.forward(x, keep=False)[1]]
         for part in (*net.forward(x), *net.gradient(x, labels), *net.gradient(x, soft)):
             arrays += part
         results.append([array.tobytes() for array in arrays])
-    assert [result == results[0] for result in results] == [True] * 4
+    assert [result == results[0] for result in results] == [True] * 3
 
 
 @every_dtype

@@ -423,12 +423,16 @@ def test_a_copy_prints_what_it_prints_with_plain_python(tmp_path, hooked, name):
     edits, script, own = COPIES[name]
     write_copy(tmp_path, edits, script)
     plain, _ = printed(sys.executable, "script.py", folder=tmp_path)
-    by_run, report = printed(sys.executable, "-m", "zerodl_c", "run", "--report", "script.py", folder=tmp_path)
-    by_install, _ = printed(sys.executable, "-c", FIRST, folder=tmp_path)
-    by_hook, _ = printed(hooked, "script.py", folder=tmp_path, ZERODL_SWAP="1")
+    run = [sys.executable, "-m", "zerodl_c", "run", "--report", "--verify=all", "script.py"]
+    by_run, report = printed(*run, folder=tmp_path)
+    if list(COPIES).index(name) % 2:  # these two replace alike, but for when they begin
+        otherwise, _ = printed(sys.executable, "-c", FIRST, folder=tmp_path)
+    else:
+        otherwise, _ = printed(hooked, "script.py", folder=tmp_path, ZERODL_SWAP="1")
     assert plain
-    for text in (by_run, by_install, by_hook):
-        assert_alike(text, plain)
+    assert_alike(by_run, plain)
+    assert_alike(otherwise, plain)
+    assert re.search(r"^zerodl-c: --verify: ([\d,]+) of \1 calls? compared, no difference$", report, re.M)
     line = next((line for line in report.splitlines() if "the script's own in common: " in line), "")
     reasons = dict(re.findall(r"(\w+\.\w+) \(([^)]*)\)", line))
     assert own.split() == [] or set(own.split()) <= reasons.keys(), line
@@ -618,11 +622,3 @@ def test_verify_tells_on_a_terminal_how_far_it_is(tmp_path):
     assert done.returncode == 0
     assert len(re.findall(r"\rzerodl-c: --verify: \d of \d+ calls compared(?!,)", told)) >= 2
     assert told.endswith("\rzerodl-c: --verify: 5 of 30 calls compared, no difference\r\n")
-
-
-@pytest.mark.parametrize("name", [name for name in COPIES if name != "the book's"])
-def test_verify_finds_no_difference(tmp_path, name):
-    edits, script, _ = COPIES[name]
-    write_copy(tmp_path, edits, script)
-    _, told = printed(sys.executable, "-m", "zerodl_c", "run", "--verify=all", "script.py", folder=tmp_path)
-    assert re.fullmatch(r"zerodl-c: --verify: ([\d,]+) of \1 calls? compared, no difference\n", told)
