@@ -1,4 +1,4 @@
-#include "cpu.h"
+#include "internal/cpu.h"
 
 #include <stdbool.h>
 #include <stdlib.h>

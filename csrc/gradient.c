@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "parallel.h"
+#include "internal/parallel.h"
 #include "zerodl.h"
 
 static const double GRAIN = 4096; /* nanoseconds that a piece takes at least, if `cost` is right */

@@ -1,7 +1,6 @@
 #define REAL_BITS 32
-#include "operations.h"
-
-#include "convolution.h"
-#include "pooling.h"
-#include "columns.h"
-#include "network.h"
+#include "images/columns.h"
+#include "images/convolution.h"
+#include "images/pooling.h"
+#include "net/network.h"
+#include "internal/operations.h"

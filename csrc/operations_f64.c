@@ -1,8 +1,6 @@
 #define REAL_BITS 64
-#include "operations.h"
-
-#include "convolution.h"
-#include "pooling.h"
-#include "columns.h"
-#include "network.h"
-#include "network_difference.h"
+#include "images/columns.h"
+#include "images/convolution.h"
+#include "images/pooling.h"
+#include "net/differences.h"
+#include "internal/operations.h"

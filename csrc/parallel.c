@@ -21,12 +21,12 @@
  * After a fork the child has the forking thread alone, so there the pool begins anew. Helpers leave signals to the
  * program's own threads, and end when the library is unloaded. */
 
-#include "parallel.h"
+#include "internal/parallel.h"
 
 #include <math.h>
 #include <stdint.h>
 
-#include "processors.h"
+#include "internal/processors.h"
 #include "zerodl.h"
 
 enum { MOST_THREADS = 1024 }; /* as many as the largest machines have processors */

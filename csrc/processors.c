@@ -2,11 +2,11 @@
 #define _GNU_SOURCE /* for sched_getaffinity */
 #endif
 
-#include "parallel.h"
+#include "internal/parallel.h"
 
 #ifndef ZDL_NO_THREADS
 
-#include "processors.h"
+#include "internal/processors.h"
 
 #include <limits.h>
 #include <math.h>

@@ -5,7 +5,7 @@
  * not allowed.
  * Every function may be called from many threads at once. Results do not depend on the number of threads.
  * Functions that return int return ZDL_OK, which is 0, or another status with the outputs undefined.
- * This header is plain C: Python's cffi reads the same lines. */
+ * This header is plain C: Python's cffi reads the same lines. To read on, begin with csrc/README.md. */
 #ifndef ZERODL_H
 #define ZERODL_H
 

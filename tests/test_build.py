@@ -106,6 +106,25 @@ def test_sdist_is_complete(sources):
     assert wanted - packed == set()
 
 
+HEADERS = sorted(path.relative_to(ROOT / "csrc").as_posix() for path in (ROOT / "csrc").rglob("*.h"))
+# Of NumPy's arrays, and of an instruction set.
+NEEDS_MORE = ("python/", "isa/", "kernels/all.h")
+
+
+@pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler that is called cc")
+@pytest.mark.parametrize("header", [header for header in HEADERS if not header.startswith(NEEDS_MORE)])
+def test_each_header_includes_what_it_uses(header):
+    bits = ("64",) if header.startswith("net/difference") else ("32", "64")  # central differences are in float64
+    for real in bits:
+        flags = ["-std=gnu11", "-Wall", "-Wno-unused-function", "-Werror", f"-DREAL_BITS={real}", "-fsyntax-only"]
+        done = subprocess.run(["cc", *flags, "-x", "c", ROOT / "csrc" / header], capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_program_that_includes_our_folder_gets_one_header():
+    assert [header for header in HEADERS if "/" not in header] == ["zerodl.h"]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="setuptools finds MSVC without CC")
 @pytest.mark.parametrize("command", ["build_ext", "bdist_wheel"])
 def test_without_a_compiler_it_says_how_to_get_one(sources, command):
@@ -168,7 +187,7 @@ WIDER = "-U__FLT_EVAL_METHOD__ -D__FLT_EVAL_METHOD__=2"
     ],
 )
 def test_arithmetic_that_is_not_the_types_is_refused(flags, remedy):
-    command = ["cc", "-std=gnu11", *flags.split(), "-fsyntax-only", str(ROOT / "csrc" / "compiler.h")]
+    command = ["cc", "-std=gnu11", *flags.split(), "-fsyntax-only", str(ROOT / "csrc" / "internal" / "compiler.h")]
     done = subprocess.run(command, capture_output=True, text=True)
     if remedy:
         assert done.returncode != 0 and "zerodl needs" in done.stderr and remedy in done.stderr
@@ -185,7 +204,7 @@ def test_where_arithmetic_is_wider_than_its_type_the_build_asks_for_sse(sources,
     compiler.write_text(f'#!/bin/sh\ncase "$*" in *-mfpmath=sse*) exec cc "$@";; esac\nexec cc {WIDER} "$@"\n')
     compiler.chmod(compiler.stat().st_mode | stat.S_IXUSR)
     for source in (sources / "csrc").rglob("*.c"):
-        source.write_text('#include "compiler.h"\n')  # sooner
+        source.write_text('#include "internal/compiler.h"\n')  # sooner
     done = python("setup.py", "build_ext", cwd=sources, CC=str(compiler))
     assert done.returncode == 0, done.stderr
     assert "-msse2 -mfpmath=sse" in done.stdout

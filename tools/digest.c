@@ -3,7 +3,7 @@
 #ifndef REAL_BITS
 #define REAL_BITS 64
 #endif
-#include "real.h"
+#include "internal/real.h"
 #include "zerodl.h"
 
 #include <inttypes.h>

@@ -1,4 +1,4 @@
-#include "../cpu.h"
+#include "../internal/cpu.h"
 #if HAVE_X86_LEVELS
 
 /* Before the target changes: the headers' own functions keep theirs. */

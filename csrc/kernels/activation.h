@@ -1,16 +1,26 @@
-/* Activations over n contiguous elements, and their backward passes. out may be an input, but no other overlap.
+/* Activations of elements [begin, end), and their backward passes. out may be an input, but no other overlap.
    map1 and map2 are inlined with a constant f, so each kernel below is its own loop. */
+#ifndef ZERODL_KERNELS_ACTIVATION_H
+#define ZERODL_KERNELS_ACTIVATION_H
 
-ALWAYS_INLINE void map1(vec f(vec), real *out, const real *x, ptrdiff_t n)
+#include "../internal/vector.h"
+#include "exp.h"
+#include "table.h"
+
+/* out = f(x) */
+ALWAYS_INLINE void map1(vec f(vec), const elementwise *task, ptrdiff_t begin, ptrdiff_t end)
 {
-    for (ptrdiff_t i = 0; i < n; i += LANES)
-        store_up_to(out + i, f(load_up_to(x + i, n - i)), n - i);
+    const elementwise t = *task; /* a copy, for no store may change it */
+    for (ptrdiff_t i = begin; i < end; i += LANES)
+        store_up_to(t.out + i, f(load_up_to(t.x + i, end - i)), end - i);
 }
 
-ALWAYS_INLINE void map2(vec f(vec, vec), real *out, const real *x, const real *y, ptrdiff_t n)
+/* out = f(x, y) */
+ALWAYS_INLINE void map2(vec f(vec, vec), const elementwise *task, ptrdiff_t begin, ptrdiff_t end)
 {
-    for (ptrdiff_t i = 0; i < n; i += LANES)
-        store_up_to(out + i, f(load_up_to(x + i, n - i), load_up_to(y + i, n - i)), n - i);
+    const elementwise t = *task;
+    for (ptrdiff_t i = begin; i < end; i += LANES)
+        store_up_to(t.out + i, f(load_up_to(t.x + i, end - i), load_up_to(t.y + i, end - i)), end - i);
 }
 
 /* e / (1 + e)^2 with e = exp(-|x|): (1 - s) s, without the cancellation in 1 - s. */
@@ -38,16 +48,19 @@ ALWAYS_INLINE vec vec_relu_backward(vec dout, vec y)
     return choose(less_equal(y, broadcast(0)), broadcast(0), dout);
 }
 
-static void exp_all(real *out, const real *x, ptrdiff_t n) { map1(vec_exp, out, x, n); }
-static void log_all(real *out, const real *x, ptrdiff_t n) { map1(vec_log, out, x, n); }
-static void tanh_all(real *out, const real *x, ptrdiff_t n) { map1(vec_tanh, out, x, n); }
+static void exp_all(void *task, ptrdiff_t begin, ptrdiff_t end) { map1(vec_exp, task, begin, end); }
+static void log_all(void *task, ptrdiff_t begin, ptrdiff_t end) { map1(vec_log, task, begin, end); }
+static void tanh_all(void *task, ptrdiff_t begin, ptrdiff_t end) { map1(vec_tanh, task, begin, end); }
 
 /* sigmoid with its two halves interleaved: the exponentials of the next GROUP vectors, the quotients of these. Each half
    is short enough for the processor to overlap; the whole would wait for itself. */
-static void sigmoid(real *out, const real *x, ptrdiff_t n)
+static void sigmoid(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
     enum { GROUP = 4, STEP = GROUP * LANES };
-    ptrdiff_t i = 0;
+    const elementwise *t = task;
+    real *out = t->out + begin;
+    const real *x = t->x + begin;
+    ptrdiff_t i = 0, n = end - begin;
     if (n >= STEP) {
         vec e[GROUP];
         UNROLL for (int g = 0; g < GROUP; g++)
@@ -62,48 +75,53 @@ static void sigmoid(real *out, const real *x, ptrdiff_t n)
             store(out + i + g * LANES, sigmoid_of_exp(load(x + i + g * LANES), e[g]));
         i += STEP;
     }
-    map1(vec_sigmoid, out + i, x + i, n - i);
+    map1(vec_sigmoid, t, begin + i, end);
 }
 
-static void sigmoid_grad(real *out, const real *x, ptrdiff_t n) { map1(vec_sigmoid_grad, out, x, n); }
-static void relu(real *out, const real *x, ptrdiff_t n) { map1(vec_relu, out, x, n); }
-static void relu_grad(real *out, const real *x, ptrdiff_t n) { map1(vec_relu_grad, out, x, n); }
+static void sigmoid_grad(void *task, ptrdiff_t begin, ptrdiff_t end) { map1(vec_sigmoid_grad, task, begin, end); }
+static void relu(void *task, ptrdiff_t begin, ptrdiff_t end) { map1(vec_relu, task, begin, end); }
+static void relu_grad(void *task, ptrdiff_t begin, ptrdiff_t end) { map1(vec_relu_grad, task, begin, end); }
 
-static void sigmoid_backward(real *dx, const real *dout, const real *y, ptrdiff_t n)
+static void sigmoid_backward(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
-    map2(vec_sigmoid_backward, dx, dout, y, n);
+    map2(vec_sigmoid_backward, task, begin, end);
 }
 
-static void tanh_backward(real *dx, const real *dout, const real *y, ptrdiff_t n)
+static void tanh_backward(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
-    map2(vec_tanh_backward, dx, dout, y, n);
+    map2(vec_tanh_backward, task, begin, end);
 }
 
-static void relu_backward(real *dx, const real *dout, const real *y, ptrdiff_t n)
+static void relu_backward(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
-    map2(vec_relu_backward, dx, dout, y, n);
+    map2(vec_relu_backward, task, begin, end);
 }
 
-/* relu, and off = 1 where x <= 0, else 0. Plain loops, for the compiler to make vectors of two widths of. */
-static void relu_mask(real *out, uint8_t *off, const real *x, ptrdiff_t n)
+/* relu, and mask = 1 where x <= 0, else 0. Plain loops, for the compiler to make vectors of two widths of. */
+static void relu_mask(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
-    for (ptrdiff_t i = 0; i < n; i++) {
-        bool zero = x[i] <= 0;
-        out[i] = zero ? 0 : x[i];
-        off[i] = zero;
+    const elementwise t = *(const elementwise *)task;
+    for (ptrdiff_t i = begin; i < end; i++) {
+        bool zero = t.x[i] <= 0;
+        t.out[i] = zero ? 0 : t.x[i];
+        t.mask[i] = zero;
     }
 }
 
-/* dout = 0 where it is off. */
-static void relu_mask_backward(real *dout, const uint8_t *off, ptrdiff_t n)
+/* out = 0 where mask is 1, in place. */
+static void relu_mask_backward(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
-    for (ptrdiff_t i = 0; i < n; i++)
-        dout[i] = off[i] ? 0 : dout[i];
+    const elementwise t = *(const elementwise *)task;
+    for (ptrdiff_t i = begin; i < end; i++)
+        t.out[i] = t.mask[i] ? 0 : t.out[i];
 }
 
 /* 1 where x > 0, else 0, as integers. */
-static void step(int64_t *out, const real *x, ptrdiff_t n)
+static void step(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
-    for (ptrdiff_t i = 0; i < n; i++)
-        out[i] = x[i] > 0;
+    const elementwise t = *(const elementwise *)task;
+    for (ptrdiff_t i = begin; i < end; i++)
+        t.integers[i] = t.x[i] > 0;
 }
+
+#endif

@@ -1,24 +1,20 @@
 /* Every kernel for the ISA and element type that the including file has set, and the table of them. */
 
-#include "table.h"
-
-#include "../vector.h"
-
-#include "exp.h"
-
-#include "activation.h"
-#include "columns.h"
+#include "../images/column_kernels.h"
+#include "../images/convolution_kernels.h"
+#include "../images/pooling_kernels.h"
 #if REAL_BITS == 64
-#include "difference.h"
+#include "../net/difference_kernels.h"
 #endif
+#include "activation.h"
+#include "exp.h"
 #include "loss.h"
 #include "matmul.h"
-#include "convolution.h"
 #include "normalization.h"
 #include "optimizer.h"
 #include "peak.h"
-#include "pooling.h"
 #include "softmax.h"
+#include "table.h"
 
 const struct ZDL(kernels) ISA_TABLE = {
     .exp = exp_all,

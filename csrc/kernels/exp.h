@@ -1,5 +1,9 @@
 /* exp, log and tanh of a vector, within 2 ulp, over the whole range: subnormal results, infinities and nan
    included. Polynomials: tools/minimax.py. */
+#ifndef ZERODL_KERNELS_EXP_H
+#define ZERODL_KERNELS_EXP_H
+
+#include "../internal/vector.h"
 
 #define LOG2_E ((real)1.4426950408889634)
 #if REAL_BITS == 64
@@ -176,3 +180,5 @@ ALWAYS_INLINE vec sigmoid_of_exp(vec x, vec e)
 }
 
 ALWAYS_INLINE vec vec_sigmoid(vec x) { return sigmoid_of_exp(x, sigmoid_exp(x)); }
+
+#endif

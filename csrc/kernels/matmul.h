@@ -11,8 +11,16 @@
          for each block of C's rows    (A's block comes to the L2 cache)
            for each panel of B    (it comes to the L1 cache; at the first block of rows it is packed)
              for each tile of rows: C += A B, in registers */
+#ifndef ZERODL_KERNELS_MATMUL_H
+#define ZERODL_KERNELS_MATMUL_H
 
 #include <stdlib.h>
+#include <string.h>
+
+#include "../internal/integers.h"
+#include "../internal/vector.h"
+#include "activation.h"
+#include "table.h"
 
 enum {
     /* The accumulators, TILE_ROWS x TILE_VECS, fill the registers but for a row of B and an element of A. */
@@ -56,9 +64,6 @@ enum {
     LEAST_MULTIPLICATIONS = 1 << 18,
     STRIP = 128,
 };
-
-ALWAYS_INLINE ptrdiff_t ceil_div(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
-ALWAYS_INLINE ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
 /* c[cols] = or += sum, of which all vectors but the last are whole. */
 ALWAYS_INLINE void store_row(real *c, const vec *sum, int vecs, ptrdiff_t cols, bool add)
@@ -554,3 +559,5 @@ static bool matmul(const product *t)
     free(packed);
     return true;
 }
+
+#endif

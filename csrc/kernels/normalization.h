@@ -1,6 +1,14 @@
 /* Batch normalization of columns begin to end, each by itself. They are taken in blocks of WIDTH vectors, so that a row's
    piece of one is a few cache lines, and later passes find the block in the cache. What is left makes blocks of half
    as many, and of one vector, the last of which has only `left` columns. */
+#ifndef ZERODL_KERNELS_NORMALIZATION_H
+#define ZERODL_KERNELS_NORMALIZATION_H
+
+#include <math.h>
+
+#include "../internal/integers.h"
+#include "../internal/vector.h"
+#include "table.h"
 
 enum { WIDTH = 8, AHEAD = 8, TOGETHER = 8 };
 
@@ -150,9 +158,11 @@ ALWAYS_INLINE void batch_norm_block(const batch_norm *t, ptrdiff_t j, int width,
     normalize_block(t, mean, std, j, width, left);
 }
 
-static void batch_norm_columns(const batch_norm *t, ptrdiff_t begin, ptrdiff_t end)
+static void batch_norm_columns(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
-    ptrdiff_t j = begin;
+    const batch_norm *t = task;
+    ptrdiff_t j = begin * COLUMN_PIECE;
+    end = least(end * COLUMN_PIECE, t->cols);
     for (; j + WIDTH * LANES <= end; j += WIDTH * LANES)
         batch_norm_block(t, j, WIDTH, LANES);
     for (; j + WIDTH / 2 * LANES <= end; j += WIDTH / 2 * LANES)
@@ -212,9 +222,11 @@ ALWAYS_INLINE void batch_norm_backward_block(const batch_norm_backward *t, ptrdi
     }
 }
 
-static void batch_norm_backward_columns(const batch_norm_backward *t, ptrdiff_t begin, ptrdiff_t end)
+static void batch_norm_backward_columns(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
-    ptrdiff_t j = begin;
+    const batch_norm_backward *t = task;
+    ptrdiff_t j = begin * COLUMN_PIECE;
+    end = least(end * COLUMN_PIECE, t->cols);
     for (; j + WIDTH * LANES <= end; j += WIDTH * LANES)
         batch_norm_backward_block(t, j, WIDTH, LANES);
     for (; j + WIDTH / 2 * LANES <= end; j += WIDTH / 2 * LANES)
@@ -222,3 +234,5 @@ static void batch_norm_backward_columns(const batch_norm_backward *t, ptrdiff_t 
     for (; j < end; j += LANES)
         batch_norm_backward_block(t, j, 1, end - j);
 }
+
+#endif

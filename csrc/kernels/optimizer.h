@@ -1,12 +1,18 @@
 /* Optimizer steps: one pass over the parameters, in place. What is derived from the rates is so in double, and operations
    are in the order of zerodl_c/reference/optimizer.py, so that the results are NumPy's to the bit. */
+#ifndef ZERODL_KERNELS_OPTIMIZER_H
+#define ZERODL_KERNELS_OPTIMIZER_H
+
+#include "../internal/vector.h"
+#include "table.h"
 
 /* Added to a root that is divided by. */
 static const real LEAST_ROOT = (real)1e-7;
 
 /* param -= lr * grad */
-static void sgd(optimizer_step s, ptrdiff_t begin, ptrdiff_t end)
+static void sgd(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
+    const optimizer_step s = *(const optimizer_step *)task;
     real lr = (real)s.lr;
     for (ptrdiff_t i = begin; i < end; i += LANES) {
         ptrdiff_t left = end - i;
@@ -16,8 +22,9 @@ static void sgd(optimizer_step s, ptrdiff_t begin, ptrdiff_t end)
 }
 
 /* v = momentum v - lr grad; param += v */
-static void momentum(optimizer_step s, ptrdiff_t begin, ptrdiff_t end)
+static void momentum(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
+    const optimizer_step s = *(const optimizer_step *)task;
     real lr = (real)s.lr, kept = (real)s.rate[0];
     for (ptrdiff_t i = begin; i < end; i += LANES) {
         ptrdiff_t left = end - i;
@@ -28,8 +35,9 @@ static void momentum(optimizer_step s, ptrdiff_t begin, ptrdiff_t end)
 }
 
 /* param += momentum^2 v - (1 + momentum) lr grad; v = momentum v - lr grad */
-static void nesterov(optimizer_step s, ptrdiff_t begin, ptrdiff_t end)
+static void nesterov(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
+    const optimizer_step s = *(const optimizer_step *)task;
     double momentum = s.rate[0];
     real lr = (real)s.lr, kept = (real)momentum;
     real ahead = (real)(momentum * momentum), ahead_lr = (real)((1 + momentum) * s.lr);
@@ -42,8 +50,9 @@ static void nesterov(optimizer_step s, ptrdiff_t begin, ptrdiff_t end)
 }
 
 /* h += grad^2; param -= lr grad / (sqrt(h) + 1e-7) */
-static void adagrad(optimizer_step s, ptrdiff_t begin, ptrdiff_t end)
+static void adagrad(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
+    const optimizer_step s = *(const optimizer_step *)task;
     real lr = (real)s.lr;
     for (ptrdiff_t i = begin; i < end; i += LANES) {
         ptrdiff_t left = end - i;
@@ -55,8 +64,9 @@ static void adagrad(optimizer_step s, ptrdiff_t begin, ptrdiff_t end)
 }
 
 /* h = decay_rate h + (1 - decay_rate) grad^2; param -= lr grad / (sqrt(h) + 1e-7) */
-static void rmsprop(optimizer_step s, ptrdiff_t begin, ptrdiff_t end)
+static void rmsprop(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
+    const optimizer_step s = *(const optimizer_step *)task;
     real lr = (real)s.lr, kept = (real)s.rate[0], taken = (real)(1 - s.rate[0]);
     for (ptrdiff_t i = begin; i < end; i += LANES) {
         ptrdiff_t left = end - i;
@@ -69,8 +79,9 @@ static void rmsprop(optimizer_step s, ptrdiff_t begin, ptrdiff_t end)
 }
 
 /* m += (1 - beta1) (grad - m); v += (1 - beta2) (grad^2 - v); param -= lr m / (sqrt(v) + 1e-7) */
-static void adam(optimizer_step s, ptrdiff_t begin, ptrdiff_t end)
+static void adam(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
+    const optimizer_step s = *(const optimizer_step *)task;
     real lr = (real)s.lr, taken1 = (real)(1 - s.rate[0]), taken2 = (real)(1 - s.rate[1]);
     for (ptrdiff_t i = begin; i < end; i += LANES) {
         ptrdiff_t left = end - i;
@@ -84,3 +95,5 @@ static void adam(optimizer_step s, ptrdiff_t begin, ptrdiff_t end)
         store_up_to(s.param + i, load_up_to(s.param + i, left) - change, left);
     }
 }
+
+#endif

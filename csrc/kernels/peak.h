@@ -1,4 +1,9 @@
 /* The fastest arithmetic that this machine has, to hold other kernels against. */
+#ifndef ZERODL_KERNELS_PEAK_H
+#define ZERODL_KERNELS_PEAK_H
+
+#include "../internal/vector.h"
+#include "matmul.h"
 
 /* `rounds` multiply_adds on each of as many vectors as a tile of a matrix product keeps in registers: independent of
    one another, so that their latency is hidden, and without any memory. Returns the flops done, 2 for each element of
@@ -20,3 +25,5 @@ static double peak(ptrdiff_t rounds)
     double flops = (double)(2 * TILE_ROWS * TILE_COLS) * (double)rounds;
     return largest(most) >= 1 ? flops : 0;
 }
+
+#endif

@@ -1,6 +1,15 @@
 /* softmax and its kin over the rows of a contiguous (rows, cols) matrix. A short row takes one lane of a vector, a long
    one vectors of its own; each is a few passes in cache. Sums are carried as two numbers, which keeps every result
    within 4 ulp. */
+#ifndef ZERODL_KERNELS_SOFTMAX_H
+#define ZERODL_KERNELS_SOFTMAX_H
+
+#include <math.h>
+
+#include "../internal/integers.h"
+#include "../internal/vector.h"
+#include "exp.h"
+#include "table.h"
 
 #if REAL_BITS == 64
 #define NEAR ((real)600)
@@ -395,27 +404,37 @@ ALWAYS_INLINE void by_blocks(lanes_function *lanes, rows_function *vectors, real
     }
 }
 
-static void softmax(real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols)
+static void softmax(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
-    by_blocks(softmax_lanes, softmax_rows, out, x, rows, cols, no_targets);
+    const rowwise *t = task;
+    ptrdiff_t at = begin * t->cols;
+    by_blocks(softmax_lanes, softmax_rows, t->out + at, t->x + at, end - begin, t->cols, no_targets);
 }
 
-/* dx = (softmax(x) - one_hot(label)) / batch, and the labels' probabilities */
-static void softmax_label_gradient(real *dx, real *probability, const real *x, const int64_t *label, real batch,
-                                   ptrdiff_t rows, ptrdiff_t cols)
+/* out = (softmax(x) - one_hot(label)) / divisor, and the labels' probabilities */
+static void softmax_label_gradient(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
-    by_blocks(softmax_lanes, softmax_rows, dx, x, rows, cols, (targets){label, probability, batch});
+    const rowwise *t = task;
+    ptrdiff_t at = begin * t->cols;
+    targets of_rows = {t->label + begin, t->probability + begin, t->divisor};
+    by_blocks(softmax_lanes, softmax_rows, t->out + at, t->x + at, end - begin, t->cols, of_rows);
 }
 
-static void log_softmax(real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols)
+static void log_softmax(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
-    by_blocks(log_softmax_lanes, log_softmax_rows, out, x, rows, cols, no_targets);
+    const rowwise *t = task;
+    ptrdiff_t at = begin * t->cols;
+    by_blocks(log_softmax_lanes, log_softmax_rows, t->out + at, t->x + at, end - begin, t->cols, no_targets);
 }
 
-/* dx = y (dout - sum(dout y)) per row. */
-static void softmax_backward(real *dx, const real *dout, const real *y, ptrdiff_t rows, ptrdiff_t cols)
+/* dx = y (dout - sum(dout y)) per row: out is dx, and x is dout. */
+static void softmax_backward(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
-    for (; rows > 0; rows--, dx += cols, dout += cols, y += cols) {
+    const rowwise *t = task;
+    ptrdiff_t cols = t->cols;
+    for (ptrdiff_t row = begin; row < end; row++) {
+        real *dx = t->out + row * cols;
+        const real *dout = t->x + row * cols, *y = t->y + row * cols;
         vec_sum total = {broadcast(0), broadcast(0)};
         for (ptrdiff_t i = 0; i < cols; i += LANES) {
             add_to(&total, load_up_to(dout + i, cols - i) * load_up_to(y + i, cols - i));
@@ -428,3 +447,5 @@ static void softmax_backward(real *dx, const real *dout, const real *y, ptrdiff_
             store_up_to(dx + i, load_up_to(y + i, cols - i) * (load_up_to(dout + i, cols - i) - dot), cols - i);
     }
 }
+
+#endif

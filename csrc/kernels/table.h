@@ -4,13 +4,8 @@
 
 #include <stdbool.h>
 
-#include "../real.h"
+#include "../internal/real.h"
 #include "../zerodl.h"
-
-static inline ptrdiff_t between(ptrdiff_t low, ptrdiff_t n, ptrdiff_t high)
-{
-    return n < low ? low : n > high ? high : n;
-}
 
 /* Element (i, j) is at[i * row + j * col]. */
 typedef struct {
@@ -35,9 +30,35 @@ typedef struct {
     enum zdl_activation activation;
 } product;
 
-typedef void unary_kernel(real *out, const real *x, ptrdiff_t n);
-typedef void binary_kernel(real *out, const real *x, const real *y, ptrdiff_t n);
-typedef void rows_kernel(real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols);
+/* A kernel computes [begin, end) of the output of its task: elements, rows, columns or images. */
+typedef void kernel(void *task, ptrdiff_t begin, ptrdiff_t end);
+
+/* Elements of contiguous arrays; a kernel uses what it needs of them. */
+typedef struct {
+    real *out;
+    const real *x, *y;
+    uint8_t *mask;     /* written by relu_mask, read by its backward pass */
+    int64_t *integers; /* the output of step */
+} elementwise;
+
+/* Rows of [rows, cols]; a kernel uses what it needs. */
+typedef struct {
+    real *out, *probability; /* probability[rows]: of each label */
+    const real *x, *y;
+    const int64_t *label;
+    real divisor;
+    ptrdiff_t cols;
+} rowwise;
+
+/* sum[j] = sum over i of x[i, j], for a matrix of this many rows, which are `stride` apart. */
+typedef struct {
+    real *sum;
+    const real *x;
+    ptrdiff_t rows, stride;
+} column_sums;
+
+/* The unit in which kernels of columns count: a few cache lines, the widest block of batch normalization. */
+enum { COLUMN_PIECE = 512 / sizeof(real) };
 
 /* Matrices are [rows, cols] and contiguous, vectors [cols]. */
 typedef struct {
@@ -96,8 +117,6 @@ typedef struct {
     double lr, rate[2];
 } optimizer_step;
 
-typedef void optimizer_kernel(optimizer_step s, ptrdiff_t begin, ptrdiff_t end);
-
 #if REAL_BITS == 64
 /* What n samples score after a step of a parameter up, and down: score[side][c, k] + change[side][k] weight[c] for class
    c, with the rows of score `row` apart. As many as a vector may be read beyond the end of score and change,
@@ -109,33 +128,22 @@ typedef struct {
 #endif
 
 struct ZDL(kernels) {
-    unary_kernel *exp, *log, *tanh, *sigmoid, *sigmoid_grad, *relu, *relu_grad;
-    binary_kernel *sigmoid_backward, *tanh_backward, *relu_backward;
-    void (*relu_mask)(real *out, uint8_t *mask, const real *x, ptrdiff_t n);
-    void (*relu_mask_backward)(real *dout, const uint8_t *mask, ptrdiff_t n);
-    void (*step)(int64_t *out, const real *x, ptrdiff_t n);
-    rows_kernel *softmax, *log_softmax;
-    void (*softmax_label_gradient)(real *dx, real *probability, const real *x, const int64_t *label, real batch,
-                                   ptrdiff_t rows, ptrdiff_t cols);
-    void (*softmax_backward)(real *dx, const real *dout, const real *y, ptrdiff_t rows, ptrdiff_t cols);
+    kernel *exp, *log, *tanh, *sigmoid, *sigmoid_grad, *relu, *relu_grad, *step;                      /* elementwise */
+    kernel *sigmoid_backward, *tanh_backward, *relu_backward, *relu_mask, *relu_mask_backward;        /* elementwise */
+    kernel *softmax, *log_softmax, *softmax_backward, *softmax_label_gradient;                        /* rowwise */
+    kernel *subtract_divide, *subtract_label_divide;                                                  /* rowwise */
+    kernel *sum_rows;                                                                                 /* column_sums */
+    kernel *batch_norm, *batch_norm_backward; /* of the same names; they count in COLUMN_PIECE */
+    kernel *sgd, *momentum, *nesterov, *adagrad, *rmsprop, *adam; /* optimizer_step */
+    kernel *pool, *pool_backward;                                 /* pooling, by images */
+    kernel *im2col, *col2im;                                      /* columns, by images */
     double (*sum_of_squares)(const real *y, const real *t, ptrdiff_t n);
-    void (*subtract_divide)(real *dx, const real *y, const real *t, real divisor, ptrdiff_t n);
-    void (*subtract_label_divide)(real *dx, const real *y, const int64_t *label, real divisor, ptrdiff_t rows,
-                                  ptrdiff_t cols);
-    void (*sum_rows)(real *sum, const real *x, ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t stride);
-    bool (*matmul)(const product *t);
-    void (*batch_norm)(const batch_norm *t, ptrdiff_t begin, ptrdiff_t end);
-    void (*batch_norm_backward)(const batch_norm_backward *t, ptrdiff_t begin, ptrdiff_t end);
-    optimizer_kernel *sgd, *momentum, *nesterov, *adagrad, *rmsprop, *adam;
+    bool (*matmul)(const product *t); /* false if memory is lacking */
     ptrdiff_t filters_of_panel;
     void (*convolve)(const convolution_panel *t);
     void (*convolve_backward)(const convolution_sums *t);
     void (*copy_rows)(real *out, ptrdiff_t out_row, const real *x, ptrdiff_t x_row, ptrdiff_t rows, ptrdiff_t cols);
     double (*total)(const real *x, ptrdiff_t n);
-    void (*pool)(const pooling *t, ptrdiff_t begin, ptrdiff_t end); /* of these images, and so below */
-    bool (*pool_backward)(const pooling *t, ptrdiff_t begin, ptrdiff_t end); /* false if an index is outside its window */
-    void (*im2col)(const columns *t, ptrdiff_t begin, ptrdiff_t end);
-    void (*col2im)(const columns *t, ptrdiff_t begin, ptrdiff_t end);
     double (*peak)(ptrdiff_t rounds);
 #if REAL_BITS == 64
     void (*activate_sum)(real *out, const real *a, real s, const real *v, enum zdl_activation f, ptrdiff_t n);

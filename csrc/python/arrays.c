@@ -1,5 +1,7 @@
 #include "arrays.h"
 
+#include "../images/windows.h"
+
 #ifndef _MSC_VER /* there setuptools defines Py_GIL_DISABLED, and pyconfig.h must see Py_LIMITED_API */
 #include <pyconfig.h>
 #endif
@@ -451,14 +453,14 @@ static bool read_windows(struct zdl_windows *w, const array *x, ptrdiff_t filter
 }
 
 /* out_h, out_w */
-static ptrdiff_t places_down(const struct zdl_windows *w) { return (w->height + 2 * w->pad - w->filter_h) / w->stride + 1; }
-static ptrdiff_t places_across(const struct zdl_windows *w) { return (w->width + 2 * w->pad - w->filter_w) / w->stride + 1; }
+
+
 
 /* Whether a is contiguous images (batch, channels, out_h, out_w) for these windows. */
 static bool is_output(const array *a, const struct zdl_windows *w, ptrdiff_t channels)
 {
     return a->dims == 4 && a->contiguous && a->shape[0] == w->batch && a->shape[1] == channels &&
-           a->shape[2] == places_down(w) && a->shape[3] == places_across(w);
+           a->shape[2] == out_height(w) && a->shape[3] == out_width(w);
 }
 
 static bool is_indices(array *a, uintptr_t object, const array *of)
@@ -523,7 +525,7 @@ static bool are_columns(array *v, uintptr_t images, uintptr_t col, struct zdl_wi
 {
     if (!read_reals(v, (uintptr_t[]){images, col}, 2) || !read_windows(w, v, filter_h, filter_w, stride, pad))
         return false;
-    ptrdiff_t places = w->batch * places_down(w) * places_across(w);
+    ptrdiff_t places = w->batch * out_height(w) * out_width(w);
     return v[1].contiguous && is_matrix(v + 1, places, w->channels * filter_h * filter_w);
 }
 

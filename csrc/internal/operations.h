@@ -1,59 +1,29 @@
 /* The public functions of one element type: each cuts its output into pieces, and threads run the kernel of this
    machine's ISA on each piece. */
+#ifndef ZERODL_OPERATIONS_H
+#define ZERODL_OPERATIONS_H
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "cpu.h"
-#include "kernels/table.h"
-#include "parallel.h"
-
-static const struct ZDL(kernels) *const tables[] = {
-    &ZDL(baseline),
-#if HAVE_X86_LEVELS
-    &ZDL(avx2),
-    &ZDL(avx512),
-#endif
-};
-
-static const struct ZDL(kernels) *kernels(void) { return tables[zdl_isa]; }
-
-/* The least work for a piece, in elements or flops: 2 to 10 microseconds on one core, by its vectors. */
-static const double GRAIN_ARITHMETIC = 131072. / sizeof(real), GRAIN_EXP = 65536. / sizeof(real),
-                    GRAIN_FLOPS = 4e6 / sizeof(real);
+#include "dispatch.h"
 
 /* ---- Elementwise ---- */
 
-struct elementwise {
-    unary_kernel *unary;
-    binary_kernel *binary;
-    real *out;
-    const real *x, *y;
-};
-
-static void unary_range(void *task, ptrdiff_t begin, ptrdiff_t end)
+static void by_elements(kernel *f, elementwise task, ptrdiff_t n, double grain)
 {
-    const struct elementwise *t = task;
-    t->unary(t->out + begin, t->x + begin, end - begin);
+    zdl_parallel_for(n, zdl_split_of((double)n, grain), f, &task);
 }
 
-static void binary_range(void *task, ptrdiff_t begin, ptrdiff_t end)
+static void unary(kernel *f, real *out, const real *x, ptrdiff_t n, double grain)
 {
-    const struct elementwise *t = task;
-    t->binary(t->out + begin, t->x + begin, t->y + begin, end - begin);
+    by_elements(f, (elementwise){.out = out, .x = x}, n, grain);
 }
 
-static void unary(unary_kernel *kernel, real *out, const real *x, ptrdiff_t n, double grain)
+static void binary(kernel *f, real *out, const real *x, const real *y, ptrdiff_t n)
 {
-    struct elementwise task = {.unary = kernel, .out = out, .x = x};
-    zdl_parallel_for(n, zdl_split_of((double)n, grain), unary_range, &task);
-}
-
-static void binary(binary_kernel *kernel, real *out, const real *x, const real *y, ptrdiff_t n)
-{
-    struct elementwise task = {.binary = kernel, .out = out, .x = x, .y = y};
-    zdl_parallel_for(n, zdl_split_of((double)n, GRAIN_ARITHMETIC), binary_range, &task);
+    by_elements(f, (elementwise){.out = out, .x = x, .y = y}, n, GRAIN_ARITHMETIC);
 }
 
 void ZDL(exp)(real *out, const real *x, ptrdiff_t n) { unary(kernels()->exp, out, x, n, GRAIN_EXP); }
@@ -79,112 +49,55 @@ void ZDL(relu_backward)(real *dx, const real *dout, const real *y, ptrdiff_t n)
     binary(kernels()->relu_backward, dx, dout, y, n);
 }
 
-struct masked {
-    real *out;
-    uint8_t *mask_out;
-    const uint8_t *mask;
-    const real *x;
-};
-
-static void relu_mask_range(void *task, ptrdiff_t begin, ptrdiff_t end)
-{
-    const struct masked *t = task;
-    kernels()->relu_mask(t->out + begin, t->mask_out + begin, t->x + begin, end - begin);
-}
-
-static void relu_mask_backward_range(void *task, ptrdiff_t begin, ptrdiff_t end)
-{
-    const struct masked *t = task;
-    kernels()->relu_mask_backward(t->out + begin, t->mask + begin, end - begin);
-}
-
 void ZDL(relu_mask)(real *out, uint8_t *mask, const real *x, ptrdiff_t n)
 {
-    struct masked task = {.out = out, .mask_out = mask, .x = x};
-    zdl_parallel_for(n, zdl_split_of((double)n, GRAIN_ARITHMETIC), relu_mask_range, &task);
+    by_elements(kernels()->relu_mask, (elementwise){.out = out, .mask = mask, .x = x}, n, GRAIN_ARITHMETIC);
 }
 
 void ZDL(relu_mask_backward)(real *dout, const uint8_t *mask, ptrdiff_t n)
 {
-    struct masked task = {.out = dout, .mask = mask};
-    zdl_parallel_for(n, zdl_split_of((double)n, GRAIN_ARITHMETIC), relu_mask_backward_range, &task);
+    elementwise task = {.out = dout, .mask = (uint8_t *)mask};
+    by_elements(kernels()->relu_mask_backward, task, n, GRAIN_ARITHMETIC);
 }
 
-void ZDL(step)(int64_t *out, const real *x, ptrdiff_t n) { kernels()->step(out, x, n); }
+void ZDL(step)(int64_t *out, const real *x, ptrdiff_t n)
+{
+    by_elements(kernels()->step, (elementwise){.integers = out, .x = x}, n, GRAIN_ARITHMETIC);
+}
 
 /* ---- Rows: softmax and the gradients of its loss ---- */
 
-struct by_rows {
-    real *out;
-    const real *x, *y;
-    const int64_t *label;
-    ptrdiff_t rows, cols;
-};
-
-static void softmax_range(void *task, ptrdiff_t begin, ptrdiff_t end)
+static void by_rows(kernel *f, rowwise task, ptrdiff_t rows, double grain)
 {
-    const struct by_rows *t = task;
-    kernels()->softmax(t->out + begin * t->cols, t->x + begin * t->cols, end - begin, t->cols);
-}
-
-static void log_softmax_range(void *task, ptrdiff_t begin, ptrdiff_t end)
-{
-    const struct by_rows *t = task;
-    kernels()->log_softmax(t->out + begin * t->cols, t->x + begin * t->cols, end - begin, t->cols);
-}
-
-static void softmax_backward_range(void *task, ptrdiff_t begin, ptrdiff_t end)
-{
-    const struct by_rows *t = task;
-    ptrdiff_t at = begin * t->cols;
-    kernels()->softmax_backward(t->out + at, t->x + at, t->y + at, end - begin, t->cols);
-}
-
-static void label_range(void *task, ptrdiff_t begin, ptrdiff_t end)
-{
-    const struct by_rows *t = task;
-    ptrdiff_t at = begin * t->cols;
-    kernels()->subtract_label_divide(t->out + at, t->y + at, t->label + begin, (real)t->rows, end - begin, t->cols);
-}
-
-static void dense_range(void *task, ptrdiff_t begin, ptrdiff_t end)
-{
-    const struct by_rows *t = task;
-    ptrdiff_t at = begin * t->cols;
-    kernels()->subtract_divide(t->out + at, t->y + at, t->x + at, (real)t->rows, (end - begin) * t->cols);
-}
-
-static void by_rows(range_function *f, struct by_rows task, double grain)
-{
-    if (task.rows > 0 && task.cols > 0)
-        zdl_parallel_for(task.rows, zdl_split_of((double)task.rows * (double)task.cols, grain), f, &task);
+    if (rows > 0 && task.cols > 0)
+        zdl_parallel_for(rows, zdl_split_of((double)rows * (double)task.cols, grain), f, &task);
 }
 
 void ZDL(softmax)(real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols)
 {
-    by_rows(softmax_range, (struct by_rows){.out = out, .x = x, .rows = rows, .cols = cols}, GRAIN_EXP);
+    by_rows(kernels()->softmax, (rowwise){.out = out, .x = x, .cols = cols}, rows, GRAIN_EXP);
 }
 
 void ZDL(log_softmax)(real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols)
 {
-    by_rows(log_softmax_range, (struct by_rows){.out = out, .x = x, .rows = rows, .cols = cols}, GRAIN_EXP);
+    by_rows(kernels()->log_softmax, (rowwise){.out = out, .x = x, .cols = cols}, rows, GRAIN_EXP);
 }
 
 void ZDL(softmax_backward)(real *dx, const real *dout, const real *y, ptrdiff_t rows, ptrdiff_t cols)
 {
-    by_rows(softmax_backward_range, (struct by_rows){.out = dx, .x = dout, .y = y, .rows = rows, .cols = cols},
-            GRAIN_ARITHMETIC);
+    by_rows(kernels()->softmax_backward, (rowwise){.out = dx, .x = dout, .y = y, .cols = cols}, rows, GRAIN_ARITHMETIC);
 }
 
 void ZDL(softmax_cross_entropy_backward)(real *dx, const real *y, const int64_t *label, ptrdiff_t rows, ptrdiff_t cols)
 {
-    by_rows(label_range, (struct by_rows){.out = dx, .y = y, .label = label, .rows = rows, .cols = cols},
-            GRAIN_ARITHMETIC);
+    rowwise task = {.out = dx, .x = y, .label = label, .divisor = (real)rows, .cols = cols};
+    by_rows(kernels()->subtract_label_divide, task, rows, GRAIN_ARITHMETIC);
 }
 
 void ZDL(softmax_cross_entropy_backward_dense)(real *dx, const real *y, const real *t, ptrdiff_t rows, ptrdiff_t cols)
 {
-    by_rows(dense_range, (struct by_rows){.out = dx, .y = y, .x = t, .rows = rows, .cols = cols}, GRAIN_ARITHMETIC);
+    rowwise task = {.out = dx, .x = y, .y = t, .divisor = (real)rows, .cols = cols};
+    by_rows(kernels()->subtract_divide, task, rows, GRAIN_ARITHMETIC);
 }
 
 /* ---- Losses ---- */
@@ -253,30 +166,17 @@ double ZDL(softmax_cross_entropy)(real *y, const real *x, const int64_t *label, 
     return ZDL(cross_entropy)(y, label, rows, cols);
 }
 
-struct loss_gradient {
-    real *dx, *probability;
-    const real *x;
-    const int64_t *label;
-    ptrdiff_t rows, cols;
-};
-
-static void loss_gradient_range(void *task, ptrdiff_t begin, ptrdiff_t end)
-{
-    const struct loss_gradient *t = task;
-    ptrdiff_t at = begin * t->cols;
-    kernels()->softmax_label_gradient(t->dx + at, t->probability + begin, t->x + at, t->label + begin, (real)t->rows,
-                                      end - begin, t->cols);
-}
-
 int ZDL(softmax_cross_entropy_gradient)(double *loss, real *dx, const real *x, const int64_t *label, ptrdiff_t rows,
                                         ptrdiff_t cols)
 {
-    struct loss_gradient task = {dx, malloc((size_t)(rows + 1) * sizeof(real)), x, label, rows, cols};
-    if (!task.probability)
+    real *probability = malloc((size_t)(rows + 1) * sizeof(real));
+    if (!probability)
         return ZDL_NO_MEMORY;
-    zdl_parallel_for(rows, zdl_split_of((double)rows * (double)cols, GRAIN_EXP), loss_gradient_range, &task);
-    *loss = mean_loss(task.probability, 1, NULL, rows);
-    free(task.probability);
+    rowwise task = {
+        .out = dx, .probability = probability, .x = x, .label = label, .divisor = (real)rows, .cols = cols};
+    by_rows(kernels()->softmax_label_gradient, task, rows, GRAIN_EXP);
+    *loss = mean_loss(probability, 1, NULL, rows);
+    free(probability);
     return ZDL_OK;
 }
 
@@ -385,24 +285,12 @@ int ZDL(matmul_stack)(real *out, const real *a, const int64_t *a_offset, ptrdiff
     return task.failed ? ZDL_NO_MEMORY : ZDL_OK;
 }
 
-struct column_sums {
-    real *sum;
-    const real *x;
-    ptrdiff_t rows, cols;
-};
-
-static void column_sums_range(void *task, ptrdiff_t begin, ptrdiff_t end)
-{
-    const struct column_sums *t = task;
-    kernels()->sum_rows(t->sum + begin, t->x + begin, t->rows, end - begin, t->cols);
-}
-
 int ZDL(affine_backward)(real *dx, real *dw, real *db, const real *dout, const real *x, ptrdiff_t x_row,
                          ptrdiff_t x_col, const real *w, ptrdiff_t w_row, ptrdiff_t w_col, ptrdiff_t m, ptrdiff_t k,
                          ptrdiff_t n)
 {
-    struct column_sums sums = {db, dout, m, n};
-    zdl_parallel_for(n, zdl_split_of((double)m * (double)n, GRAIN_ARITHMETIC), column_sums_range, &sums);
+    column_sums sums = {db, dout, m, n};
+    zdl_parallel_for(n, zdl_split_of((double)m * (double)n, GRAIN_ARITHMETIC), kernels()->sum_rows, &sums);
     if (dx && ZDL(matmul)(dx, k, dout, n, 1, w, w_col, w_row, m, n, k) != ZDL_OK)
         return ZDL_NO_MEMORY;
     return ZDL(matmul)(dw, n, x, x_col, x_row, dout, n, 1, k, m, n);
@@ -410,24 +298,7 @@ int ZDL(affine_backward)(real *dx, real *dw, real *db, const real *dout, const r
 
 /* ---- Batch normalization ---- */
 
-/* Threads take columns in pieces of a few cache lines, the widest block of a kernel. */
-enum { COLUMN_PIECE = 512 / sizeof(real) };
-
-static void batch_norm_range(void *task, ptrdiff_t begin, ptrdiff_t end)
-{
-    const batch_norm *t = task;
-    ptrdiff_t stop = end * COLUMN_PIECE;
-    kernels()->batch_norm(t, begin * COLUMN_PIECE, stop < t->cols ? stop : t->cols);
-}
-
-static void batch_norm_backward_range(void *task, ptrdiff_t begin, ptrdiff_t end)
-{
-    const batch_norm_backward *t = task;
-    ptrdiff_t stop = end * COLUMN_PIECE;
-    kernels()->batch_norm_backward(t, begin * COLUMN_PIECE, stop < t->cols ? stop : t->cols);
-}
-
-static void by_columns(range_function *f, void *task, ptrdiff_t rows, ptrdiff_t cols)
+static void by_columns(kernel *f, void *task, ptrdiff_t rows, ptrdiff_t cols)
 {
     struct zdl_split split = zdl_split_of((double)rows * (double)cols, GRAIN_ARITHMETIC);
     zdl_parallel_for((cols + COLUMN_PIECE - 1) / COLUMN_PIECE, split, f, task);
@@ -437,20 +308,20 @@ void ZDL(batch_norm)(real *out, real *xn, real *mean, real *variance, real *std,
                      const real *beta, ptrdiff_t rows, ptrdiff_t cols)
 {
     batch_norm task = {out, xn, mean, variance, std, x, gamma, beta, rows, cols};
-    by_columns(batch_norm_range, &task, rows, cols);
+    by_columns(kernels()->batch_norm, &task, rows, cols);
 }
 
 void ZDL(batch_norm_backward)(real *dx, real *dgamma, real *dbeta, const real *dout, const real *xn, const real *gamma,
                               const real *std, ptrdiff_t rows, ptrdiff_t cols)
 {
     batch_norm_backward task = {dx, dgamma, dbeta, dout, xn, gamma, std, rows, cols};
-    by_columns(batch_norm_backward_range, &task, rows, cols);
+    by_columns(kernels()->batch_norm_backward, &task, rows, cols);
 }
 
 /* ---- Optimizers ---- */
 
 struct step {
-    optimizer_kernel *kernel;
+    kernel *f;
     optimizer_step whole;
 };
 
@@ -460,18 +331,18 @@ enum { CACHE_LINE = 64 };
    parameter and its state often are, lies alike in its lines. */
 static void step_range(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
-    const struct step *t = task;
+    struct step *t = task;
     uintptr_t before = -(uintptr_t)(t->whole.param + begin) % CACHE_LINE; /* bytes, to the first line that is whole */
     ptrdiff_t aligned = begin + (ptrdiff_t)(before / sizeof(real));
     if (aligned > end)
         aligned = end;
-    t->kernel(t->whole, begin, aligned);
-    t->kernel(t->whole, aligned, end);
+    t->f(&t->whole, begin, aligned);
+    t->f(&t->whole, aligned, end);
 }
 
-static void optimize(optimizer_kernel *kernel, optimizer_step whole, ptrdiff_t n)
+static void optimize(kernel *f, optimizer_step whole, ptrdiff_t n)
 {
-    struct step task = {kernel, whole};
+    struct step task = {f, whole};
     zdl_parallel_for(n, zdl_split_of((double)n, GRAIN_ARITHMETIC), step_range, &task);
 }
 
@@ -529,3 +400,5 @@ double ZDL(peak)(ptrdiff_t rounds)
     zdl_parallel_for(threads, (struct zdl_split){threads, threads, true}, peak_range, &task);
     return threads * task.flops;
 }
+
+#endif

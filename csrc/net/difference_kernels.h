@@ -1,4 +1,13 @@
 /* What central differences of a network's loss need, over samples or units in a row. */
+#ifndef ZERODL_NET_DIFFERENCE_KERNELS_H
+#define ZERODL_NET_DIFFERENCE_KERNELS_H
+
+#include <math.h>
+
+#include "../kernels/activation.h"
+#include "../kernels/exp.h"
+#include "../kernels/table.h"
+#include "../internal/vector.h"
 
 #define BY_ACTIVATION(f, MAP)                                                                                          \
     switch (f) {                                                                                                       \
@@ -96,3 +105,5 @@ static double cross_entropy_difference(const stepped_scores *s, const real *labe
     real error;
     return (double)sum_lanes((vec_sum){total, broadcast(0)}, &error);
 }
+
+#endif

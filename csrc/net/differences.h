@@ -1,6 +1,14 @@
 /* Central differences of a fully connected net's loss, of every parameter. The weight from input i of a layer to its unit
    j changes the sums of that unit alone, and only in the samples whose input i is not 0. What it changes is computed anew
    up to the loss, above and below; what it does not change is kept. A bias is the weight of one more input, which is 1. */
+#ifndef ZERODL_NET_DIFFERENCES_H
+#define ZERODL_NET_DIFFERENCES_H
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "network.h"
 
 struct differences {
     const network *net;
@@ -318,3 +326,5 @@ int zdl_network_numerical_gradient(double *const *dw, double *const *db, const d
         free(outputs[k]);
     return status;
 }
+
+#endif

@@ -1,4 +1,11 @@
 /* A fully connected net in one call: the batch is split over threads, and each takes its rows through all layers. */
+#ifndef ZERODL_NET_NETWORK_H
+#define ZERODL_NET_NETWORK_H
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "../internal/operations.h"
 
 typedef struct ZDL(network) network;
 
@@ -24,22 +31,24 @@ static matrix inputs(const struct pass *pass, int l, ptrdiff_t row)
 
 static void activate(enum zdl_activation activation, real *z, const real *a, ptrdiff_t n)
 {
+    elementwise task = {.out = z, .x = a};
     switch (activation) {
     case ZDL_IDENTITY: memcpy(z, a, (size_t)n * sizeof(real)); break;
-    case ZDL_SIGMOID: kernels()->sigmoid(z, a, n); break;
-    case ZDL_RELU: kernels()->relu(z, a, n); break;
-    case ZDL_TANH: kernels()->tanh(z, a, n); break;
+    case ZDL_SIGMOID: kernels()->sigmoid(&task, 0, n); break;
+    case ZDL_RELU: kernels()->relu(&task, 0, n); break;
+    case ZDL_TANH: kernels()->tanh(&task, 0, n); break;
     }
 }
 
 /* da = dz times the activation's derivative, in place */
 static void activate_backward(enum zdl_activation activation, real *da, const real *z, ptrdiff_t n)
 {
+    elementwise task = {.out = da, .x = da, .y = z};
     switch (activation) {
     case ZDL_IDENTITY: break;
-    case ZDL_SIGMOID: kernels()->sigmoid_backward(da, da, z, n); break;
-    case ZDL_RELU: kernels()->relu_backward(da, da, z, n); break;
-    case ZDL_TANH: kernels()->tanh_backward(da, da, z, n); break;
+    case ZDL_SIGMOID: kernels()->sigmoid_backward(&task, 0, n); break;
+    case ZDL_RELU: kernels()->relu_backward(&task, 0, n); break;
+    case ZDL_TANH: kernels()->tanh_backward(&task, 0, n); break;
     }
 }
 
@@ -56,7 +65,7 @@ static void forward_rows(void *task, ptrdiff_t begin, ptrdiff_t end)
         if (!kernels()->matmul(&sums))
             pass->failed = 1;
         if (last)
-            kernels()->softmax(z, a, rows, n);
+            kernels()->softmax(&(rowwise){.out = z, .x = a, .cols = n}, 0, rows);
         else if (pass->a)
             activate(net->hidden, z, a, rows * n);
     }
@@ -69,12 +78,10 @@ static void forward_backward_rows(void *task, ptrdiff_t begin, ptrdiff_t end)
     const network *net = pass->net;
     forward_rows(task, begin, end);
     int l = net->depth - 1;
-    ptrdiff_t rows = end - begin, n = net->width[l + 1], at = begin * n;
-    if (pass->label)
-        kernels()->subtract_label_divide(pass->da[l] + at, pass->z[l] + at, pass->label + begin, (real)pass->batch,
-                                         rows, n);
-    else
-        kernels()->subtract_divide(pass->da[l] + at, pass->z[l] + at, pass->t + at, (real)pass->batch, rows * n);
+    ptrdiff_t rows = end - begin, n = net->width[l + 1];
+    rowwise loss = {.out = pass->da[l], .x = pass->z[l], .y = pass->t, .label = pass->label,
+                    .divisor = (real)pass->batch, .cols = n};
+    (pass->label ? kernels()->subtract_label_divide : kernels()->subtract_divide)(&loss, begin, end);
     for (; l > 0; l--) {
         n = net->width[l + 1];
         ptrdiff_t k = net->width[l];
@@ -100,7 +107,7 @@ static void weight_shares(void *task, ptrdiff_t begin, ptrdiff_t end)
                       n, NULL, ZDL_IDENTITY};
         if (!kernels()->matmul(&dw))
             pass->failed = 1;
-        kernels()->sum_rows(pass->db[l] + left, da.at + left, pass->batch, n * end / SHARES - left, n);
+        kernels()->sum_rows(&(column_sums){pass->db[l], da.at, pass->batch, n}, left, n * end / SHARES);
     }
 }
 
@@ -165,3 +172,5 @@ int ZDL(network_gradient)(real *const *dw, real *const *db, real *const *a, real
     free(da);
     return pass.failed ? ZDL_NO_MEMORY : ZDL_OK;
 }
+
+#endif

@@ -1,5 +1,13 @@
 /* Images as matrices and back. The matrix has a row for each place of the output, and a row has segments of filter_w
    pixels that lie side by side in the image: one for each channel and row of the window. */
+#ifndef ZERODL_IMAGES_COLUMN_KERNELS_H
+#define ZERODL_IMAGES_COLUMN_KERNELS_H
+
+#include <string.h>
+
+#include "../internal/integers.h"
+#include "../kernels/table.h"
+#include "../internal/vector.h"
 
 enum { CHUNK = 4 };
 
@@ -66,8 +74,9 @@ static void copy_windows(const columns *t, real *col, const real *image, ptrdiff
     }
 }
 
-static void im2col(const columns *t, ptrdiff_t begin, ptrdiff_t end)
+static void im2col(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
+    const columns *t = task;
     const struct zdl_windows *w = t->w;
     ptrdiff_t row = t->out_w * w->channels * w->filter_h * w->filter_w;
     for (ptrdiff_t i = begin; i < end; i++)
@@ -148,8 +157,9 @@ static void prefetch_part(const real *col, ptrdiff_t part, ptrdiff_t parts, ptrd
         PREFETCH(col + i);
 }
 
-static void col2im(const columns *t, ptrdiff_t begin, ptrdiff_t end)
+static void col2im(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
+    const columns *t = task;
     const struct zdl_windows *w = t->w;
     ptrdiff_t size = t->out_h * t->out_w * w->channels * w->filter_h * w->filter_w, rows = w->channels * w->height;
     for (ptrdiff_t i = begin; i < end; i++)
@@ -159,3 +169,5 @@ static void col2im(const columns *t, ptrdiff_t begin, ptrdiff_t end)
             sum_row(t, t->image + (i * rows + row) * w->width, segments_of_row(t, i, row / w->height, row % w->height));
         }
 }
+
+#endif

@@ -2,12 +2,15 @@
    weights [filters, K], K = channels filter_h filter_w, times what each of them sees at the places of the output, K rows
    of one image's [out_h, out_w]. With stride 1 these rows are read from the image itself, with zeros around it. Else they
    are made a piece at a time, small enough for the cache, and never kept. */
+#ifndef ZERODL_IMAGES_CONVOLUTION_H
+#define ZERODL_IMAGES_CONVOLUTION_H
 
-typedef struct zdl_windows windows;
+#include <stdlib.h>
+#include <string.h>
 
-static ptrdiff_t out_height(const windows *w) { return (w->height + 2 * w->pad - w->filter_h) / w->stride + 1; }
-static ptrdiff_t out_width(const windows *w) { return (w->width + 2 * w->pad - w->filter_w) / w->stride + 1; }
-static ptrdiff_t weights_of(const windows *w) { return w->channels * w->filter_h * w->filter_w; }
+#include "../internal/dispatch.h"
+#include "../internal/integers.h"
+#include "windows.h"
 
 /* What a weight sees in a row of the output: pixel[x stride] for begin <= x < end, and else the zeros around the image. */
 typedef void row_function(real *seen, real *pixel, ptrdiff_t stride, ptrdiff_t begin, ptrdiff_t end, ptrdiff_t n);
@@ -67,9 +70,6 @@ struct convolution {
     const struct filters *bank, *bank_of_dx; /* NULL where the images cannot be wide */
     atomic_int failed;
 };
-
-static ptrdiff_t pixels_of(const windows *w) { return w->channels * w->height * w->width; }
-static ptrdiff_t places_of(const windows *w) { return out_height(w) * out_width(w); }
 
 /* ---- Any stride: what the weights see is gathered ---- */
 
@@ -456,3 +456,5 @@ int ZDL(convolution_backward)(real *dx, real *dweight, real *dbias, const real *
     free(bank);
     return task.failed ? ZDL_NO_MEMORY : ZDL_OK;
 }
+
+#endif

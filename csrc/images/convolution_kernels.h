@@ -1,5 +1,13 @@
 /* Convolutions with stride 1, over wide images: what weight k of a filter sees at the places of the output, one after the
    other, is the run of numbers from x + at[k] on. (Between two rows of places a run has some that mean nothing.) */
+#ifndef ZERODL_IMAGES_CONVOLUTION_KERNELS_H
+#define ZERODL_IMAGES_CONVOLUTION_KERNELS_H
+
+#include <math.h>
+
+#include "../internal/integers.h"
+#include "../kernels/table.h"
+#include "../internal/vector.h"
 
 enum {
     /* The accumulators, FILTERS x PLACE_VECS or SUM_FILTERS x SUM_WEIGHTS, fill the registers but for their operands. */
@@ -114,3 +122,5 @@ static double total_of(const real *x, ptrdiff_t n)
     real error, sum = sum_lanes(total, &error);
     return isfinite(sum) ? (double)sum + (double)error : (double)sum;
 }
+
+#endif

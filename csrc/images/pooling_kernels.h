@@ -1,5 +1,13 @@
 /* The largest pixel of each window of images [batch, channels, height, width], as many places of a row of the output at
    once as a vector has lanes. */
+#ifndef ZERODL_IMAGES_POOLING_KERNELS_H
+#define ZERODL_IMAGES_POOLING_KERNELS_H
+
+#include <math.h>
+#include <string.h>
+
+#include "../kernels/table.h"
+#include "../internal/vector.h"
 
 /* Lane i is p[2 i]. */
 #if LANES > 1
@@ -87,8 +95,9 @@ static void pool_row(const pooling *t, ptrdiff_t plane, ptrdiff_t y)
     }
 }
 
-static void pool(const pooling *t, ptrdiff_t begin, ptrdiff_t end)
+static void pool(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
+    const pooling *t = task;
     for (ptrdiff_t plane = begin * t->w->channels; plane < end * t->w->channels; plane++)
         for (ptrdiff_t y = 0; y < t->out_h; y++)
             pool_row(t, plane, y);
@@ -127,8 +136,9 @@ static bool pool_row_backward(const pooling *t, real *dx, ptrdiff_t plane, ptrdi
     return inside;
 }
 
-static bool pool_backward(const pooling *t, ptrdiff_t begin, ptrdiff_t end)
+static void pool_backward(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
+    pooling *t = task;
     ptrdiff_t channels = t->w->channels, pixels = t->w->height * t->w->width, offset[SMALL_WINDOW];
     bool small = t->w->filter_h * t->w->filter_w <= SMALL_WINDOW, inside = true;
     for (ptrdiff_t at = 0; small && at < t->w->filter_h * t->w->filter_w; at++)
@@ -138,5 +148,8 @@ static bool pool_backward(const pooling *t, ptrdiff_t begin, ptrdiff_t end)
         for (ptrdiff_t y = 0; y < t->out_h; y++)
             inside &= pool_row_backward(t, t->dx + plane * pixels, plane, y, small ? offset : NULL);
     }
-    return inside;
+    if (!inside)
+        t->outside = 1; /* all threads write the same value */
 }
+
+#endif
