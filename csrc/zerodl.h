@@ -9,6 +9,8 @@
 #ifndef ZERODL_H
 #define ZERODL_H
 
+#define ZERODL_VERSION "0.1.0"
+
 #include <stddef.h>
 #include <stdint.h>
 

@@ -97,11 +97,11 @@ def test_sdist_is_complete(sources):
         path.relative_to(sources).as_posix()
         for folder in folders
         for path in (sources / folder).rglob("*")
-        if path.suffix in {".c", ".h", ".md", ".py", ".sh", ".typed"}
+        if path.suffix in {".c", ".h", ".ipynb", ".md", ".py", ".sh", ".typed"}
     }
     assert {"csrc/kernels/matmul.h", "zerodl_c/py.typed", "tests/test_build.py"} <= wanted
     assert {"examples/train_a_net.c", "docs/c.md"} <= wanted
-    wanted |= {"build.py", "setup.py", "pyproject.toml", "MANIFEST.in", "LICENSE"}
+    wanted |= {"CMakeLists.txt", "build.py", "setup.py", "pyproject.toml", "MANIFEST.in", "LICENSE"}
     wanted |= {"README.md", "CHANGELOG.md", "CONTRIBUTING.md"}
     assert wanted - packed == set()
 

@@ -69,9 +69,9 @@ def curves(monkeypatch):
     kept = {}
     draw = plot.learning_curves
 
-    def keep_and_draw(histories, path):
+    def keep_and_draw(histories, path, **options):
         kept.update(histories)
-        draw(histories, path)
+        draw(histories, path, **options)
 
     monkeypatch.setattr(plot, "learning_curves", keep_and_draw)
     return kept

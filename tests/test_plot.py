@@ -161,14 +161,32 @@ def test_curves_of_a_trainer(trainers):
     trainer = trainers["Adam"]
     loss, accuracy = plot.learning_curves(trainer).axes
     raw, mean = loss.lines
-    assert_allclose(raw.get_xydata(), np.stack([np.arange(1, 121) / 30, trainer.train_loss_list], 1))
+    assert_allclose(raw.get_xydata(), np.stack([np.arange(120) / 30, trainer.train_loss_list], 1))
     assert_allclose(mean.get_ydata()[0], np.mean(trainer.train_loss_list[:4]))
-    assert_allclose(mean.get_xdata()[-1], np.mean([117, 118, 119, 120]) / 30)
+    assert_allclose(mean.get_xdata()[-1], np.mean([116, 117, 118, 119]) / 30)
     assert loss.get_yscale() == "log"
     train, test = accuracy.lines
     assert_array_equal(train.get_ydata(), trainer.train_acc_list)
     assert_array_equal(test.get_xydata(), np.stack([np.arange(4), trainer.test_acc_list], 1))
     assert [label.split()[0] for label in sorted(labels(accuracy))] == ["test", "train"]
+    assert loss.get_xlabel() == accuracy.get_xlabel() == "epoch"
+
+
+def test_curves_of_a_trainers_history_are_by_steps(trainers):
+    history = trainers["SGD"].history
+    loss, accuracy = plot.learning_curves(history).axes
+    assert_array_equal(loss.lines[0].get_ydata(), history["loss"])
+    assert_array_equal(accuracy.lines[1].get_xydata(), np.stack([[0, 30, 60, 90], history["test_acc"]], 1))
+    assert accuracy.get_title() == "accuracy" and loss.get_xlabel() == accuracy.get_xlabel() == "step"
+
+
+def test_a_trainer_that_takes_few_accuracies_shows_them_where_they_were_taken():
+    """An epoch of 7.5 steps: every second one begins with a step."""
+    x, t = np.random.RandomState(0).randn(75, 3), np.arange(75) % 2
+    trainer = Trainer(MultiLayerNet(3, [5], 2), x, t, x, t, 6, 10, verbose=False)
+    trainer.train()
+    _, accuracy = plot.learning_curves(trainer).axes
+    assert_allclose(accuracy.lines[0].get_xdata(), [0, 2, 4])
 
 
 def test_curves_of_several_trainers(trainers):
@@ -209,27 +227,23 @@ def test_a_loss_that_diverges_leaves_a_gap():
     assert labels(axes) == ["1"]
 
 
-def test_a_net_that_says_what_it_is_is_in_the_title(trainers):
-    class Named(MultiLayerNet):
-        def __repr__(self):
-            return "Named(3-5-2)"
-
-    class Nameless(MultiLayerNet):
-        __repr__ = object.__repr__
-
-    for trainer in trainers.values():
-        trainer.network.__class__ = Named
-    assert plot.learning_curves(trainers).get_suptitle() == "Named(3-5-2), 300 samples"
+def test_the_title_names_what_the_trainers_have_in_common(trainers):
+    net = "MultiLayerNet(3-5-2, relu, 32 parameters)"
+    assert plot.learning_curves(trainers).get_suptitle() == f"{net}, 300 samples"
     assert plot.learning_curves(trainers["SGD"], title="mine").get_suptitle() == "mine"
-    for trainer in trainers.values():
-        trainer.network.__class__ = Nameless
-    assert plot.learning_curves(trainers).get_suptitle() == ""
+    other = trainers | {"other": CURVES}
+    assert plot.learning_curves(other).get_suptitle() == f"{net}, 300 samples"
+    x, t = np.eye(4), np.arange(4) % 2
+    another = Trainer(MultiLayerNet(4, [5], 2), x, t, x, t, 1, 1, verbose=False)
+    another.train()
+    assert plot.learning_curves(trainers | {"another": another}).get_suptitle() == ""
 
 
 @pytest.mark.parametrize(
     ("histories", "error"),
     [
         ([1, 2], TypeError("histories must be a Trainer, a mapping of quantities to numbers, .*, got list")),
+        (MultiLayerNet(2, [2], 2), TypeError("histories must be .*, got MultiLayerNet")),
         ({"a": 3}, TypeError("histories must be .*, got int")),
         ({}, ValueError("histories must hold something to draw, got none")),
         ({"loss": []}, ValueError("histories must have finite values of each quantity, got none of 'loss'")),

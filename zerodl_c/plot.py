@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -181,8 +182,8 @@ def learning_curves(
     Parameters
     ----------
     histories : Trainer, mapping of quantity to sequence of floats, or mapping of name to either
-        A Trainer that has trained; or such as ``{"loss": [2.3, 0.9, 0.4], "test accuracy": [0.1, 0.7, 0.9]}``, the
-        values before training and after each epoch; or several of these: ``{"SGD": trainer, "Adam": another}``.
+        A Trainer, or its ``history``; or such as ``{"loss": [2.3, 0.9, 0.4], "test accuracy": [0.1, 0.7, 0.9]}``,
+        the values before training and after each epoch; or several of these: ``{"SGD": trainer, "Adam": another}``.
         Quantities with the same last word share a panel.
     path : path or binary file, optional
         As in `surface`.
@@ -221,8 +222,9 @@ def learning_curves(
             elif others:
                 last = panel
             axes.set_title(last, fontsize="medium")
+            axes.set_xlabel(_unit(next(iter(sources.values()))))
         if ax is None:
-            figure.suptitle(title or _title(sources.values()), fontsize="medium")
+            figure.suptitle(fill(title or _title(sources.values()), 100), fontsize="medium")
     return figure
 
 
@@ -238,7 +240,7 @@ def _sources(histories: Any) -> dict[str, Any]:
     if not sources:
         raise ValueError("histories must hold something to draw, got none")
     for source in sources.values():
-        if not isinstance(source, Mapping) and not hasattr(source, "train_loss_list"):
+        if not isinstance(source, Mapping) and not hasattr(source, "history"):
             raise TypeError(
                 "histories must be a Trainer, a mapping of quantities to numbers, or a mapping of names to these, "
                 f"got {type(source).__name__}"
@@ -247,19 +249,24 @@ def _sources(histories: Any) -> dict[str, Any]:
 
 
 def _curves(source: Any) -> dict[str, tuple[Array, Array]]:
-    """The quantities of a Trainer or a history: at which epochs, and the values."""
-    if isinstance(source, Mapping):
-        curves = {quantity: (np.arange(len(of)), np.array(of, float)) for quantity, of in source.items()}
-    else:
-        losses = np.array(source.train_loss_list, float)
-        curves = {"loss": (np.arange(1, len(losses) + 1) / source.iter_per_epoch, losses)}
-        for quantity, of in (("train accuracy", source.train_acc_list), ("test accuracy", source.test_acc_list)):
-            curves[quantity] = np.arange(len(of)), np.array(of, float)
-    for quantity, (_, values) in curves.items():
-        if not np.isfinite(values).any():
-            raise ValueError(f"histories must have finite values of each quantity, got none of {quantity!r}")
-        values[np.isinf(values)] = np.nan  # a line has a gap there
+    """The quantities of a Trainer, by epochs, or of a history: where they were taken, and their values."""
+    history, scale = (source, 1) if isinstance(source, Mapping) else (source.history, source.iter_per_epoch)
+    curves = {}
+    for key, of in history.items():
+        if key != "iteration":
+            values = np.array(of, float)
+            if not np.isfinite(values).any():
+                raise ValueError(f"histories must have finite values of each quantity, got none of {key!r}")
+            values[np.isinf(values)] = np.nan  # a line has a gap there
+            steps = history.get("iteration") if key != "loss" else None
+            x = np.arange(len(values)) if steps is None else np.array(steps)
+            curves[key.replace("_acc", " accuracy")] = x / scale, values
     return curves
+
+
+def _unit(source: Any) -> str:
+    """What _curves counts along."""
+    return "step" if isinstance(source, Mapping) and "iteration" in source else "epoch"
 
 
 def _title(sources: Iterable[Any]) -> str:
@@ -320,7 +327,6 @@ def _draw_curves(axes: Any, lines: Sequence[_Line], panel: str) -> None:
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)

@@ -99,7 +99,7 @@ def train(args: argparse.Namespace) -> None:
         _fit(runs, data, args)
         say(_table(runs, data))
     if args.out:
-        _save(runs, args.out)
+        _save(runs, data.name, args.out)
 
 
 @dataclass
@@ -227,7 +227,7 @@ def _results(engines: Iterable[str]) -> list[str]:
     return [*(f"params_{engine}.npz" for engine in engines), "curves.png"]
 
 
-def _save(runs: list[_Run], folder: Path) -> None:
+def _save(runs: list[_Run], data: str, folder: Path) -> None:
     from zerodl_c.plot import learning_curves
 
     *params, curves = names = _results(run.engine for run in runs)
@@ -235,5 +235,5 @@ def _save(runs: list[_Run], folder: Path) -> None:
         with replaced(folder / name) as file:
             np.savez(file, **run.net.params)  # type: ignore[arg-type]  # its stub takes them for flags
     with replaced(folder / curves) as file:
-        learning_curves({run.engine: run.curves for run in runs}, file)
+        learning_curves({run.engine: run.curves for run in runs}, file, title=f"{data}: {runs[0].net!r}")
     say(f"\nkept in {folder}: {', '.join(names)}")
