@@ -32,7 +32,8 @@ zerodl_c is built from C and needs a C compiler and Python's headers. To install
 The environment variable CC names another compiler."""
 
 # What compiles where each result is rounded to its type, as the kernels ask.
-ARITHMETIC_PROGRAM = f'#include "{Path("csrc", "internal", "compiler.h").resolve().as_posix()}"\nint probe(void) {{ return 0; }}\n'
+COMPILER_HEADER = Path("csrc", "internal", "compiler.h").resolve().as_posix()
+ARITHMETIC_PROGRAM = f'#include "{COMPILER_HEADER}"\nint probe(void) {{ return 0; }}\n'
 
 
 class BuildPackage(build_py):

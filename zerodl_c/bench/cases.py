@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -112,6 +113,7 @@ _FAMILIES = (
     "TwoLayerNet",
     "MultiLayerNet",
     "ConvNet",
+    "fit",
 )
 
 
@@ -143,6 +145,9 @@ def _cases() -> Iterator[Case]:
     for net in NETS:
         for optimizer, _, _, lr in OPTIMIZERS if net.name == "MultiLayerNet" else OPTIMIZERS[:1]:
             yield _net_step(net, 100, optimizer, lr)
+    if find_spec("sklearn"):
+        yield _fit((64, 100, 10), 1800, 20)
+        yield _fit((20, 100, 2), 2000, 20)
 
 
 def _cases_on(digits: Digits) -> Iterator[Case]:
@@ -152,6 +157,8 @@ def _cases_on(digits: Digits) -> Iterator[Case]:
     for net in NETS:
         if net.name != "MultiLayerNetExtend":
             yield _net_step(net, 100, "SGD", 0.01, digits)
+    if find_spec("sklearn"):
+        yield _fit((784, 100, 10), min(10_000, len(digits[0])), 3, digits)
 
 
 def _rows(group: str, kind: str, *shape: int) -> Case:
@@ -303,6 +310,21 @@ def _accuracy(digits: Digits) -> Case:
     batch = len(digits[0])
     name = _name(f"TwoLayerNet{NET} accuracy {batch}", digits)
     return Case("net", name, "accuracy", lambda rng: (_params(rng), *digits), flops=_flops_forward(batch))
+
+
+def _fit(widths: tuple[int, int, int], samples: int, epochs: int, digits: Digits | None = None) -> Case:
+    """scikit-learn's estimator and ours: Adam, batches of 200."""
+    inputs, hidden, outputs = widths
+
+    def make(rng: np.random.Generator) -> tuple[Any, ...]:
+        if digits:
+            return hidden, epochs, digits[0][:samples].reshape(-1, inputs), digits[1][:samples]
+        x = rng.uniform(size=(samples, inputs)) * rng.integers(0, 2, (samples, inputs))  # half of them are zeros
+        return hidden, epochs, x, (x @ rng.normal(size=(inputs, outputs))).argmax(axis=1)
+
+    flops = 2 * epochs * samples * (2 * inputs * hidden + 3 * hidden * outputs)
+    name = _name(f"MLPClassifier{widths} fit {samples}", digits)
+    return Case("estimator", name, "fit", make, flops=flops)
 
 
 def _params(rng: np.random.Generator) -> dict[str, Array]:

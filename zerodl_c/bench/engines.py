@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import runpy
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from importlib import metadata
+from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -73,6 +74,7 @@ class C(Engine):
 
     name = "c"
     module: ModuleType = zerodl_c
+    estimators = "zerodl_c.sklearn"
 
     def version(self) -> str:
         return f"zerodl_c {zerodl_c.__version__}"
@@ -156,6 +158,19 @@ class C(Engine):
     def accuracy(self, params: Params, x: Array, t: Array) -> Work:
         return partial(self.net(params).accuracy, x, t)
 
+    def fit(self, hidden: int, epochs: int, x: Array, t: Array) -> Work:
+        """The result is the loss of each epoch."""
+        estimator = import_module(self.estimators).MLPClassifier(
+            (hidden,), batch_size=200, max_iter=epochs, n_iter_no_change=epochs, random_state=0
+        )
+
+        def work() -> Array:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that it has not converged
+                return np.asarray(estimator.fit(x, t).loss_curve_, x.dtype)
+
+        return work
+
     def net(self, params: Params) -> Any:
         """The book's net, with its own copy of these params."""
         net = self.module.TwoLayerNet(*params["W1"].shape, params["b2"].size)
@@ -168,6 +183,7 @@ class NumPy(C):
 
     name = "numpy"
     module = reference
+    estimators = "sklearn.neural_network"  # scikit-learn's arithmetic is NumPy's
 
     def version(self) -> str:
         return f"numpy {np.__version__}"
