@@ -106,12 +106,11 @@ class TestTrain:
         data = load_digits()
         result = table(capsys.readouterr().out)
         for engine in ("c", "numpy"):
+            net = zerodl_c.reference.load(tmp_path / f"params_{engine}.npz")
             with np.load(tmp_path / f"params_{engine}.npz") as params:
-                shapes = {name: params[name].shape for name in params}
+                shapes = {name: params[name].shape for name in net.params}
                 assert shapes == {"W1": (64, 10), "b1": (10,), "W2": (10, 10), "b2": (10,)}
-                assert {params[name].dtype for name in params} == {np.dtype(dtype)}
-                net = zerodl_c.reference.TwoLayerNet(64, 10, 10, dtype=np.dtype(dtype))
-                net.params = dict(params)
+                assert {params[name].dtype for name in net.params} == {np.dtype(dtype)}
             x_test = data.x_test.astype(dtype)
             assert f"{net.accuracy(x_test, data.t_test):.4f}" == result[engine][1]
         png = (tmp_path / "curves.png").read_bytes()
@@ -403,8 +402,7 @@ class TestFullDisk:
         assert after.keys() == before.keys()
         assert [name for name in sorted(after) if after[name] != before[name]] == written
         for name in written:
-            with np.load(tmp_path / name) as params:
-                assert set(params) == {"W1", "b1", "W2", "b2"}
+            assert set(zerodl_c.load(tmp_path / name).params) == {"W1", "b1", "W2", "b2"}
 
     @pytest.mark.parametrize("name", ["params_c.npz", "params_numpy.npz", "curves.png"])
     def test_result_that_cannot_take_its_place(self, capsys, monkeypatch, tmp_path, name):

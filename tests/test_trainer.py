@@ -1,6 +1,7 @@
 """Trainer: what it draws, asks of a net, keeps and prints, on either engine."""
 
 import inspect
+import sys
 
 import numpy as np
 import pytest
@@ -181,3 +182,213 @@ def test_the_misprint_of_the_first_printings(engine):
     trainer = trainer_of(engine, Net(), x, t, x, t, optimizer="rmsprpo", optimizer_param={"lr": 0.5})
     assert type(trainer.optimizer) is engine.optimizer.RMSprop
     assert trainer.optimizer.lr == 0.5
+
+
+# --- What the book's does not have -----------------------------------------------------------------
+
+
+def trained(engine, **options):
+    """What a net was asked in training, and its trainer."""
+    net = Net()
+    trainer = trainer_of(engine, net, X, T, X_TEST, T_TEST, epochs=3, mini_batch_size=5, **options)
+    trainer.train()
+    return net, trainer
+
+
+def test_history(engine):
+    _, trainer = trained(engine)
+    history = trainer.history
+    assert history["loss"] == trainer.train_loss_list == [2 / 8, 6 / 8, 8 / 8, 12 / 8, 14 / 8, 18 / 8]
+    assert history["iteration"] == [0, 2, 4]
+    assert history["train_acc"] == trainer.train_acc_list == [3 / 8, 9 / 8, 15 / 8]
+    assert history["test_acc"] == trainer.test_acc_list == [4 / 8, 10 / 8, 16 / 8]
+
+
+@pytest.mark.parametrize("kind", ["Adam", "SGD"])
+def test_an_optimizer_object(engine, kind):
+    optimizer = getattr(engine, kind)(0.5)
+    _, trainer = trained(engine, optimizer=optimizer)
+    assert trainer.optimizer is optimizer
+
+    class Own:
+        def update(self, params, grads):
+            params["W"] += 1
+
+    net, trainer = trained(engine, optimizer=Own())
+    np.testing.assert_array_equal(net.params["W"], [6])
+
+
+def test_anything_that_becomes_an_array(engine):
+    pandas = pytest.importorskip("pandas")
+    x, t = np.random.default_rng(0).normal(size=(12, 4)), np.arange(12) % 3
+    results = []
+    forms = [(x, t), (x.tolist(), t.tolist()), (pandas.DataFrame(x), pandas.Series(t, index=range(5, 17)))]
+    for some_x, some_t in forms:
+        np.random.seed(0)
+        net = engine.TwoLayerNet(4, 5, 3)
+        trainer = trainer_of(engine, net, some_x, some_t, some_x, some_t, epochs=2, mini_batch_size=4)
+        trainer.train()
+        results.append([trainer.train_loss_list, trainer.test_acc_list])
+    assert results[0] == results[1] == results[2]
+    assert trainer_of(engine, net, x, t, x, t).x_train is x
+
+
+@pytest.mark.parametrize("stop", [lambda: True, lambda: np.bool_(True), lambda: next(iter(()))], ids=str)
+def test_a_callback_ends_the_training(engine, stop):
+    seen = []
+
+    def callback(trainer):
+        seen.append((trainer.current_iter, len(trainer.train_loss_list)))
+        return stop() if trainer.current_iter == 3 else None
+
+    net, trainer = trained(engine, callback=callback)
+    assert seen == [(1, 1), (2, 2), (3, 3)]
+    assert trainer.current_iter == 3
+    assert names(net)[-1] == "accuracy"  # the final one is told all the same
+    assert net.calls[-1][1] == X_TEST.tolist()
+
+
+@pytest.mark.parametrize("answer", [None, False, 1.5, "stop", [1]])
+def test_a_callback_that_answers_something_else(engine, answer):
+    _, trainer = trained(engine, callback=lambda _: answer)
+    assert trainer.current_iter == trainer.max_iter == 6
+
+
+def test_an_exception_of_the_callback_is_the_callers(engine):
+    def callback(trainer):
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        trained(engine, callback=callback)
+
+
+@pytest.mark.parametrize("rng", [7, np.random.SeedSequence(7)], ids=["seed", "sequence"])
+def test_a_generator_draws_the_batches(engine, rng):
+    expected = np.random.default_rng(7).choice(10, 5)
+    np.random.seed(0)
+    after = np.random.rand()
+    np.random.seed(0)
+    net, _ = trained(engine, rng=rng)
+    assert net.calls[0][1] == expected.tolist()
+    assert np.random.rand() == after
+    generator = np.random.default_rng(7)
+    net, trainer = trained(engine, rng=generator)
+    assert trainer.rng is generator
+    assert net.calls[0][1] == expected.tolist()
+
+
+@pytest.mark.parametrize("widgets", [True, False])
+def test_progress_is_one_line(engine, capsys, monkeypatch, widgets):
+    pytest.importorskip("tqdm")
+    monkeypatch.setattr("zerodl_c._progress.find_spec", lambda name: widgets or None)
+    trained(engine, progress=True, verbose=True)
+    out, err = capsys.readouterr()
+    assert out == ""
+    last = err.rstrip("\n").split("\r")[-1]
+    assert "\n" not in err.rstrip("\n")
+    assert "6/6" in last
+    assert "loss=2.2500" in last
+    assert "test acc=2.0000" in last
+
+
+def test_progress_without_widgets_does_not_ask_for_those(monkeypatch):
+    """tqdm.auto would, with a warning."""
+    pytest.importorskip("tqdm")
+    monkeypatch.setattr("zerodl_c._progress.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
+    assert zerodl_c._progress.bars().__module__ == "tqdm.std"
+
+
+def test_progress_without_tqdm(engine, monkeypatch):
+    for name in ("tqdm", "tqdm.auto"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ImportError, match=r"pip install 'zerodl_c\[progress\]'"):
+        trained(engine, progress=True)
+
+
+def test_a_trainer_is_shown(engine):
+    net = engine.TwoLayerNet(4, 3, 2)
+    x, t = np.zeros((1200, 4)), np.zeros(1200, int)
+    text = "Trainer(TwoLayerNet(4-3-2, sigmoid, 23 parameters), Adam(lr=0.1, beta1=0.9, beta2=0.999), 1,200 samples, "
+    trainer = trainer_of(engine, net, x, t, x, t, optimizer="adam", optimizer_param={"lr": 0.1})
+    assert repr(trainer) == text + "step 0 of 240)"
+
+
+def test_a_subclass_that_sets_what_the_books_init_sets(engine):
+    class Own(engine.Trainer):
+        def __init__(self, network):
+            self.network, self.verbose, self.optimizer = network, False, engine.SGD()
+            self.x_train = self.x_test = X
+            self.t_train = self.t_test = T
+            self.batch_size, self.evaluate_sample_num_per_epoch = 5, None
+            self.train_size, self.iter_per_epoch, self.max_iter = 10, 2, 4
+            self.current_iter = self.current_epoch = 0
+            self.train_loss_list, self.train_acc_list, self.test_acc_list = [], [], []
+
+    trainer = Own(Net())
+    trainer.train()
+    assert (trainer.current_iter, trainer.current_epoch) == (4, 2)
+
+
+STRINGS = np.array(["cat", "dog"] * 5)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"optimizer": "lion"}, ValueError, "optimizer must be one of SGD, .*, got 'lion'"),
+        ({"optimizer": zerodl_c.Adam}, TypeError, "optimizer must be a name, or have update.*, got <class"),
+        ({"optimizer": 0.1}, TypeError, "optimizer must be a name, or have update.*, got 0.1"),
+        (
+            {"optimizer": zerodl_c.SGD(), "optimizer_param": {"lr": 1}},
+            ValueError,
+            r"optimizer_param goes with the name of an optimizer, not with SGD\(lr=0.01\)",
+        ),
+        ({"optimizer_param": {"rate": 1}}, TypeError, "optimizer_param must be a dict of lr, got {'rate': 1}"),
+        ({"optimizer_param": 0.1}, TypeError, "optimizer_param must be a dict of lr, got 0.1"),
+        ({"optimizer_param": {"lr": -1}}, ValueError, "lr must be 0 or more, and finite, got -1"),
+        ({"epochs": -1}, ValueError, "epochs must be 0 or more, and finite, got -1"),
+        ({"epochs": "20"}, TypeError, "epochs must be a number, got '20'"),
+        ({"mini_batch_size": 2.5}, TypeError, "mini_batch_size must be an integer, got 2.5"),
+        ({"evaluate_sample_num_per_epoch": 0}, ValueError, "evaluate_sample_num_per_epoch must be 1 or more, got 0"),
+        ({"callback": 5}, TypeError, "callback must be callable, got 5"),
+        ({"rng": "seed"}, TypeError, "rng must be a numpy.random.Generator or a seed, got 'seed'"),
+        ({"rng": -1}, ValueError, "rng must be a numpy.random.Generator or a seed, got -1"),
+        ({"t_train": T[:9]}, ValueError, r"x_train and t_train must have as many samples, got .*\(10,\) and \(9,\)"),
+        ({"x_test": X_TEST[:2]}, ValueError, r"x_test and t_test must have as many samples, got .*\(2,\) and \(4,\)"),
+        ({"x_train": [], "t_train": []}, ValueError, "x_train and t_train must have as many samples"),
+        ({"x_train": 5}, ValueError, r"x_train and t_train must have as many samples, got shapes \(\)"),
+        ({"x_train": STRINGS}, TypeError, "x_train must hold numbers, got dtype <U3"),
+        ({"t_train": STRINGS}, TypeError, r"t_train must hold integer labels or one-hot rows, .* <U3; np.unique"),
+        ({"network": object()}, TypeError, "network must have params, gradient, loss and accuracy, got <object"),
+    ],
+)
+def test_wrong_use(engine, options, error, message):
+    arguments = {"network": Net(), "x_train": X, "t_train": T, "x_test": X_TEST, "t_test": T_TEST, **options}
+    with pytest.raises(error, match=message):
+        engine.Trainer(**arguments)
+
+
+def test_while_the_swap_is_in_place_a_script_trains_on_what_it_will(engine):
+    zerodl_c.install()
+    try:
+        net, trainer = Net(), trainer_of(engine, Net(), X, T[:9], X_TEST, T_TEST, epochs=-1)
+        trainer.train()
+        assert trainer.train_loss_list == []
+
+        class Images:
+            """Loads what is asked for."""
+
+            def __len__(self):
+                return 10
+
+            def __getitem__(self, i):
+                return X[i]
+
+        images = Images()
+        trainer = trainer_of(engine, net, images, T, images, T, epochs=1, mini_batch_size=5)
+        trainer.current_iter = 1  # no epoch begins
+        trainer.train_step()
+        assert trainer.x_train is images
+    finally:
+        zerodl_c.uninstall()

@@ -1,5 +1,7 @@
 """What the arguments of nets, layers, optimizers and the trainer must be: errors that say what was given."""
 
+from __future__ import annotations  # np.random is loaded when it is used
+
 import math
 from collections.abc import Iterable
 from numbers import Real
@@ -7,6 +9,8 @@ from operator import index
 from typing import Any
 
 import numpy as np
+
+from ._arrays import as_array
 
 # While the swap of `common` is in place nothing is checked here: a script computes what it computes with plain python,
 # and the book takes a learning rate below 0, too.
@@ -20,7 +24,9 @@ def check_whole(name: str, value: Any, least: int = 1) -> None:
     try:
         number = index(value)
     except TypeError:
-        raise TypeError(f"{name} must be an integer, got {shown(value)}") from None
+        number = None
+    if number is None or isinstance(value, bool):
+        raise TypeError(f"{name} must be an integer, got {shown(value)}")
     if number < least:
         raise ValueError(f"{name} must be {least} or more, got {number}")
 
@@ -62,3 +68,37 @@ def shown(value: Any) -> str:
     """A value in an error: what it is, and of which type where that does not show."""
     text = f"{value!r:.60}"
     return text if isinstance(value, (str, int, float, type(None))) else f"{text} of type {type(value).__name__}"
+
+
+# ---- Of the trainer ------------------------------------------------------------------------------
+
+
+def check_network(network: Any) -> None:
+    """Raise TypeError unless it has what a Trainer asks of a net."""
+    for name in ("params", "gradient", "loss", "accuracy"):
+        if strict and not hasattr(network, name):
+            must = "params, gradient, loss and accuracy"
+            raise TypeError(f"network must have {must}, got {shown(network)} without {name}")
+
+
+def samples(of: str, x: Any, t: Any) -> tuple[Any, Any]:
+    """x and t as arrays, which are as long."""
+    if not strict:
+        return x, t  # a script may have something else that it can index
+    x, t = as_array(f"x_{of}", x), as_array(f"t_{of}", t)
+    if x.dtype.kind not in "biuf":
+        raise TypeError(f"x_{of} must hold numbers, got dtype {x.dtype}")
+    if t.dtype.kind not in "biuf":
+        how = "np.unique(labels, return_inverse=True)[1] makes integers of strings"
+        raise TypeError(f"t_{of} must hold integer labels or one-hot rows, got dtype {t.dtype}; {how}")
+    if not x.ndim or not t.ndim or len(x) != len(t) or not len(x):
+        raise ValueError(f"x_{of} and t_{of} must have as many samples, got shapes {x.shape} and {t.shape}")
+    return x, t
+
+
+def generator(rng: Any) -> np.random.Generator:
+    """What `np.random.default_rng` makes of it."""
+    try:
+        return np.random.default_rng(rng)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"rng must be a numpy.random.Generator or a seed, got {shown(rng)}") from None

@@ -34,9 +34,9 @@ class Net:
         OSError
             If the file cannot be written. An older one is as it was.
         """
-        from ._saved import write
+        from ._saved import save
 
-        write(self, path)
+        save(self, path)
 
     def __repr__(self) -> str:
         with suppress(Exception):  # a subclass in a script may lack what its base class has

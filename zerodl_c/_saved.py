@@ -11,7 +11,7 @@ from collections import OrderedDict
 from importlib import import_module
 from inspect import signature
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,8 +40,13 @@ _OF_LAYERS = ("W", "b", "gamma", "beta")  # what of a layer is a parameter of th
 Array = NDArray[Any]
 
 
-def write(net: "Net", path: str | os.PathLike[str]) -> None:
+def save(net: "Net", path: str | os.PathLike[str]) -> None:
     _check_path(path)
+    with replacing(path) as file:
+        write(net, file)
+
+
+def write(net: "Net", file: BinaryIO) -> None:
     arrays = {name: _floats(name, param) for name, param in net._in_params().items()}
     header: dict[str, Any] = {"format": FORMAT, "net": _class_of(net), "params": [*arrays]}
     if hasattr(net, "layers"):
@@ -53,8 +58,7 @@ def write(net: "Net", path: str | os.PathLike[str]) -> None:
                 raise ValueError(f"params hold an array that no layer has: {name}")
     _check_fit(net)
     arrays[HEADER] = np.array(json.dumps(header))
-    with replacing(path) as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]  # its stub takes them for flags
+    np.savez(file, **arrays)  # type: ignore[arg-type]  # its stub takes them for flags
 
 
 def read(path: str | os.PathLike[str], engine: str) -> Any:

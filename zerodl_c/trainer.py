@@ -1,7 +1,9 @@
 """The loop that trains a net: it has no arithmetic of its own, and serves both engines."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from __future__ import annotations  # np.random is loaded when it is used
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib import import_module
 from inspect import signature
 from types import MappingProxyType
@@ -9,10 +11,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from . import _checks
-from ._arrays import as_array
-from ._checks import check_number, check_whole, shown
-from ._progress import bars
+from ._checks import check_network, check_number, check_whole, generator, samples, shown
+from ._progress import bar, bars
 
 __all__ = ["Trainer"]
 
@@ -96,14 +96,14 @@ class Trainer:
     ...     return trainer.history["test_acc"][-1] == 1
     >>> trainer = Trainer(TwoLayerNet(2, 5, 2), x, t, x, t, optimizer=Adam(0.1), verbose=False, callback=knows_all)
     >>> trainer.train()
-    >>> trainer.current_iter < trainer.max_iter, trainer.history["test_acc"][-1]
-    (True, np.float64(1.0))
+    >>> trainer.current_iter < trainer.max_iter, float(trainer.history["test_acc"][-1])
+    (True, 1.0)
     """
 
     _engine: ClassVar[str] = "zerodl_c"  # whose optimizers they are
     # What an __init__ of a script's own, after the book's, does not set.
     progress = False
-    callback: Callable[["Trainer"], Any] | None = None
+    callback: Callable[[Trainer], Any] | None = None
     rng: np.random.Generator | None = None
     _evaluated: tuple[int, ...] = ()  # the steps after which accuracies were taken
 
@@ -122,7 +122,7 @@ class Trainer:
         verbose: bool = True,
         *,
         progress: bool = False,
-        callback: Callable[["Trainer"], Any] | None = None,
+        callback: Callable[[Trainer], Any] | None = None,
         rng: Any = None,
     ) -> None:
         check_number("epochs", epochs)
@@ -133,16 +133,16 @@ class Trainer:
             raise TypeError(f"callback must be callable, got {shown(callback)}")
         if progress:
             bars()
-        _check_network(network)
+        check_network(network)
         self.network = network
-        self.x_train, self.t_train = _samples("train", x_train, t_train)
-        self.x_test, self.t_test = _samples("test", x_test, t_test)
+        self.x_train, self.t_train = samples("train", x_train, t_train)
+        self.x_test, self.t_test = samples("test", x_test, t_test)
         self.epochs = epochs
         self.batch_size = mini_batch_size
         self.evaluate_sample_num_per_epoch = evaluate_sample_num_per_epoch
         self.verbose, self.progress, self.callback = verbose, progress, callback
         self.optimizer = self._optimizer(optimizer, optimizer_param)
-        self.rng = None if rng is None else _generator(rng)
+        self.rng = None if rng is None else generator(rng)
 
         self.train_size = len(self.x_train)
         self.iter_per_epoch = max(self.train_size / mini_batch_size, 1)
@@ -181,10 +181,10 @@ class Trainer:
 
     def train(self) -> None:
         """Take max_iter steps, or fewer if the callback ends it, and tell the accuracy on all of the test samples."""
-        with self._bar() as show:
+        with bar(self.max_iter if self.progress else None) as show:
             for _ in range(self.max_iter):
                 self.train_step()
-                show()
+                show({"loss": self.train_loss_list, "test acc": self.test_acc_list})
                 if self._is_to_stop():
                     break
         accuracy = self.network.accuracy(self.x_test, self.t_test)  # a net may notice: so, verbose or not
@@ -208,21 +208,6 @@ class Trainer:
     def _tell(self, line: str) -> None:
         if self.verbose and not self.progress:
             print(line)
-
-    @contextmanager
-    def _bar(self) -> Iterator[Callable[[], None]]:
-        """What to call after each step."""
-        if not self.progress:
-            yield lambda: None
-            return
-        with bars()(total=self.max_iter, unit="step") as bar:
-
-            def show() -> None:
-                last = {"loss": self.train_loss_list, "test acc": self.test_acc_list}
-                bar.set_postfix({name: f"{values[-1]:.4f}" for name, values in last.items() if values}, refresh=False)
-                bar.update()
-
-            yield show
 
     def _is_to_stop(self) -> bool:
         if self.callback is None:
@@ -249,31 +234,3 @@ class Trainer:
         if not isinstance(param, Mapping) or not {*param} <= {*known}:
             raise TypeError(f"optimizer_param must be a dict of {', '.join(known)}, got {shown(param)}")
         return kind(**param)
-
-
-def _check_network(network: Any) -> None:
-    lacks = [name for name in ("params", "gradient", "loss", "accuracy") if not hasattr(network, name)]
-    if lacks and _checks.strict:
-        raise TypeError(f"network must have params, gradient, loss and accuracy, got {shown(network)} without {lacks}")
-
-
-def _samples(of: str, x: Any, t: Any) -> tuple[Any, Any]:
-    """x and t as arrays, which are as long."""
-    if not _checks.strict:
-        return x, t  # a script may have something else that it can index
-    x, t = as_array(f"x_{of}", x), as_array(f"t_{of}", t)
-    if x.dtype.kind not in "biuf":
-        raise TypeError(f"x_{of} must hold numbers, got dtype {x.dtype}")
-    if t.dtype.kind not in "biuf":
-        how = "np.unique(labels, return_inverse=True)[1] makes integers of strings"
-        raise TypeError(f"t_{of} must hold integer labels or one-hot rows, got dtype {t.dtype}; {how}")
-    if not x.ndim or not t.ndim or len(x) != len(t) or not len(x):
-        raise ValueError(f"x_{of} and t_{of} must have as many samples, got shapes {x.shape} and {t.shape}")
-    return x, t
-
-
-def _generator(rng: Any) -> np.random.Generator:
-    try:
-        return np.random.default_rng(rng)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"rng must be a numpy.random.Generator or a seed, got {shown(rng)}") from None

@@ -71,8 +71,8 @@ def add_to(commands: Commands) -> None:
         "--out",
         metavar="DIR",
         type=Path,
-        help="folder, made if it is missing, that keeps the trained parameters (params_c.npz, "
-        "params_numpy.npz) and the learning curves (curves.png)",
+        help="folder, made if it is missing, that keeps the trained nets (params_c.npz, "
+        "params_numpy.npz: for zerodl_c.load) and the learning curves (curves.png)",
     )
 
 
@@ -228,12 +228,13 @@ def _results(engines: Iterable[str]) -> list[str]:
 
 
 def _save(runs: list[_Run], data: str, folder: Path) -> None:
+    from zerodl_c._saved import write
     from zerodl_c.plot import learning_curves
 
     *params, curves = names = _results(run.engine for run in runs)
     for run, name in zip(runs, params, strict=True):
         with replaced(folder / name) as file:
-            np.savez(file, **run.net.params)  # type: ignore[arg-type]  # its stub takes them for flags
+            write(run.net, file)
     with replaced(folder / curves) as file:
         learning_curves({run.engine: run.curves for run in runs}, file, title=f"{data}: {runs[0].net!r}")
     say(f"\nkept in {folder}: {', '.join(names)}")

@@ -3,8 +3,6 @@
 import os
 from typing import Any
 
-from .. import _saved
-
 
 def load(path: str | os.PathLike[str]) -> Any:
     """The net that `net.save(path)` has kept, which predicts to the bit what the other did.
@@ -37,4 +35,6 @@ def load(path: str | os.PathLike[str]) -> Any:
     ...     zerodl_c.load(path)
     MultiLayerNet(64-50-50-10, relu, 6,310 parameters)
     """
-    return _saved.read(path, "zerodl_c.reference")
+    from .._saved import read
+
+    return read(path, "zerodl_c.reference")

@@ -44,6 +44,7 @@ class Sequential(_NetThatLearns):
 
     Examples
     --------
+    >>> import numpy as np
     >>> from zerodl_c import Affine, Dropout, Relu
     >>> np.random.seed(0)
     >>> W1, W2 = np.random.randn(2, 5), np.random.randn(5, 3)

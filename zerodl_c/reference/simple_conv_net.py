@@ -45,6 +45,7 @@ class SimpleConvNet(Sequential):
 
     Examples
     --------
+    >>> import numpy as np
     >>> np.random.seed(0)
     >>> param = {"filter_num": 3, "filter_size": 3, "pad": 0, "stride": 1}
     >>> net = SimpleConvNet((1, 8, 8), param, hidden_size=10, output_size=4)
