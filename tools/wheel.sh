@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# What .github/workflows/wheels.yml does on Linux, on this machine: build the sdist, from it the wheel, repair it for
-# all systems that have this machine's C library, check that it keeps to the stable ABI, and install it. The sdist's whole test suite then runs
-# on the installed wheel, beside PyTorch and scikit-learn where the index has them.
+# What .github/workflows/wheels.yml does on Linux, on this machine: build the sdist, and the wheel from it; repair the wheel
+# for all systems that have this machine's C library or a later one; check that it keeps to the stable ABI; install it,
+# beside PyTorch if the index has it. Then the sdist's test suite runs on the installed wheel.
 #     tools/wheel.sh [FOLDER]    the sdist and the wheel stay in FOLDER, by default dist/
-# pytest's arguments come from PYTEST_ADDOPTS.
+# PYTEST_ADDOPTS may name the tests to run; without it all run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 dist=$(mkdir -p "${1:-dist}" && cd "${1:-dist}" && pwd)
@@ -23,9 +23,11 @@ abi3audit --strict --report "$wheel"
 
 python3 -m venv "$work/use"
 "$work/use/bin/pip" install -q "${wheel}[test]"
-"$work/use/bin/pip" install -q torch || echo 'wheel.sh: no PyTorch for this Python here; the tests beside it are skipped' >&2
+"$work/use/bin/pip" install -q torch==2.13.0 || echo 'wheel.sh: no PyTorch here; the tests beside it are skipped' >&2
 tar xzf "$sdist" -C "$work"
+set --
 cd "$work/$(basename "$sdist" .tar.gz)"
 rm -rf zerodl_c csrc # what is tested is the wheel
 PATH=$work/use/bin:$PATH
-pytest -q -p no:cacheprovider tests
+[ -n "${PYTEST_ADDOPTS-}" ] || set -- tests
+pytest -q -p no:cacheprovider "$@"
