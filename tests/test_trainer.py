@@ -233,7 +233,10 @@ def test_anything_that_becomes_an_array(engine):
     assert trainer_of(engine, net, x, t, x, t).x_train is x
 
 
-@pytest.mark.parametrize("stop", [lambda: True, lambda: np.bool_(True), lambda: next(iter(()))], ids=str)
+STOPS = {"True": lambda: True, "np.True_": lambda: np.bool_(True), "StopIteration": lambda: next(iter(()))}
+
+
+@pytest.mark.parametrize("stop", STOPS.values(), ids=STOPS)
 def test_a_callback_ends_the_training(engine, stop):
     seen = []
 
