@@ -6,6 +6,7 @@
 from typing import TYPE_CHECKING
 
 from . import _threadpoolctl
+from . import reference as reference
 from ._config import get_include, get_num_threads, set_num_threads, show_config
 from .differences.check import gradient_check
 from .functions import (
@@ -35,7 +36,13 @@ from .functions import (
     tanh,
     tanh_backward,
 )
-from .gradient import gradient_descent, numerical_diff, numerical_gradient, numerical_gradient_2d
+from .gradient import (
+    gradient_descent,
+    numerical_diff,
+    numerical_gradient,
+    numerical_gradient_2d,
+    numerical_jacobian,
+)
 from .layers import (
     Affine,
     BatchNormalization,
@@ -102,6 +109,7 @@ __all__ = [
     "numerical_diff",
     "numerical_gradient",
     "numerical_gradient_2d",
+    "numerical_jacobian",
     "relu",
     "relu_backward",
     "relu_grad",

@@ -1,17 +1,20 @@
 """What all nets share: how they are shown, and kept."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 class Net:
     """A net with parameters and `predict`."""
 
-    params: dict[str, Any]
+    params: dict[str, NDArray[Any]]
     _settings: ClassVar[tuple[str, ...]] = ()  # attributes that a file of the net holds beside its layers
 
     def save(self, path: str | os.PathLike[str]) -> None:

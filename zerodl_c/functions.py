@@ -451,7 +451,7 @@ _SOFTMAX_CROSS_ENTROPY_BACKWARD = lib.np_softmax_cross_entropy_backward
 _SOFTMAX_CROSS_ENTROPY_GRADIENT = lib.np_softmax_cross_entropy_gradient
 
 
-def sum_squared_error(y: ArrayLike, t: ArrayLike) -> Any:
+def sum_squared_error(y: ArrayLike, t: ArrayLike) -> float:
     """0.5 * sum((y - t)^2), a scalar; y and t have one shape.
 
     Parameters
@@ -481,7 +481,7 @@ def sum_squared_error(y: ArrayLike, t: ArrayLike) -> Any:
     return finish(0.5 * total, dtype)
 
 
-def mean_squared_error(y: ArrayLike, t: ArrayLike) -> Any:
+def mean_squared_error(y: ArrayLike, t: ArrayLike) -> float:
     """mean((y - t)^2), a scalar (nan where there is nothing to average); y and t have one shape.
 
     Parameters
@@ -519,7 +519,7 @@ def _sum_of_squares(y: ArrayLike, t: ArrayLike) -> tuple[Array, int, np.dtype[An
     return total, y.size, dtype
 
 
-def cross_entropy_error(y: ArrayLike, t: ArrayLike) -> Any:
+def cross_entropy_error(y: ArrayLike, t: ArrayLike) -> float:
     """-sum(log(y_t + 1e-7)) / batch: the loss of the probabilities y where the right class is t.
 
     Parameters
@@ -561,7 +561,7 @@ def cross_entropy_error(y: ArrayLike, t: ArrayLike) -> Any:
     return finish(loss, dtype)
 
 
-def softmax_loss(X: ArrayLike, t: ArrayLike) -> Any:
+def softmax_loss(X: ArrayLike, t: ArrayLike) -> float:
     """cross_entropy_error(softmax(x), t), a scalar.
 
     Parameters
@@ -592,7 +592,7 @@ def softmax_loss(X: ArrayLike, t: ArrayLike) -> Any:
     return softmax_cross_entropy(X, t)[0]
 
 
-def softmax_cross_entropy(x: ArrayLike, t: ArrayLike) -> tuple[Any, Array]:
+def softmax_cross_entropy(x: ArrayLike, t: ArrayLike) -> tuple[float, Array]:
     """The loss of softmax_loss, and y = softmax(x), which the backward pass needs.
 
     Parameters
@@ -679,7 +679,7 @@ def softmax_cross_entropy_backward(y: ArrayLike, t: ArrayLike) -> Array:
     return finish(dx.reshape(y.shape), dtype)
 
 
-def softmax_cross_entropy_gradient(x: ArrayLike, t: ArrayLike) -> tuple[Any, Array]:
+def softmax_cross_entropy_gradient(x: ArrayLike, t: ArrayLike) -> tuple[float, Array]:
     """The loss of softmax_loss, and its gradient with respect to x: all that training needs.
 
     Parameters

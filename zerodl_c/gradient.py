@@ -5,12 +5,13 @@ fraction of a microsecond to each call of f, and C could not call a Python funct
 loop around a C function is in C.
 """
 
-from collections.abc import Callable
+from __future__ import annotations
+
+from functools import wraps
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from . import functions, layers, util
 from ._bridge import ffi, lib
@@ -19,7 +20,7 @@ from ._network import differences_of_first_layer
 from .differences import gradient as differences
 from .differences.c_function import CFunction
 from .differences.engine import Engine
-from .differences.evaluate import Array, Copies, InPlace, Progress, Report, Workers
+from .differences.evaluate import Array, Copies, InPlace, Report
 from .differences.gradient import (
     _numerical_gradient_1d,
     central_differences,
@@ -27,6 +28,7 @@ from .differences.gradient import (
     gradient_descent,
     numerical_diff,
     numerical_gradient_2d,
+    numerical_jacobian,
 )
 from .differences.proof import Planned
 
@@ -36,6 +38,7 @@ __all__ = [
     "numerical_diff",
     "numerical_gradient",
     "numerical_gradient_2d",
+    "numerical_jacobian",
 ]
 
 _POINTER = "double (*)(const double *, ptrdiff_t, void *)"
@@ -43,25 +46,28 @@ _ENGINE = Engine(functions, layers, util, differences_of_first_layer)
 _STRETCH = 0.03  # seconds in C at a time: Python notices Ctrl-C, and reports progress, in between
 
 
-def numerical_gradient(
-    f: Callable[..., Any],
-    x: ArrayLike,
-    h: float | str | None = None,
-    *,
-    vectorized: bool = False,
-    workers: Workers = 1,
-    progress: Progress = False,
-    order: int = 2,
-    full_output: bool = False,
-    plain_loop: bool = False,
-) -> Any:
-    evaluator = evaluator_of(f, x, vectorized, workers, _InC)
-    if type(evaluator) is InPlace and evaluator.in_place and not plain_loop:
-        evaluator = Planned(f, evaluator.x, x, h, _ENGINE)
-    return central_differences(evaluator, h, progress, order, full_output)
+if TYPE_CHECKING:
+    from .differences.gradient import numerical_gradient
+else:
 
-
-numerical_gradient.__doc__ = differences.numerical_gradient.__doc__
+    @wraps(differences.numerical_gradient, assigned=("__doc__", "__annotations__"))
+    def numerical_gradient(
+        f,
+        x,
+        h=None,
+        *,
+        args=(),
+        vectorized=False,
+        workers=1,
+        progress=False,
+        order=2,
+        full_output=False,
+        plain_loop=False,
+    ):
+        evaluator = evaluator_of(f, x, args, vectorized, workers, _InC)
+        if type(evaluator) is InPlace and evaluator.in_place and not plain_loop:
+            evaluator = Planned(evaluator.f, evaluator.x, x, h, _ENGINE)
+        return central_differences(evaluator, h, progress, order, full_output)
 
 
 class _InC(Copies):

@@ -3,6 +3,8 @@
 # mypy: allow-redefinition
 # (an argument keeps the book's name once it is an array)
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 from typing import Any, ClassVar

@@ -1,5 +1,7 @@
 """MultiLayerNet of the layers in C."""
 
+from __future__ import annotations
+
 from math import prod
 from typing import Any, ClassVar
 

@@ -1,5 +1,7 @@
 """Nets from the files that `net.save` has written."""
 
+from __future__ import annotations
+
 import os
 from typing import Any
 

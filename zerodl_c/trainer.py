@@ -7,7 +7,7 @@ from contextlib import suppress
 from importlib import import_module
 from inspect import signature
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
@@ -17,8 +17,16 @@ from ._progress import bar, bars
 __all__ = ["Trainer"]
 
 _OPTIMIZERS = {name.lower(): name for name in ("SGD", "Momentum", "Nesterov", "AdaGrad", "RMSprop", "Adam")}
+_Capitals = Literal["SGD", "Momentum", "Nesterov", "AdaGrad", "RMSprop", "Adam"]
+_NoCapitals = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam"]
 _MISPRINTS = {"rmsprpo": "rmsprop"}  # of the book's first printings
 _PARAM = MappingProxyType({"lr": 0.01})
+
+
+class _Updates(Protocol):
+    """An optimizer: the engine's, or any that changes parameters in place."""
+
+    def update(self, params: Any, grads: Any, /) -> Any: ...
 
 
 class Trainer:
@@ -116,7 +124,7 @@ class Trainer:
         t_test: Any,
         epochs: float = 20,
         mini_batch_size: int = 100,
-        optimizer: Any = "SGD",
+        optimizer: _Capitals | _NoCapitals | _Updates = "SGD",
         optimizer_param: Mapping[str, Any] = _PARAM,
         evaluate_sample_num_per_epoch: int | None = None,
         verbose: bool = True,
@@ -148,12 +156,12 @@ class Trainer:
         self.iter_per_epoch = max(self.train_size / mini_batch_size, 1)
         self.max_iter = int(epochs * self.iter_per_epoch)
         self.current_iter = self.current_epoch = 0
-        self.train_loss_list: list[Any] = []
-        self.train_acc_list: list[Any] = []
-        self.test_acc_list: list[Any] = []
+        self.train_loss_list: list[float] = []
+        self.train_acc_list: list[float] = []
+        self.test_acc_list: list[float] = []
 
     @property
-    def history(self) -> dict[str, list[Any]]:
+    def history(self) -> dict[str, list[float]]:
         """The lists by the names that a plot has: "loss" is that of each step.
 
         "train_acc" and "test_acc" are the accuracies of each epoch, and "iteration" is after which step, counted

@@ -1,5 +1,7 @@
 """SimpleNet and TwoLayerNet on the C engine: what they are is said in the reference, once."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
@@ -22,7 +24,7 @@ class SimpleNet(reference.SimpleNet):
         """Scores x @ W: (batch, 3) for x of shape (batch, 2), (3,) for one x of shape (2,)."""
         return matmul(x, self.W)
 
-    def loss(self, x: ArrayLike, t: ArrayLike) -> Any:
+    def loss(self, x: ArrayLike, t: ArrayLike) -> float:
         """Cross-entropy of softmax(predict(x)) against t, labels or one-hot."""
         return softmax_loss(self.predict(x), t)
 
@@ -38,7 +40,7 @@ class TwoLayerNet(reference.TwoLayerNet):
         """Probabilities (batch, output) for x of shape (batch, input)."""
         return _network.predict(self._layers(), x, lib.ZDL_SIGMOID)
 
-    def loss(self, x: ArrayLike, t: ArrayLike) -> Any:
+    def loss(self, x: ArrayLike, t: ArrayLike) -> float:
         """Mean cross-entropy of predict(x) against t, (batch,) labels or (batch, output) one-hot."""
         if not _PREDICT.are_methods_of(self):
             return cross_entropy_error(self.predict(x), t)

@@ -101,9 +101,16 @@ def _best(
 def _value(evaluator: Evaluator, point: Array) -> float:
     """f, or nan where it is not defined: steps are tried that are too long."""
     try:
-        return evaluator.value(point.astype(evaluator.x.dtype))
+        value = evaluator.value(point.astype(evaluator.x.dtype))
     except (ArithmeticError, ValueError):
         return float("nan")
+    return value if isinstance(value, float) else _sum(value)
+
+
+def _sum(values: Array) -> float:
+    """Of an f that gives many numbers: in the precision that they seem to have."""
+    total = float(_direction(values.size) @ values.ravel())
+    return total if rounding(values) < 1e-12 else float(np.float32(total))
 
 
 def _direction(count: int) -> Array:

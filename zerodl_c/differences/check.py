@@ -38,7 +38,7 @@ class Entry:
     numeric, analytic : float
         The derivative as measured (nan where h is lost in the entry), and the gradient in question.
     error : float
-        |numeric - analytic| / max(|numeric|, |analytic|, floor), with the floor of the step that decided.
+        ``|numeric - analytic| / max(|numeric|, |analytic|, floor)``, with the floor of the step that decided.
     slopes : tuple of float
         The differences on either side, (f(x) - f(x - h)) / h and (f(x + h) - f(x)) / h.
     """
@@ -186,7 +186,7 @@ def gradient_check(
 
     Notes
     -----
-    The error of an entry is |numeric - analytic| / max(|numeric|, |analytic|, floor). The floor is
+    The error of an entry is ``|numeric - analytic| / max(|numeric|, |analytic|, floor)``. The floor is
     that below which the rounding of f hides an error of rtol. That rounding is measured: f is
     evaluated while the entries of a parameter move by some ulps.
 

@@ -2,14 +2,17 @@
 
 `points` holds, in row i, the values that entry i takes one after the other while all other entries
 keep theirs; the result holds f at each of them. Who changes x changes it back, whatever happens.
+
+A `Reader` takes what f gives: one number, or an array of always the same shape.
 """
+
+from __future__ import annotations
 
 import operator
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from math import isnan
 from threading import Event
 from typing import Any, Protocol
 
@@ -20,6 +23,7 @@ from .._arrays import as_array, entries_of, float_dtype
 from .._progress import bars
 
 Array = NDArray[Any]
+Function = Callable[..., Any]
 Block = tuple[int, Array]  # the first entry, and the rows of points, or of values, from there on
 Progress = bool | Callable[[int, int], object]
 Report = Callable[[int], object] | None
@@ -44,24 +48,77 @@ class Evaluator(Protocol):
     def prepare(self) -> None:
         """Refuse an f that does not read what it is handed, once the other arguments are checked."""
 
-    def value(self, point: Array) -> float:
+    def value(self, point: Array) -> Any:
         """f at a point of x's shape."""
 
     def values(self, points: Array, report: Report) -> Array:
-        """f at points[i, j] for entry i, as an array of points' shape; report(evaluations done)."""
+        """f at points[i, j] for entry i, of points' shape and then that of f; report(evaluations done)."""
+
+
+class Reader(Protocol):
+    """What f gives, in float64, at once: f may hand out one buffer again and again."""
+
+    shape: tuple[int, ...] | None
+    """That of what f gives; None before the first time."""
+    exact: type | None
+    """What needs no reading."""
+
+    def one(self, value: Any) -> Any:
+        """What f gave for one argument."""
+
+    def stack(self, value: Any, count: int) -> Array:
+        """What a vectorized f gave for `count` arguments."""
+
+
+class Number:
+    """Reads one number."""
+
+    shape: tuple[int, ...] | None = ()
+    exact: type | None = float
+
+    def one(self, value: Any) -> float:
+        return number(value)
+
+    def stack(self, value: Any, count: int) -> Array:
+        result = real_result(value)
+        if result.shape != (count,):
+            raise TypeError(f"f must give {count} real numbers, one for each of the stack, got shape {result.shape}")
+        return result
+
+
+class OfOneShape:
+    """Reads arrays of the shape that the first one has."""
+
+    exact: type | None = None
+
+    def __init__(self) -> None:
+        self.shape: tuple[int, ...] | None = None
+
+    def one(self, value: Any) -> Array:
+        result = real_result(value)
+        if self.shape is None:
+            self.shape = result.shape
+        if result.shape != self.shape:
+            raise ValueError(f"f must always give the same shape, got {result.shape} after {self.shape}")
+        return result
+
+    def stack(self, value: Any, count: int) -> Array:
+        result = real_result(value)
+        if result.shape[:1] != (count,):
+            raise ValueError(f"f must give {count} results, one for each of the stack, got shape {result.shape}")
+        self.one(result[0])
+        return result
 
 
 class InPlace:
-    """f of x itself, which f may also read through a closure; or of a copy of what is no float array."""
+    """f of x itself, which f may also read through a closure; or of a copy of what is no writable float array."""
 
-    def __init__(self, f: Callable[..., Any], x: Array, original: Any) -> None:
-        self.in_place = isinstance(original, np.ndarray) and original.dtype.kind == "f"
+    def __init__(self, f: Callable[..., Any], x: Array, original: Any, reader: Reader | None = None) -> None:
+        self.in_place = isinstance(original, np.ndarray) and original.dtype.kind == "f" and x.flags.writeable
         if not self.in_place:
             plain("x", original)
-        if self.in_place and not x.flags.writeable:
-            raise ValueError("x must be writable, for it is perturbed in place; it is read-only")
         self.x = x if self.in_place else x.astype(float_dtype(x))
-        self.f, self.original, self.evaluations = f, original, 0
+        self.f, self.original, self.evaluations, self.reader = f, original, 0, reader or Number()
         self.argument = original if self.in_place else self.x
         self.dtype, self.way, self.offset = self.x.dtype, EVERY_POINT, 0.0
         self.saved = self.x.copy()
@@ -69,12 +126,14 @@ class InPlace:
     def prepare(self) -> None:
         if not self.in_place:
             require_read(self.value, self.original, self.x.copy())
+        if self.reader.shape is None:
+            self.value(self.saved)
 
-    def value(self, point: Array) -> float:
+    def value(self, point: Array) -> Any:
         self.evaluations += 1
         try:
             self.x[...] = point
-            return number(self.f(self.argument))
+            return self.reader.one(self.f(self.argument))
         finally:
             self.x[...] = self.saved
 
@@ -84,11 +143,13 @@ class InPlace:
     def _values_from(self, begin: int, points: Array, report: Report) -> Array:
         """f at points[i, j] for entry begin + i."""
         size = 1 if report else max(len(points), 1)
-        values = np.empty(points.shape)
+        values = _room(points, self.reader)
         try:
             for i in range(0, len(points), size):
                 block = points[i : i + size]
-                values[i : i + size] = _one_by_one(self.f, self.argument, self.x, self.saved, begin + i, block)
+                values[i : i + size] = _one_by_one(
+                    self.f, self.reader, self.argument, self.x, self.saved, begin + i, block
+                )
                 if report:
                     report((begin + i + 1) * points.shape[1])
             if self.x.tobytes() != self.saved.tobytes():
@@ -103,33 +164,41 @@ class Copies:
     """f of copies of x: one for each worker, or stacks of many."""
 
     def __init__(
-        self, f: Callable[..., Any], x: Array, original: Any, vectorized: bool = False, workers: Any = 1
+        self,
+        f: Callable[..., Any],
+        x: Array,
+        original: Any,
+        vectorized: bool = False,
+        workers: Any = 1,
+        reader: Reader | None = None,
     ) -> None:
-        self.f, self.original, self.evaluations = f, plain("x", original), 0
+        self.f, self.original, self.evaluations, self.reader = f, plain("x", original), 0, reader or Number()
         self.x = x.astype(float_dtype(x), order="C")
         self.dtype, self.way, self.offset = float_dtype(as_array("x", original)), EVERY_POINT, 0.0
         self.vectorized, self.workers = vectorized, workers
 
     def prepare(self) -> None:
         require_read(self.value, self.original, self.x.copy())
+        if self.reader.shape is None:
+            self.value(self.x)
 
-    def value(self, point: Array) -> float:
+    def value(self, point: Array) -> Any:
         self.evaluations += 1
         if self.vectorized:
-            return float(_numbers(self.f, point[np.newaxis].copy())[0])
-        return number(self.f(point.copy()))
+            return self.reader.stack(self.f(point[np.newaxis].copy()), 1)[0]
+        return self.reader.one(self.f(point.copy()))
 
     def values(self, points: Array, report: Report) -> Array:
-        values = np.empty(points.shape)
+        values = _room(points, self.reader)
         evaluate = _in_a_stack if self.vectorized else _in_a_copy
         blocks = self._blocks(points)
-        missing, done = {first: points.shape for first, points in blocks}, 0
+        missing, done = {first: block.shape + values.shape[2:] for first, block in blocks}, 0
         with self._map() as (spread, f):
-            for first, result in spread(partial(evaluate, f, self.x), blocks):
+            for first, result in spread(partial(evaluate, f, self.reader, self.x), blocks):
                 if np.shape(result) == missing.get(first):
                     del missing[first]
                     values[first : first + len(result)] = result
-                    done += result.size
+                    done += len(result) * points.shape[1]
                 if report:
                     report(done)
         if missing:
@@ -150,35 +219,44 @@ class Copies:
         return _map_in_threads(self.f, self.workers)
 
 
-def _one_by_one(f: Callable[..., Any], argument: Any, x: Array, saved: Array, first: int, points: Array) -> Any:
+def _room(points: Array, reader: Reader) -> Array:
+    """For f at each of the points."""
+    return np.empty(points.shape + (reader.shape or ()))
+
+
+def _one_by_one(
+    f: Callable[..., Any], reader: Reader, argument: Any, x: Array, saved: Array, first: int, points: Array
+) -> Any:
     """f(argument) with each of points[i] for entry first + i of x, of which argument is a view."""
-    results: list[float] = []
+    results: list[Any] = []
     entries, append, here = entries_of(x), results.append, entries_of(saved)
+    exact, read = reader.exact, reader.one
     for i, row in enumerate(points.tolist(), first):
         for point in row:
             entries[i] = point
             value = f(argument)
-            append(value if type(value) is float else number(value))
+            append(value if type(value) is exact else read(value))
         entries[i] = here[i]
-    return np.array(results).reshape(points.shape)
+    return np.array(results).reshape(points.shape + (reader.shape or ()))
 
 
-def _in_a_copy(f: Callable[..., Any], x: Array, block: Block) -> Block:
+def _in_a_copy(f: Callable[..., Any], reader: Reader, x: Array, block: Block) -> Block:
     """The first entry of a block, as a map may give the blocks in any order, and f at its points."""
     copy = x.copy()
-    values = _one_by_one(f, copy.view(), copy, x, *block)  # a view, whose shape f may change
+    values = _one_by_one(f, reader, copy.view(), copy, x, *block)  # a view, whose shape f may change
     if copy.tobytes() != x.tobytes():
         raise ValueError("f must not change its argument")
     return block[0], values
 
 
-def _in_a_stack(f: Callable[..., Any], x: Array, block: Block) -> Block:
+def _in_a_stack(f: Callable[..., Any], reader: Reader, x: Array, block: Block) -> Block:
     """As `_in_a_copy`, for an f of stacks."""
     first, points = block
     stack = np.repeat(x[np.newaxis], points.size, axis=0)
     which = np.arange(points.size)
     stack.reshape(points.size, x.size)[which, first + which // points.shape[1]] = points.ravel()
-    return first, _numbers(f, stack).reshape(points.shape)
+    values = reader.stack(f(stack), points.size)
+    return first, values.reshape(points.shape + values.shape[1:])
 
 
 @contextmanager
@@ -240,14 +318,14 @@ def check_progress(progress: Progress) -> None:
         bars()
 
 
-def require_read(value: Callable[[Array], float], x: Any, copy: Array) -> None:
+def require_read(value: Callable[[Array], Any], x: Any, copy: Array) -> None:
     """Refuse an f that reads x itself, or ignores the copy of x that it is handed."""
     if not copy.size:
         return
     if isinstance(x, np.ndarray) and x.flags.writeable:
         others = [x / 2 + np.pi * (1 + _count(x))] if x.dtype.kind == "f" else _integers(x)
         # An f that is not repeatable seems to notice everything, and is not to blame for that.
-        if _notices(value, copy.copy(), x, others) and value(copy) == value(copy):
+        if _notices(value, copy.copy(), x, others) and np.array_equal(value(copy), value(copy)):
             raise ValueError(
                 "f must read x through its argument alone, which is a float copy of x, but its "
                 "value depends on x itself (where x is meant as a constant, pass x.copy())"
@@ -259,7 +337,7 @@ def require_read(value: Callable[[Array], float], x: Any, copy: Array) -> None:
         )
 
 
-def _notices(value: Callable[[Array], float], argument: Array, watched: Array, others: list[Array]) -> bool:
+def _notices(value: Callable[[Array], Any], argument: Array, watched: Array, others: list[Array]) -> bool:
     """Whether value(argument) changes as the entries of `watched` do, which are put back."""
     before, saved = value(argument), watched.copy()
     try:
@@ -270,7 +348,7 @@ def _notices(value: Callable[[Array], float], argument: Array, watched: Array, o
                     after = value(argument)
             except Exception:  # f cannot take such entries: it has noticed them
                 return True
-            if before != after and not (isnan(before) and isnan(after)):
+            if not np.array_equal(before, after, equal_nan=True):
                 return True
         return False
     finally:
@@ -295,16 +373,6 @@ def number(value: Any) -> float:
     if result.size != 1:
         raise TypeError(f"f must give one real number, got shape {result.shape}")
     return float(result.item())
-
-
-def _numbers(f: Callable[..., Any], stack: Array) -> Array:
-    count = len(stack)
-    result = real_result(f(stack))
-    if result.shape != (count,):
-        raise TypeError(
-            f"f must give {count} real numbers, one for each of the stack, got shape {result.shape}"
-        )
-    return result
 
 
 def real_result(value: Any) -> Array:

@@ -16,12 +16,12 @@ Array = NDArray[Any]
 
 
 class GradientInfo(NamedTuple):
-    """What `numerical_gradient` knows about a gradient; arrays are of x's shape, in float64."""
+    """What `numerical_gradient` knows about a gradient, or `numerical_jacobian` about a Jacobian; arrays in float64."""
 
     error: Array
-    """The estimated error of each entry: Richardson's, and the rounding of f divided by the step."""
+    """The estimated error of each entry of the result: Richardson's, and the rounding of f divided by the step."""
     step: Array
-    """The step of each entry: half the distance between the two points next to x."""
+    """The step of each entry of x: half the distance between the two points next to x."""
     evaluations: int
     """How often f was evaluated, for finding steps and checking f, too."""
     way: str
@@ -72,11 +72,11 @@ def require_kept(h: Any, x: Array, points: Array) -> None:
 
 
 def combine(values: Array, widths: Array, order: int) -> tuple[Array, Array]:
-    """The gradient from f at the points, and its estimated error if there is a pair for that."""
-    slopes = (values[:, 0::2] - values[:, 1::2]) / widths
+    """The gradient from f at the points, along the last axis, and its estimated error if there is a pair for that."""
+    slopes = (values[..., 0::2] - values[..., 1::2]) / widths
     if order == 4:
-        slopes = (4 * slopes[:, :-1] - slopes[:, 1:]) / 3
-    return slopes[:, 0], abs(slopes[:, -1] - slopes[:, 0]) / (2**order - 1)
+        slopes = (4 * slopes[..., :-1] - slopes[..., 1:]) / 3
+    return slopes[..., 0], abs(slopes[..., -1] - slopes[..., 0]) / (2**order - 1)
 
 
 def rounding(values: Array) -> float:

@@ -5,10 +5,11 @@ parameter through a closure and ignore their argument; whatever happens, x is pu
 bit. Integers, lists and numbers cannot hold x + h: f is handed a float copy, and must read that.
 """
 
+from __future__ import annotations
+
 import operator
-from collections.abc import Callable
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,8 +20,11 @@ from .c_function import c_function
 from .evaluate import (
     Copies,
     Evaluator,
+    Function,
     InPlace,
+    OfOneShape,
     Progress,
+    Reader,
     Workers,
     check_progress,
     count_workers,
@@ -32,10 +36,25 @@ from .evaluate import (
 )
 from .formula import GradientInfo, check_step, combine, default_step, points_around, require_kept, rounding
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 Array = NDArray[Any]
+Step = float | Literal["auto"] | None
+Order = Literal[2, 4]
 
 
-def numerical_diff(f: Callable[..., Any], x: ArrayLike, h: float = 1e-4) -> Any:
+class Options(TypedDict, total=False):
+    """What `numerical_gradient` and `numerical_jacobian` take besides; the types say so once."""
+
+    args: Any
+    vectorized: bool
+    workers: Workers
+    progress: Progress
+    order: Order
+
+
+def numerical_diff(f: Function, x: ArrayLike, h: float = 1e-4) -> Array:
     """Derivative of f at x, (f(x + h) - f(x - h)) / 2h; elementwise where x is an array.
 
     Parameters
@@ -74,15 +93,40 @@ def numerical_diff(f: Callable[..., Any], x: ArrayLike, h: float = 1e-4) -> Any:
     return ((real_result(f(ahead)) - real_result(f(behind))) / (2 * h)).astype(float_dtype(values))
 
 
+@overload
 def numerical_gradient(
-    f: Callable[..., Any],
+    f: Any,
     x: ArrayLike,
-    h: float | str | None = None,
+    h: Step = None,
     *,
+    full_output: Literal[False] = False,
+    plain_loop: bool = False,
+    **options: Unpack[Options],
+) -> Array: ...
+@overload
+def numerical_gradient(
+    f: Any,
+    x: ArrayLike,
+    h: Step = None,
+    *,
+    full_output: Literal[True],
+    plain_loop: bool = False,
+    **options: Unpack[Options],
+) -> tuple[Array, GradientInfo]: ...
+@overload
+def numerical_gradient(
+    f: Any, x: ArrayLike, h: Step = None, *, full_output: bool, plain_loop: bool = False, **options: Unpack[Options]
+) -> Array | tuple[Array, GradientInfo]: ...
+def numerical_gradient(
+    f: Any,
+    x: ArrayLike,
+    h: Step = None,
+    *,
+    args: Any = (),
     vectorized: bool = False,
     workers: Workers = 1,
     progress: Progress = False,
-    order: int = 2,
+    order: Order = 2,
     full_output: bool = False,
     plain_loop: bool = False,
 ) -> Any:
@@ -91,24 +135,27 @@ def numerical_gradient(
     Parameters
     ----------
     f : callable
-        f(x) -> one real number, called twice for each entry, unless a plan is found (see the notes).
-        Or a C function
+        ``f(x, *args)`` -> one real number, called twice for each entry, unless a plan is found (see the
+        notes). Or a C function
         `double f(const double *x, ptrdiff_t n, void *data)`: a function pointer of cffi or ctypes, a
         numba `cfunc`, or a `scipy.LowLevelCallable`, which brings data. In `zerodl_c` the loop around
         it then runs in C, without the GIL, on all threads (see `set_num_threads`); in
         `zerodl_c.reference` in Python.
     x : array_like
-        Any shape. A float array must be writable: it is perturbed in place while f runs, and put
-        back even if f raises. Of integers, lists, tuples and numbers f is handed a float copy. So it
+        Any shape. A writable float array is perturbed in place while f runs, and put back even if f
+        raises. Of a read-only array, integers, lists, tuples and numbers f is handed a float copy. So it
         is with `vectorized`, with `workers`, and with a C function, which is handed float64.
     h : float or "auto", optional
         The step, used as given. By default 1e-4 for float64, as in the book, and
-        eps^(1 / (order + 1)) * max(|x|, 1) of the dtype's eps for float32 (0.0049 for order 2) and
+        ``eps^(1 / (order + 1)) * max(|x|, 1)`` of the dtype's eps for float32 (0.0049 for order 2) and
         float16 (0.1), where it balances the rounding of f, about eps / h, against the error of the
         formula. "auto" finds a step for the entries of each magnitude, at the cost of some tens of
         evaluations for each decade among them: from how noisy f is, and over which length it bends.
+    args : tuple
+        What f takes after x; anything else than a tuple is one argument. Of a C function () only, as a
+        `scipy.LowLevelCallable` brings its data.
     vectorized : bool
-        Whether f takes a stack of k arguments, of shape (k, *x.shape), and gives k real numbers. A
+        Whether f takes a stack of k arguments, of shape ``(k, *x.shape)``, and gives k real numbers. A
         stack has at most 2^20 numbers, or one argument.
     workers : int or callable
         The number of threads that call f, or -1 for one on each core; or a map, called as
@@ -143,18 +190,17 @@ def numerical_gradient(
         what they may be; or f would be handed a copy of a matrix, a masked array or the like, which
         is another type; or x has masked entries.
     ValueError
-        If x is a read-only float array and perturbed in place; h is not positive and finite, or so
-        small that x + h == x or x - h == x for some entry; workers or order is out of range; a C
-        function is given with `vectorized` or `workers`; f changes its argument; or f, handed a copy
-        of x, reads x itself or ignores its argument, so that the copy would give a false gradient,
-        mostly zeros.
+        If h is not positive and finite, or so small that x + h == x or x - h == x for some entry;
+        workers or order is out of range; a C function is given with args, `vectorized` or `workers`; f
+        changes its argument; or f, handed a copy of x, reads x itself or ignores its argument, so that
+        the copy would give a false gradient, mostly zeros.
     ImportError
         If progress is True and tqdm is not installed.
 
     Notes
     -----
     Float64 differences are divided by 2h, so that figures are the book's to the last bit; where
-    |x| > 1e12, the default step is below one ulp of x and the gradient is 0, also as in the book.
+    ``|x| > 1e12``, the default step is below one ulp of x and the gradient is 0, also as in the book.
     Narrower ones, and those of "auto", are divided by the step really taken, (x + h) - (x - h) after
     rounding. Order 4 is (4 D(h) - D(2h)) / 3 (Abramowitz and Stegun, 25.3.24).
 
@@ -177,26 +223,126 @@ def numerical_gradient(
     >>> numerical_gradient(lambda x: np.exp(x).sum(axis=1), [0.0, 0.0], vectorized=True)
     array([1., 1.])
     """
-    evaluator = evaluator_of(f, x, vectorized, workers, Copies)
+    evaluator = evaluator_of(f, x, args, vectorized, workers, Copies)
     return central_differences(evaluator, h, progress, order, full_output)
 
 
-def evaluator_of(f: Any, x: ArrayLike, vectorized: bool, workers: Workers, for_c: type[Copies]) -> Evaluator:
+@overload
+def numerical_jacobian(
+    f: Function, x: ArrayLike, h: Step = None, *, full_output: Literal[False] = False, **options: Unpack[Options]
+) -> Array: ...
+@overload
+def numerical_jacobian(
+    f: Function, x: ArrayLike, h: Step = None, *, full_output: Literal[True], **options: Unpack[Options]
+) -> tuple[Array, GradientInfo]: ...
+@overload
+def numerical_jacobian(
+    f: Function, x: ArrayLike, h: Step = None, *, full_output: bool, **options: Unpack[Options]
+) -> Array | tuple[Array, GradientInfo]: ...
+def numerical_jacobian(
+    f: Function,
+    x: ArrayLike,
+    h: Step = None,
+    *,
+    args: Any = (),
+    vectorized: bool = False,
+    workers: Workers = 1,
+    progress: Progress = False,
+    order: Order = 2,
+    full_output: bool = False,
+) -> Any:
+    """All derivatives at x of a function f that gives an array, by central differences in each entry of x.
+
+    Parameters
+    ----------
+    f : callable
+        ``f(x, *args)`` -> real numbers, in an array of any shape, which is the same at each call.
+    x : array_like
+        Any shape. A writable float array is perturbed in place while f runs, as by `numerical_gradient`.
+    h, args, workers, progress, order, full_output
+        As those of `numerical_gradient`. "auto" finds steps that fit a sum of what f gives.
+    vectorized : bool
+        Whether f takes a stack of k arguments, of shape ``(k, *x.shape)``, and gives k results, of shape
+        ``(k, *shape)``.
+
+    Returns
+    -------
+    jacobian : ndarray or scalar
+        Of the shape of what f gives, followed by x's: entry (i, j) is the derivative of f's entry i by
+        x's entry j, where each may be several indices. C-contiguous, of x's float dtype; float64 for integers.
+    info : GradientInfo
+        With `full_output` only: of `numerical_gradient`, but `info.error` has the Jacobian's shape.
+
+    Raises
+    ------
+    TypeError
+        If f gives something that is not real, or is a C function, which gives one number; and as by
+        `numerical_gradient`.
+    ValueError
+        If f gives another shape than before; and as by `numerical_gradient`.
+    ImportError
+        If progress is True and tqdm is not installed.
+
+    Notes
+    -----
+    f is called once at x for the shape of what it gives, also where x is empty, and then as by
+    `numerical_gradient`.
+
+    Examples
+    --------
+    >>> A = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    >>> numerical_jacobian(lambda x: A @ x, [0.0, 0.0])
+    array([[1., 2.],
+           [3., 4.],
+           [5., 6.]])
+    >>> numerical_jacobian(lambda x, power: x**power, [1.0, 2.0], args=(2,)).round(8)
+    array([[2., 0.],
+           [0., 4.]])
+    """
+    if c_function(f) is not None:
+        raise TypeError("f must be a Python function, for a C function gives one number: use numerical_gradient")
+    evaluator = evaluator_of(f, x, args, vectorized, workers, Copies, OfOneShape())
+    return central_differences(evaluator, h, progress, order, full_output)
+
+
+def evaluator_of(
+    f: Any,
+    x: ArrayLike,
+    args: Any,
+    vectorized: bool,
+    workers: Workers,
+    for_c: type[Copies],
+    reader: Reader | None = None,
+) -> InPlace | Copies:
     """How f is to be evaluated around x; a C function by an object of the type `for_c`."""
     c = c_function(f)
     values, workers = _real_array(c or f, x), count_workers(workers)
+    args = args if isinstance(args, tuple) else (args,)
     if c is None:
+        f = _WithArgs(f, args) if args else f
         if vectorized or workers != 1:
-            return Copies(f, values, x, bool(vectorized), workers)
-        return InPlace(f, values, x)
+            return Copies(f, values, x, bool(vectorized), workers, reader)
+        return InPlace(f, values, x, reader)
+    if args:
+        raise ValueError("args must be () for a C function: hand it its data by a scipy.LowLevelCallable")
     for name, value, default in (("vectorized", bool(vectorized), False), ("workers", workers, 1)):
         if value != default:
             raise ValueError(f"{name} must be {default} for a C function, which runs on all threads, got {value}")
     return for_c(c, values.astype(np.float64), x)
 
 
+class _WithArgs:
+    """f(x, *args) as a function of x, which can be pickled if f and args can."""
+
+    def __init__(self, f: Function, args: tuple[Any, ...]) -> None:
+        self.f, self.args = f, args
+
+    def __call__(self, x: Any) -> Any:
+        return self.f(x, *self.args)
+
+
 def central_differences(evaluator: Evaluator, h: Any, progress: Progress, order: int, full_output: bool) -> Any:
-    """What `numerical_gradient` returns, from f as the evaluator evaluates it."""
+    """What `numerical_gradient` and `numerical_jacobian` return, from f as the evaluator evaluates it."""
     if h is not None:
         check_step(h, "auto")
     if order not in (2, 4):
@@ -204,18 +350,19 @@ def central_differences(evaluator: Evaluator, h: Any, progress: Progress, order:
     check_progress(progress)
     points, widths = _points(evaluator, h, order, pairs=order // 2 + bool(full_output))
     with reporting(progress, points.size) as report:
-        values = evaluator.values(points, report)
+        values = np.moveaxis(evaluator.values(points, report), (0, 1), (-2, -1))
     x = evaluator.x
+    shape = values.shape[:-2] + x.shape
     with np.errstate(all="ignore"):
         slope, error = combine(values, widths, order)
-        gradient = slope.reshape(x.shape).astype(evaluator.dtype)[()]
+        gradient = slope.reshape(shape).astype(evaluator.dtype, order="C")[()]
         if not full_output:
             return gradient
         values += evaluator.offset
-        error += rounding(values) * abs(values).max(axis=1) / widths[:, 0]
+        error += rounding(values) * abs(values).max(axis=-1) / widths[:, 0]
     step = widths[:, 0] / 2
     return gradient, GradientInfo(
-        error.reshape(x.shape)[()], step.reshape(x.shape)[()], evaluator.evaluations, evaluator.way
+        error.reshape(shape)[()], step.reshape(x.shape)[()], evaluator.evaluations, evaluator.way
     )
 
 
@@ -232,7 +379,7 @@ def _points(evaluator: Evaluator, h: Any, order: int, pairs: int) -> tuple[Array
     return points, widths
 
 
-def numerical_gradient_2d(f: Callable[..., Any], X: ArrayLike) -> Any:
+def numerical_gradient_2d(f: Function, X: ArrayLike) -> Array:
     """The gradient at X, if it is 1-D; else the gradients of f at each row of a 2-D X, as rows.
 
     f is handed one row at a time, a view of X. Errors are those of `numerical_gradient`.
@@ -254,16 +401,14 @@ def numerical_gradient_2d(f: Callable[..., Any], X: ArrayLike) -> Any:
     return grad
 
 
-def _numerical_gradient_1d(f: Callable[..., Any], x: ArrayLike) -> Any:
+def _numerical_gradient_1d(f: Function, x: ArrayLike) -> Array:
     """`numerical_gradient` of a 1-D x."""
     if np.ndim(x) != 1:
         raise ValueError(f"x must be 1-D, got shape {np.shape(x)}")
     return numerical_gradient(f, x)
 
 
-def gradient_descent(
-    f: Callable[..., Any], init_x: ArrayLike, lr: float = 0.01, step_num: int = 100
-) -> Array:
+def gradient_descent(f: Function, init_x: ArrayLike, lr: float = 0.01, step_num: int = 100) -> Array:
     """Follow the gradient of f downhill from init_x: step_num times x -= lr * gradient.
 
     Parameters

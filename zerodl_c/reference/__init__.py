@@ -31,7 +31,13 @@ from .functions import (
     tanh,
     tanh_backward,
 )
-from .gradient import gradient_descent, numerical_diff, numerical_gradient, numerical_gradient_2d
+from .gradient import (
+    gradient_descent,
+    numerical_diff,
+    numerical_gradient,
+    numerical_gradient_2d,
+    numerical_jacobian,
+)
 from .gradient_check import gradient_check
 from .layers import (
     Affine,
@@ -95,6 +101,7 @@ __all__ = [
     "numerical_diff",
     "numerical_gradient",
     "numerical_gradient_2d",
+    "numerical_jacobian",
     "relu",
     "relu_backward",
     "relu_grad",

@@ -115,14 +115,14 @@ def log_softmax(x: ArrayLike, axis: int | None = -1) -> Array:
         return _result(shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True)), dtype)
 
 
-def sum_squared_error(y: ArrayLike, t: ArrayLike) -> Any:
+def sum_squared_error(y: ArrayLike, t: ArrayLike) -> float:
     """0.5 * sum((y - t)^2), a scalar; y and t have one shape."""
     y, t, dtype = _floats(y=y, t=t)
     with np.errstate(all="ignore"):
         return _result(0.5 * np.sum((y - t) ** 2, dtype=np.float64), dtype)
 
 
-def mean_squared_error(y: ArrayLike, t: ArrayLike) -> Any:
+def mean_squared_error(y: ArrayLike, t: ArrayLike) -> float:
     """mean((y - t)^2), a scalar (nan where there is nothing to average); y and t have one shape."""
     y, t, dtype = _floats(y=y, t=t)
     with np.errstate(all="ignore"):
@@ -130,7 +130,7 @@ def mean_squared_error(y: ArrayLike, t: ArrayLike) -> Any:
         return _result(np.sum(squares, dtype=np.float64) / squares.size, dtype)
 
 
-def cross_entropy_error(y: ArrayLike, t: ArrayLike) -> Any:
+def cross_entropy_error(y: ArrayLike, t: ArrayLike) -> float:
     """-sum(log(y_t + 1e-7)) / batch: the loss of the probabilities y where the right class is t."""
     y, dtype = _floats(y=y)
     y, t = rows_and_targets(y, t)
@@ -140,12 +140,12 @@ def cross_entropy_error(y: ArrayLike, t: ArrayLike) -> Any:
         return _result(-np.sum(np.log(picked + 1e-7)) / len(y), dtype)
 
 
-def softmax_loss(X: ArrayLike, t: ArrayLike) -> Any:
+def softmax_loss(X: ArrayLike, t: ArrayLike) -> float:
     """cross_entropy_error(softmax(x), t), a scalar."""
     return softmax_cross_entropy(X, t)[0]
 
 
-def softmax_cross_entropy(x: ArrayLike, t: ArrayLike) -> tuple[Any, Array]:
+def softmax_cross_entropy(x: ArrayLike, t: ArrayLike) -> tuple[float, Array]:
     """The loss of softmax_loss, and y = softmax(x), which the backward pass needs."""
     x, dtype = _floats(x=x)
     y = softmax(x)
@@ -166,7 +166,7 @@ def softmax_cross_entropy_backward(y: ArrayLike, t: ArrayLike) -> Array:
     return _result(dx.reshape(y.shape), dtype)
 
 
-def softmax_cross_entropy_gradient(x: ArrayLike, t: ArrayLike) -> tuple[Any, Array]:
+def softmax_cross_entropy_gradient(x: ArrayLike, t: ArrayLike) -> tuple[float, Array]:
     """The loss of softmax_loss, and its gradient with respect to x: all that training needs."""
     loss, y = softmax_cross_entropy(x, t)
     return loss, softmax_cross_entropy_backward(y, t)
@@ -224,7 +224,7 @@ def _floats(**operands: Any) -> Any:
     return *(np.asarray(x, compute) for x in values), dtype
 
 
-def _result(value: Any, dtype: np.dtype[Any], out: Array | None = None) -> Array:
+def _result(value: Any, dtype: np.dtype[Any], out: Array | None = None) -> Any:
     """The value in the dtype of the result, in `out` where one is given."""
     result: Array = value.astype(dtype, copy=False)
     if out is None:

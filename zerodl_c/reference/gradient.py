@@ -6,6 +6,7 @@ from ..differences.gradient import (
     numerical_diff,
     numerical_gradient,
     numerical_gradient_2d,
+    numerical_jacobian,
 )
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "numerical_diff",
     "numerical_gradient",
     "numerical_gradient_2d",
+    "numerical_jacobian",
 ]

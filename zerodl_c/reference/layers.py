@@ -9,6 +9,8 @@ so they may change in place or be replaced. Dtypes are those of `functions`.
 # mypy: allow-redefinition
 # (an argument keeps the book's name once it is an array)
 
+from __future__ import annotations
+
 import math
 from types import ModuleType
 from typing import Any, ClassVar
@@ -198,7 +200,7 @@ class SoftmaxWithLoss(_OfFunctions):
         self.y: Any = None
         self.t: Any = None
 
-    def forward(self, x: ArrayLike, t: ArrayLike) -> Any:
+    def forward(self, x: ArrayLike, t: ArrayLike) -> float:
         """The loss, for scores x (batch, classes) and t, (batch,) labels or one-hot rows.
 
         Errors are those of `cross_entropy_error`.

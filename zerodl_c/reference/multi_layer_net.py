@@ -1,5 +1,7 @@
 """A fully connected net of any depth, made of layers."""
 
+from __future__ import annotations
+
 import sys
 import warnings
 from collections import OrderedDict
@@ -7,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from operator import is_
 from types import MappingProxyType, ModuleType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +22,7 @@ from .gradient import numerical_gradient
 
 Array = NDArray[Any]
 
+Activation = Literal["relu", "sigmoid", "tanh"]
 _ACTIVATIONS = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh"}
 _LAYER_OF = {"W": "Affine", "b": "Affine", "gamma": "BatchNorm", "beta": "BatchNorm"}
 
@@ -44,7 +47,7 @@ class _Net(Net):
         input_size: int,
         hidden_size_list: Sequence[int],
         output_size: int,
-        activation: str = "relu",
+        activation: Activation = "relu",
         weight_init_std: float | str = "relu",
         weight_decay_lambda: float = 0,
     ) -> None:
@@ -58,7 +61,7 @@ class _Net(Net):
         self.output_size = output_size
         self.hidden_layer_num = len(hidden_size_list)
         self.weight_decay_lambda = weight_decay_lambda
-        self.params: dict[str, Any] = {}
+        self.params: dict[str, Array] = {}
         self.layers: OrderedDict[str, Any] = OrderedDict()
         self._init_weights(weight_init_std)
         for i in range(1, self.hidden_layer_num + 1):
@@ -79,7 +82,7 @@ class _Net(Net):
         """Probabilities (batch, output) of the classes, softmax(predict(x))."""
         return self._kinds.functions.softmax(self.predict(x))
 
-    def loss(self, x: ArrayLike, t: ArrayLike) -> Any:
+    def loss(self, x: ArrayLike, t: ArrayLike) -> float:
         """Cross-entropy of softmax(predict(x)) against t, labels or one-hot, plus the weight decay."""
         return self.last_layer.forward(self.predict(x), t) + self._weight_decay()
 
@@ -186,11 +189,11 @@ class _Net(Net):
         """The gradient of a weight with its decay: with lambda 0, too, for 0 * inf is nan, and should be seen."""
         return dW + self.weight_decay_lambda * W
 
-    def _training_loss(self, x: ArrayLike, t: ArrayLike) -> Any:
+    def _training_loss(self, x: ArrayLike, t: ArrayLike) -> float:
         """What the gradient is the gradient of."""
         return self.loss(x, t)
 
-    def _weight_decay(self) -> Any:
+    def _weight_decay(self) -> float:
         weights = (self.params[f"W{i}"] for i in range(1, self.hidden_layer_num + 2))
         return sum(0.5 * self.weight_decay_lambda * np.sum(W**2) for W in weights)
 

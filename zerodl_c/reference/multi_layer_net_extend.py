@@ -1,5 +1,7 @@
 """A fully connected net of any depth, with batch normalization and dropout."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -7,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._checks import check_number
-from .multi_layer_net import _Net
+from .multi_layer_net import Activation, _Net
 
 Array = NDArray[Any]
 
@@ -24,11 +26,11 @@ class _NetThatLearns(_Net):
             out = layer.forward(out, train_flg) if learns else layer.forward(out)
         return out
 
-    def loss(self, x: ArrayLike, t: ArrayLike, train_flg: bool = False) -> Any:
+    def loss(self, x: ArrayLike, t: ArrayLike, train_flg: bool = False) -> float:
         """Cross-entropy of softmax(predict(x, train_flg)) against t, plus the weight decay."""
         return self.last_layer.forward(self.predict(x, train_flg), t) + self._weight_decay()
 
-    def _training_loss(self, x: ArrayLike, t: ArrayLike) -> Any:
+    def _training_loss(self, x: ArrayLike, t: ArrayLike) -> float:
         """The loss as while learning: every call draws new masks, and moves the running statistics."""
         return self.loss(x, t, train_flg=True)
 
@@ -71,7 +73,7 @@ class MultiLayerNetExtend(_NetThatLearns):
         input_size: int,
         hidden_size_list: Sequence[int],
         output_size: int,
-        activation: str = "relu",
+        activation: Activation = "relu",
         weight_init_std: float | str = "relu",
         weight_decay_lambda: float = 0,
         use_dropout: bool = False,

@@ -1,5 +1,7 @@
 """A net that is a list of layers."""
 
+from __future__ import annotations
+
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -81,7 +83,7 @@ class Sequential(_NetThatLearns):
                     count[name] += 1
                     yield f"{name}{count[name]}", name, layer
 
-    def _weight_decay(self) -> Any:
+    def _weight_decay(self) -> float:
         return 0
 
     def _decayed(self, dW: Array, W: Array) -> Array:

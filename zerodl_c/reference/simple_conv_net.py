@@ -1,5 +1,7 @@
 """The convnet of the book's chapter 7."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -88,7 +90,7 @@ class SimpleConvNet(Sequential):
             ]
         )
 
-    def accuracy(self, x: ArrayLike, t: ArrayLike, batch_size: int = 100) -> Any:
+    def accuracy(self, x: ArrayLike, t: ArrayLike, batch_size: int = 100) -> float:
         """Fraction of the images x whose highest score is at the class of t, labels or one-hot.
 
         So many images at a time are looked at. The book leaves out those that do not fill a batch; here all count.

@@ -1,5 +1,7 @@
 """Two small networks: one weight alone, and one hidden layer with backpropagation."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from copy import copy
 from typing import Any
@@ -46,7 +48,7 @@ class SimpleNet(Net):
         """Scores x @ W: (batch, 3) for x of shape (batch, 2), (3,) for one x of shape (2,)."""
         return matmul(x, self.W)
 
-    def loss(self, x: ArrayLike, t: ArrayLike) -> Any:
+    def loss(self, x: ArrayLike, t: ArrayLike) -> float:
         """Cross-entropy of softmax(predict(x)) against t, labels or one-hot."""
         return softmax_loss(self.predict(x), t)
 
@@ -127,7 +129,7 @@ class TwoLayerNet(Net):
         """Probabilities (batch, output) for x of shape (batch, input)."""
         return self._forward(x)[-1]
 
-    def loss(self, x: ArrayLike, t: ArrayLike) -> Any:
+    def loss(self, x: ArrayLike, t: ArrayLike) -> float:
         """Cross-entropy of predict(x) against t, (batch,) labels or (batch, output) one-hot."""
         if not _PREDICT.are_methods_of(self):
             return cross_entropy_error(self.predict(x), t)
