@@ -1,10 +1,11 @@
 /* The functions that Python calls. Each takes NumPy arrays by the addresses of their objects, id(array), reads dtype,
    shape and strides itself, and hands them to the function of zerodl.h that it is named after: outputs first, then
-   inputs. It returns NP_OK, NP_NO_MEMORY or NP_BAD_INDEX, or NP_NOT_PLAIN, having done nothing, where the arrays are not
-   what it takes: arrays of one dtype, float32 or float64, aligned, of native byte order, of shapes that fit, and
-   C-contiguous save where it says `strided`. Python then makes them so, or raises the error that says what is wrong.
-   The caller holds a reference to each array, in a local variable. cffi has released the GIL: what an array's object says
-   is read once, and so are labels and other indices, for another thread may change them. */
+   inputs. It takes arrays of one dtype, float32 or float64, that are aligned, of native byte order, of shapes that fit,
+   and C-contiguous unless a comment says `strided`. If they are anything else, it does nothing and returns
+   NP_NOT_PLAIN: then Python converts them and calls again, or raises the error that says what is wrong. Otherwise it
+   returns NP_OK, NP_NO_MEMORY or NP_BAD_INDEX.
+   The caller holds a reference to each array, in a local variable. cffi has released the GIL, so another thread may
+   change an array meanwhile: what its object says is read once, and labels are copied before they are checked. */
 #ifndef ZERODL_ARRAYS_H
 #define ZERODL_ARRAYS_H
 
@@ -12,7 +13,7 @@
 
 enum np_status { NP_OK = ZDL_OK, NP_NO_MEMORY = ZDL_NO_MEMORY, NP_BAD_INDEX = ZDL_BAD_INDEX, NP_NOT_PLAIN };
 
-/* Once, before all others: the address of the type numpy.ndarray. */
+/* To be called once, before all others, with the address of the type numpy.ndarray. */
 void np_set_array_type(uintptr_t type);
 
 /* ---- Elementwise: arrays of one shape ---- */
@@ -24,7 +25,7 @@ int np_relu_grad(uintptr_t out, uintptr_t x);
 int np_tanh(uintptr_t out, uintptr_t x);
 int np_step(uintptr_t out, uintptr_t x); /* out is int64 */
 int np_relu_mask(uintptr_t out, uintptr_t mask, uintptr_t x); /* mask is bool */
-int np_relu_mask_backward(uintptr_t dout, uintptr_t mask);    /* so, and dout is writable */
+int np_relu_mask_backward(uintptr_t dout, uintptr_t mask);    /* mask is bool, dout is writable */
 int np_sigmoid_backward(uintptr_t dx, uintptr_t dout, uintptr_t y);
 int np_relu_backward(uintptr_t dx, uintptr_t dout, uintptr_t y);
 int np_tanh_backward(uintptr_t dx, uintptr_t dout, uintptr_t y);
@@ -40,9 +41,9 @@ int np_softmax_backward(uintptr_t dx, uintptr_t dout, uintptr_t y);
 /* t is (rows,) int64 labels, each in [0, cols), or one-hot rows of floats */
 int np_cross_entropy(uintptr_t loss, uintptr_t y, uintptr_t t);
 int np_softmax_cross_entropy(uintptr_t loss, uintptr_t y, uintptr_t x, uintptr_t t);
-/* t is such labels */
+/* t is (rows,) int64 labels */
 int np_softmax_cross_entropy_gradient(uintptr_t loss, uintptr_t dx, uintptr_t x, uintptr_t t);
-/* t is such labels, or (rows, cols) of y's dtype */
+/* t is (rows,) int64 labels, or (rows, cols) of y's dtype */
 int np_softmax_cross_entropy_backward(uintptr_t dx, uintptr_t y, uintptr_t t);
 /* total is 0-d float64; y and t are of one shape */
 int np_sum_of_squares(uintptr_t total, uintptr_t y, uintptr_t t);
@@ -67,7 +68,8 @@ int np_pooling_backward(uintptr_t dx, uintptr_t dout, uintptr_t arg_max, ptrdiff
                         ptrdiff_t stride, ptrdiff_t pad); /* NP_BAD_INDEX if arg_max has an index outside its window */
 int np_im2col(uintptr_t col, uintptr_t x, ptrdiff_t filter_h, ptrdiff_t filter_w, ptrdiff_t stride, ptrdiff_t pad);
 int np_col2im(uintptr_t dx, uintptr_t col, ptrdiff_t filter_h, ptrdiff_t filter_w, ptrdiff_t stride, ptrdiff_t pad);
-/* ---- Batch normalization: batches are (rows, ...), each row of cols numbers, not empty; the rest is (cols,) ---- */
+
+/* ---- Batch normalization: batches are (rows, ...), each row of cols numbers, not empty; vectors are (cols,) ---- */
 
 int np_batch_norm(uintptr_t out, uintptr_t xn, uintptr_t mean, uintptr_t variance, uintptr_t std, uintptr_t x,
                   uintptr_t gamma, uintptr_t beta);
@@ -80,16 +82,17 @@ int np_network_predict(uintptr_t y, uintptr_t x, const uintptr_t *params, int de
 /* kept are a, z of the first layer, ... */
 int np_network_forward(const uintptr_t *kept, uintptr_t x, const uintptr_t *params, int depth,
                        enum zdl_activation hidden);
-/* grads are dw, db of the first layer, ...; kept without `sums` are z alone; t as in np_softmax_cross_entropy_backward */
+/* grads are dw, db of the first layer, ...; kept are z alone if `sums` is 0; t is as in
+   np_softmax_cross_entropy_backward */
 int np_network_gradient(const uintptr_t *grads, const uintptr_t *kept, int sums, uintptr_t x, uintptr_t t,
                         const uintptr_t *params, int depth, enum zdl_activation hidden);
 
-/* All are float64. t is (rows,) int64 labels, or (rows, cols) for half the sum of squares; inputs begin to end are those
-   of zdl_network_numerical_gradient. */
+/* All are float64. t is (rows,) int64 labels, or (rows, cols) for half the sum of squares. Inputs begin to end are
+   those of zdl_network_numerical_gradient. */
 int np_network_numerical_gradient(const uintptr_t *grads, uintptr_t x, uintptr_t t, const uintptr_t *params, int depth,
                                   enum zdl_activation hidden, double decay, double h, ptrdiff_t begin, ptrdiff_t end);
 
-/* ---- Optimizers: arrays of one shape; all change in place but grad, and lie apart from it and each other ---- */
+/* ---- Optimizers: arrays of one shape that share no memory; all but grad change in place ---- */
 
 int np_sgd(uintptr_t param, uintptr_t grad, double lr);
 int np_momentum(uintptr_t param, uintptr_t v, uintptr_t grad, double lr, double momentum);
