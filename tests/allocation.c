@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "real.h"
+#include "internal/real.h"
 #include "zerodl.h"
 
 /* ---- What csrc/ allocates with ---- */
