@@ -1,3 +1,6 @@
+/* Which instruction sets this machine has. The best one, or that of ZERODL_ISA, is chosen when the library is
+   loaded. */
+
 #include "internal/cpu.h"
 
 #include <stdbool.h>
@@ -14,7 +17,7 @@ static const char *const names[] = {"baseline", "avx2", "avx512"};
 static int highest = ISA_BASELINE;
 enum isa zdl_isa = ISA_BASELINE;
 
-/* The index of a level that this machine has, else -1. */
+/* The index of the level with this name, or -1 if this machine lacks it. */
 static int find_level(const char *name)
 {
     for (int i = 0; i <= highest; i++)
@@ -56,8 +59,8 @@ const char *zdl_compiler(void)
 }
 
 #if HAVE_X86_LEVELS
-/* Bits of cpuid's leaves 1 and 7, which <cpuid.h> names differently from compiler to compiler, and of the registers that
-   the system saves: those of AVX, and those of AVX-512 besides. */
+/* Bits of cpuid leaves 1 and 7, whose names in <cpuid.h> differ between compilers, and bits of the registers that the
+   system saves: YMM for AVX, ZMM for AVX and AVX-512. */
 static const unsigned FMA = 1u << 12, OSXSAVE = 1u << 27;
 static const unsigned AVX2 = 1u << 5, AVX512_F_DQ_BW_VL = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;
 static const unsigned YMM = 0x06, ZMM = 0xe6;
@@ -66,7 +69,7 @@ static unsigned saved_registers(void)
 {
     unsigned low, high;
     __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-#ifdef __APPLE__ /* saves those of AVX-512 from their first use on */
+#ifdef __APPLE__ /* macOS saves the AVX-512 registers only once they are used */
     low |= ZMM;
 #endif
     return low;
@@ -74,7 +77,7 @@ static unsigned saved_registers(void)
 
 static bool has(unsigned bits, unsigned all) { return (bits & all) == all; }
 
-/* Not by __builtin_cpu_supports: it needs a library that clang-cl does not link, and that zig lacks in part. */
+/* This does not use __builtin_cpu_supports, which needs a library that clang-cl does not link and zig lacks in part. */
 static enum isa highest_of_machine(void)
 {
     unsigned eax, ebx, ecx, edx, saved = 0;
@@ -85,7 +88,7 @@ static enum isa highest_of_machine(void)
     return has(ebx, AVX512_F_DQ_BW_VL) && has(saved, ZMM) ? ISA_AVX512 : ISA_AVX2;
 }
 
-/* At load. */
+/* Runs when the library is loaded. */
 __attribute__((constructor)) static void choose_isa(void)
 {
     highest = (int)highest_of_machine();

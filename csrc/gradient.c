@@ -1,4 +1,5 @@
-/* Central differences of a C function. */
+/* Central differences of a C function: grad[i] = (f(x + h e_i) - f(x - h e_i)) / 2h, where e_i is the i-th unit
+   vector. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -6,7 +7,7 @@
 #include "internal/parallel.h"
 #include "zerodl.h"
 
-static const double GRAIN = 4096; /* nanoseconds that a piece takes at least, if `cost` is right */
+static const double GRAIN = 4096; /* a piece takes this many nanoseconds or more, if `cost` is right */
 
 struct evaluations {
     double *values;
@@ -58,7 +59,7 @@ int zdl_numerical_gradient(double *grad, double (*f)(const double *x, ptrdiff_t 
         points[2 * i] = x[i] + h;
         points[2 * i + 1] = x[i] - h;
     }
-    /* What a call of f costs is unknown; it reads x at least. */
+    /* The cost of a call of f is unknown. It should at least read x, at about 2 numbers in a nanosecond. */
     int status = zdl_evaluate(values, f, x, n, points, 0, 2 * n, 2, (double)n / 2, data);
     for (ptrdiff_t i = 0; i < n && status == ZDL_OK; i++)
         grad[i] = (values[2 * i] - values[2 * i + 1]) / (2 * h);

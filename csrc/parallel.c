@@ -1,25 +1,25 @@
-/* A pool of threads, of which nobody waits for one that has not begun.
+/* A pool of threads. Nobody ever waits for a thread that has not begun to work.
  *
  * A call cuts its work into pieces, a few for each thread, and publishes it in `job` and `ticket`. Whoever has time
- * claims the next piece by counting `ticket` down: the caller itself, which begins at once, and helpers. A helper that
- * comes late finds no piece left, and nobody has missed it. The caller waits, in the end, only for pieces that helpers
- * have begun. A helper reads `job` only after it has claimed a piece, and the caller returns only after that piece is
- * reported as done. So `job` may be written anew for each call.
+ * claims the next piece by counting `ticket` down: the caller, which begins at once, and helper threads. A helper that
+ * comes late finds no piece left, which delays nobody. In the end the caller waits only for pieces that helpers have
+ * begun. A helper reads `job` only after it has claimed a piece, and the caller returns only after that piece is
+ * reported as done. So each call may overwrite `job`.
  *
- * There is one job at a time. A caller that finds the pool busy computes alone, be it another thread of the program or
- * a piece of the job itself that calls a function of the library. Nobody waits for the pool, so nothing can deadlock.
+ * There is one job at a time. A caller that finds the pool busy computes alone. It may be another thread of the program,
+ * or a piece of the job that itself calls the library. Nobody waits for the pool, so nothing can deadlock.
  *
- * Helpers start when they are needed first. After each job they spin for a moment, for a call is often followed by the
- * next. Then they sleep, at no cost. To wake one takes the caller some microseconds, and the helper arrives tens of
- * microseconds later. So a call wakes helpers only if it is long, or if it is one of a stream of calls that has gone on
- * for a while. A short call after a pause computes alone.
+ * Helpers are started when they are first needed. After each job they spin for a moment, because another call often
+ * follows. Then they sleep, at no cost. Waking one takes the caller some microseconds, and the helper arrives tens of
+ * microseconds later. So a call wakes helpers only if it is long, or if calls have followed each other for a while. A
+ * short call after a pause computes alone.
  *
- * A helper that loses its core in the middle of a piece, because another program computes, makes the caller wait for
- * milliseconds. The caller sleeps meanwhile, so that the helper may have its core. After a call that took longer than
- * it would have alone, calls compute alone for ten times what was lost: a tenth is lost in the long run, at most.
+ * If another program takes a helper's core in the middle of a piece, the caller has to wait for milliseconds. It sleeps
+ * meanwhile, so that the helper can use its core. If a call took longer than it would have alone, the following calls
+ * compute alone for ten times the time lost. So at most a tenth of the time is lost in the long run.
  *
- * After a fork the child has the forking thread alone, so there the pool begins anew. Helpers leave signals to the
- * program's own threads, and end when the library is unloaded. */
+ * After a fork the child has only the forking thread, so the child starts a new pool. Helpers leave signals to the
+ * program's own threads. They end when the library is unloaded. */
 
 #include "internal/parallel.h"
 
@@ -29,7 +29,7 @@
 #include "internal/processors.h"
 #include "zerodl.h"
 
-enum { MOST_THREADS = 1024 }; /* as many as the largest machines have processors */
+enum { MOST_THREADS = 1024 }; /* about the processors of the largest machines */
 
 #ifdef ZDL_NO_THREADS
 
@@ -46,7 +46,7 @@ void zdl_parallel_for(ptrdiff_t n, struct zdl_split split, range_function *f, vo
 
 #else
 
-/* ---- What systems call differently ---- */
+/* ---- Locks, conditions and clocks: Windows and POSIX ---- */
 
 #ifdef _WIN32
 
@@ -105,10 +105,10 @@ static int64_t now(void)
 #define THREAD_LOCAL _Thread_local
 #endif
 
-static atomic_int requested;    /* 0: nobody has said */
+static atomic_int requested;    /* 0: not set */
 static THREAD_LOCAL int limit; /* 0: none */
 
-/* The processors are looked at once. Two threads that do so at once find the same. */
+/* The processors are counted once. If two threads do that at the same time, both find the same. */
 static struct processors processors(void)
 {
     static atomic_int count;
@@ -140,9 +140,9 @@ const char *zdl_threads_from(void)
 /* ---- The job ---- */
 
 enum {
-    SPIN = 50000,     /* nanoseconds: what it takes to wake a thread, and Python between two calls */
-    STREAM = 200000,  /* nanoseconds of calls without a pause, after which more are expected */
-    ALONE = 50000000, /* nanoseconds to compute alone, at most: what was lost is a guess, made from the clock */
+    SPIN = 50000,     /* nanoseconds: about the time to wake a thread, and the time Python needs between two calls */
+    STREAM = 200000,  /* nanoseconds of calls without a pause, after which more calls are expected */
+    ALONE = 50000000, /* the most nanoseconds to compute alone: the lost time is only estimated, from the clock */
 };
 static const uint64_t SEAT = (uint64_t)1 << 32;
 
@@ -151,31 +151,32 @@ static struct {
     void *task;
     ptrdiff_t n, pieces;
 } job;
-static _Alignas(64) _Atomic uint64_t ticket; /* helpers that may still join, times SEAT; and pieces not begun */
-static _Alignas(64) atomic_int unfinished;   /* pieces that are not reported as done */
-static atomic_bool busy, stopping;           /* whoever sets busy may change job and helpers */
-static atomic_int asleep;                    /* helpers */
+static _Alignas(64) _Atomic uint64_t ticket; /* SEAT * (helpers that may still join) + pieces not begun */
+static _Alignas(64) atomic_int unfinished;   /* pieces not reported as done */
+static atomic_bool busy, stopping;           /* the thread that set busy may change job and helpers */
+static atomic_int asleep;                    /* how many helpers sleep */
 static int helpers;
-static _Atomic int64_t last_end, stream_begin, alone_until; /* of calls that were long enough to be split */
+static _Atomic int64_t last_end, stream_begin, alone_until; /* for calls that were long enough to split */
 
-/* Claim a piece: how many were left, it included, or 0. A helper's first claim takes a seat, too. */
+/* Claim a piece. Returns how many pieces were left, including this one, or 0. A helper's first claim of a job also
+   takes a seat: `seat` is SEAT then, else 0. */
 static int claim(uint64_t seat)
 {
-    uint64_t seen = ticket;
-    while ((uint32_t)seen && seen >= seat)
-        if (atomic_compare_exchange_weak(&ticket, &seen, seen - seat - 1))
-            return (int)(uint32_t)seen;
+    uint64_t current = ticket;
+    while ((uint32_t)current && current >= seat)
+        if (atomic_compare_exchange_weak(&ticket, &current, current - seat - 1))
+            return (int)(uint32_t)current;
     return 0;
 }
 
-/* Where piece i begins. Long ones begin at multiples of 16, for the sake of whole vectors and lines of the cache. */
+/* Where piece i begins. Long pieces begin at multiples of 16, to keep vectors and cache lines whole. */
 static ptrdiff_t begin_of(ptrdiff_t i)
 {
     ptrdiff_t length = job.n / job.pieces, at = length * i + job.n % job.pieces * i / job.pieces;
     return length >= 1024 && i < job.pieces ? at / 16 * 16 : at;
 }
 
-/* Do the piece that was claimed, and others until none is left; returns how many. */
+/* Do the piece that was claimed, then claim and do others until none is left. Returns how many it did. */
 static int do_pieces(int left)
 {
     int count = 0;
@@ -188,8 +189,8 @@ static int do_pieces(int left)
 
 /* ---- Helpers ---- */
 
-/* Spin, then sleep, until there is a piece; 0 if the helper is to end. One that is woken wakes two others, while there
-   are pieces and seats left. */
+/* Spin, then sleep, until there is a piece to claim. Returns what claim does, or 0 if the helper must end. A helper
+   that was woken wakes two others if pieces and seats are left. */
 static int next_piece(void)
 {
     int left;
@@ -223,7 +224,7 @@ static THREAD_FUNCTION help(void *unused)
 
 #ifdef _WIN32
 
-/* The library stays loaded from now on: a thread cannot be waited for while it is unloaded. */
+/* From now on the library stays loaded, because threads cannot be joined while Windows unloads it. */
 static bool start_helper(void)
 {
     static const DWORD flags = GET_MODULE_HANDLE_EX_FLAG_PIN | GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS;
@@ -247,7 +248,7 @@ static void after_fork(void)
     alone_until = 0;
 }
 
-/* The thread blocks all signals but those of its own errors, for which a debugger or faulthandler may wait. */
+/* The helper blocks all signals but those of its own errors, which a debugger or faulthandler may handle. */
 static bool start_helper(void)
 {
     static const int errors[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP};
@@ -264,7 +265,7 @@ static bool start_helper(void)
     return started;
 }
 
-/* Unless a call still computes: then the process ends, and not the library alone. */
+/* End the helpers, unless a call still computes: then the whole process is ending. */
 __attribute__((destructor)) static void at_unload(void)
 {
     if (atomic_exchange(&busy, true))
@@ -279,8 +280,8 @@ __attribute__((destructor)) static void at_unload(void)
 
 #endif
 
-/* Two, which wake the others, unless as many are awake as are needed. If the lock is taken, somebody is about to sleep
-   or to find work, and the caller has better things to do than to wait. */
+/* Wake two helpers, which wake the others, unless `needed` helpers are awake. If the lock is taken, a helper is about
+   to sleep or to find work; the caller then goes on instead of waiting for the lock. */
 static void wake_helpers(int needed)
 {
     if (!asleep || helpers - asleep >= needed || !try_lock())
@@ -292,8 +293,8 @@ static void wake_helpers(int needed)
 
 /* ---- Calls ---- */
 
-/* Take the pool, if helpers are awake or worth waking, which split->wakes says afterwards. A helper that cannot be
-   started is done without. */
+/* Take the pool if helpers are awake or worth waking. Afterwards split->wakes says whether to wake them. If a helper
+   cannot be started, the call does without it. */
 static bool take_pool(struct zdl_split *split, int64_t begin)
 {
     if (begin - last_end > SPIN)
@@ -309,7 +310,8 @@ static bool take_pool(struct zdl_split *split, int64_t begin)
     return false;
 }
 
-/* Wait for what helpers have begun: a piece should take them as long as it took this thread, else they lack a core. */
+/* Wait for the pieces that helpers have begun: first spin for `piece`, the nanoseconds that a piece took this thread. A
+   helper that takes longer may lack a core, so then sleep. */
 static void wait_for_helpers(int64_t piece)
 {
     for (int64_t end = now() + piece + SPIN; now() < end;)
@@ -321,7 +323,8 @@ static void wait_for_helpers(int64_t piece)
     unlock();
 }
 
-/* In `own` nanoseconds this thread did `count` pieces. Had it gone on alone, it would not have waited, but computed. */
+/* Do the job with the helpers. This thread does `count` pieces in `own` nanoseconds, from which follows how long it
+   would have taken alone, and so how much time was lost. */
 static void do_together(struct zdl_split split, int64_t begin)
 {
     unfinished = (int)job.pieces;
@@ -358,9 +361,11 @@ void zdl_parallel_for(ptrdiff_t n, struct zdl_split split, range_function *f, vo
 
 #endif
 
-/* Pieces for each thread, at most: so the last one, for which others wait, is short, and all of them cost little. */
+/* The most pieces for each thread. More pieces make the last one shorter, for which others wait; each piece costs a
+   little. */
 static const double PIECES = 4;
-/* Grains, 60 microseconds or more: to wake a thread takes 3, and when it arrives half of the work is left. */
+/* Work of this many grains, 60 microseconds or more, is worth waking threads for. Waking one takes 3 microseconds, and
+   when it arrives, half of the work is left. */
 static const double WAKES = 32;
 
 struct zdl_split zdl_split_of(double work, double grain)

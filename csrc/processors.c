@@ -1,3 +1,5 @@
+/* How many processors this process may use: OMP_NUM_THREADS, the affinity mask, the CPU quota of its control groups. */
+
 #if defined __linux__ && !defined _GNU_SOURCE
 #define _GNU_SOURCE /* for sched_getaffinity */
 #endif
@@ -23,20 +25,20 @@
 #include <unistd.h>
 #endif
 
-/* The first number of OMP_NUM_THREADS, as in "4" and "4,2"; 0 if there is none that makes sense. */
+/* The first number of OMP_NUM_THREADS, as in "4" and "4,2"; 0 if there is no valid one. */
 static int from_environment(void)
 {
     const char *text = getenv("OMP_NUM_THREADS");
     char *end;
     long n = text ? strtol(text, &end, 10) : 0;
-    if (n < 1 || !strchr(", \t", *end)) /* which finds the end of the string, too */
+    if (n < 1 || !strchr(", \t", *end)) /* strchr also finds the end of the string */
         return 0;
     return n < INT_MAX ? (int)n : INT_MAX;
 }
 
 #ifdef _WIN32
 
-/* A process that is confined to some processors is so within one group of them. */
+/* A process whose affinity is restricted is restricted to one processor group. */
 static int available(void)
 {
     DWORD_PTR mask, all;
@@ -62,7 +64,7 @@ static int available(void)
 
 #endif
 
-enum { LONGEST = 4096 }; /* path, as in Linux */
+enum { LONGEST = 4096 }; /* the longest path, as in Linux */
 
 /* Reads the first two numbers of a control group's file; returns how many there are. */
 static int read_numbers(const char *group, const char *name, double *first, double *second)
@@ -87,7 +89,7 @@ static double quota_of_group(const char *group)
     return HUGE_VAL;
 }
 
-/* The least quota of a group and of those that it is in, up to the one that is mounted. */
+/* The least quota of a group and of its parents, up to the one that is mounted. */
 static double quota_of_path(const char *root, const char *mount, const char *path)
 {
     char group[LONGEST];
@@ -120,10 +122,10 @@ double zdl_cpu_quota(const char *root)
 
 struct processors zdl_find_processors(void)
 {
-    int told = from_environment(), count = available();
+    int requested = from_environment(), count = available();
     double quota = ceil(zdl_cpu_quota(""));
-    if (told)
-        return (struct processors){told, "OMP_NUM_THREADS"};
+    if (requested)
+        return (struct processors){requested, "OMP_NUM_THREADS"};
     if (quota < count)
         return (struct processors){quota < 1 ? 1 : (int)quota, "CPU quota"};
     return (struct processors){count < 1 ? 1 : count, "available processors"};

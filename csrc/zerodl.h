@@ -27,22 +27,22 @@ enum zdl_activation { ZDL_IDENTITY, ZDL_SIGMOID, ZDL_RELU, ZDL_TANH };
 const char *zdl_isa_level(int i);
 /* The level in use: the highest, or what the environment variable ZERODL_ISA names. */
 const char *zdl_get_isa(void);
-/* Use another level; -1 if this machine lacks it. Not while other threads compute. */
+/* Use another level; returns -1 if this machine lacks it. No other thread may compute meanwhile. */
 int zdl_set_isa(const char *level);
 /* 1 if ZERODL_ISA names a level that this machine lacks (the highest is then in use), else 0. */
 int zdl_isa_refused(void);
 const char *zdl_compiler(void);
-/* The most threads that a call uses, n > 0, whichever thread calls. At first as many as OMP_NUM_THREADS says, else as
-   there are processors that this process may use, by its affinity and the CPU quota of its control group. */
+/* Set the most threads that a call uses, n > 0, for calls from all threads. The default is OMP_NUM_THREADS, else the
+   number of processors that the affinity and the CPU quota of the process allow. */
 void zdl_set_num_threads(int n);
 /* The same for calls from this thread alone, until it calls zdl_set_num_threads. */
 void zdl_limit_this_thread(int n);
 int zdl_get_num_threads(void);
-/* Where that number is from: "available processors", "CPU quota", "OMP_NUM_THREADS", "set_num_threads",
+/* Where that number comes from: "available processors", "CPU quota", "OMP_NUM_THREADS", "set_num_threads",
    "limit of this thread" or "built without threads". */
 const char *zdl_threads_from(void);
-/* To be timed: multiplies and adds in registers, on every thread, as fast as the level in use can. Returns the flops
-   done: a constant times rounds times threads. */
+/* For measuring the peak speed: multiplies and adds in registers, on every thread, as fast as the level in use can.
+   Returns the flops done, which are proportional to rounds and threads. */
 double zdl_peak_f32(ptrdiff_t rounds);
 double zdl_peak_f64(ptrdiff_t rounds);
 
@@ -75,7 +75,7 @@ void zdl_relu_grad_f64(double *out, const double *x, ptrdiff_t n);
 /* dx = 0 where y <= 0, else dout, with y = relu(x) */
 void zdl_relu_backward_f32(float *dx, const float *dout, const float *y, ptrdiff_t n);
 void zdl_relu_backward_f64(double *dx, const double *dout, const double *y, ptrdiff_t n);
-/* The layer: relu, with mask = 1 where x <= 0, else 0; and its way back, dout = 0 where the mask is set. */
+/* For a layer: relu, and mask = 1 where x <= 0, else 0. The backward pass sets dout to 0 where the mask is 1. */
 void zdl_relu_mask_f32(float *out, uint8_t *mask, const float *x, ptrdiff_t n);
 void zdl_relu_mask_f64(double *out, uint8_t *mask, const double *x, ptrdiff_t n);
 void zdl_relu_mask_backward_f32(float *dout, const uint8_t *mask, ptrdiff_t n);
@@ -88,7 +88,7 @@ void zdl_step_f64(int64_t *out, const double *x, ptrdiff_t n);
 
 void zdl_softmax_f32(float *out, const float *x, ptrdiff_t rows, ptrdiff_t cols);
 void zdl_softmax_f64(double *out, const double *x, ptrdiff_t rows, ptrdiff_t cols);
-/* log(softmax(x)), right also where softmax(x) is 0 or all but 1 */
+/* log(softmax(x)), accurate even where softmax(x) is 0 or nearly 1 */
 void zdl_log_softmax_f32(float *out, const float *x, ptrdiff_t rows, ptrdiff_t cols);
 void zdl_log_softmax_f64(double *out, const double *x, ptrdiff_t rows, ptrdiff_t cols);
 /* dx = y (dout - sum(dout y) over the row), with y = softmax(x) */
@@ -153,8 +153,9 @@ int zdl_affine_backward_f64(double *dx, double *dw, double *db, const double *do
 
 /* ---- Images [batch, channels, height, width] ---- */
 
-/* Windows of filter_h x filter_w pixels, one every `stride` pixels, with `pad` zeros around each image. They give out_h x
-   out_w places, out_h = (height + 2 pad - filter_h) / stride + 1, rounded down. */
+/* Windows of filter_h x filter_w pixels, `stride` pixels apart, with `pad` zeros around each image. There are out_h x
+   out_w of them: out_h = (height + 2 pad - filter_h) / stride + 1, with the quotient rounded down, and out_w
+   likewise. */
 struct zdl_windows {
     ptrdiff_t batch, channels, height, width, filter_h, filter_w, stride, pad;
 };
@@ -166,7 +167,7 @@ int zdl_convolution_backward_f32(float *dx, float *dweight, float *dbias, const 
                                  const float *weight, ptrdiff_t filters, const struct zdl_windows *w);
 /* out[batch, channels, out_h, out_w] = the largest pixels; arg_max, of out's shape = which of its window, row by row */
 void zdl_pooling_f32(float *out, int64_t *arg_max, const float *x, const struct zdl_windows *w);
-/* ZDL_BAD_INDEX if arg_max has an index outside its window. */
+/* Returns ZDL_BAD_INDEX if arg_max has an index outside its window. */
 int zdl_pooling_backward_f32(float *dx, const float *dout, const int64_t *arg_max, const struct zdl_windows *w);
 /* col[batch * out_h * out_w, channels * filter_h * filter_w] = the windows as rows, and back, where overlaps add up */
 void zdl_im2col_f32(float *col, const float *x, const struct zdl_windows *w);
@@ -185,7 +186,8 @@ void zdl_im2col_f64(double *col, const double *x, const struct zdl_windows *w);
 void zdl_col2im_f64(double *dx, const double *col, const struct zdl_windows *w);
 /* ---- Batch normalization of each column of a (rows, cols) matrix, rows > 0; the vectors have cols ---- */
 
-/* xn = (x - mean) / std, out = gamma xn + beta, with each column's mean and variance, and std = sqrt(variance + 1e-6) */
+/* xn = (x - mean) / std and out = gamma xn + beta, with the mean and variance of each column,
+   std = sqrt(variance + 1e-6) */
 void zdl_batch_norm_f32(float *out, float *xn, float *mean, float *variance, float *std, const float *x,
                         const float *gamma, const float *beta, ptrdiff_t rows, ptrdiff_t cols);
 void zdl_batch_norm_f64(double *out, double *xn, double *mean, double *variance, double *std, const double *x,
@@ -216,14 +218,14 @@ int zdl_network_predict_f32(float *y, const float *x, ptrdiff_t x_row, ptrdiff_t
                             const struct zdl_network_f32 *net);
 int zdl_network_predict_f64(double *y, const double *x, ptrdiff_t x_row, ptrdiff_t x_col, ptrdiff_t batch,
                             const struct zdl_network_f64 *net);
-/* Keep every layer's a[l] = z[l - 1] @ w[l] + b[l], with x for z[-1], and z[l] = its activation, [batch, width[l + 1]].
-   a may be NULL, which saves a pass. */
+/* For every layer, a[l] = z[l - 1] @ w[l] + b[l], with x for z[-1], and z[l] = its activation, both [batch,
+   width[l + 1]]. a may be NULL, which saves a pass. */
 int zdl_network_forward_f32(float *const *a, float *const *z, const float *x, ptrdiff_t x_row, ptrdiff_t x_col,
                             ptrdiff_t batch, const struct zdl_network_f32 *net);
 int zdl_network_forward_f64(double *const *a, double *const *z, const double *x, ptrdiff_t x_row, ptrdiff_t x_col,
                             ptrdiff_t batch, const struct zdl_network_f64 *net);
-/* dw[l], db[l] = the gradients of softmax_cross_entropy, of label[batch] or, if that is NULL, of t[batch, width[depth]];
-   a and z as in forward. */
+/* dw[l], db[l] = the gradients of softmax_cross_entropy for label[batch] or, if that is NULL, for t[batch,
+   width[depth]]. a and z are as in forward. */
 int zdl_network_gradient_f32(float *const *dw, float *const *db, float *const *a, float *const *z, const float *x,
                              ptrdiff_t x_row, ptrdiff_t x_col, const int64_t *label, const float *t, ptrdiff_t batch,
                              const struct zdl_network_f32 *net);
@@ -231,17 +233,17 @@ int zdl_network_gradient_f64(double *const *dw, double *const *db, double *const
                              ptrdiff_t x_row, ptrdiff_t x_col, const int64_t *label, const double *t, ptrdiff_t batch,
                              const struct zdl_network_f64 *net);
 
-/* dw[l], db[l] = (L(w + h) - L(w - h)) / 2h for each parameter by itself, where L is the mean cross-entropy of
-   softmax(a[depth - 1]) for label[batch] or, if that is NULL, half the sum of squares of a[depth - 1] - t, and in either
-   case decay / 2 times the sum of squares of every w[l]. Both losses are computed, but only what the parameter changes.
-   If each layer's inputs are numbered after those of the layer before it, its bias being the last of them, these are the
-   gradients of inputs begin to end of the width[0] + 1 + ... + width[depth - 1] + 1; the others are left alone. */
+/* dw[l], db[l] = (L(p + h) - L(p - h)) / 2h for each parameter p. L is the mean cross-entropy of softmax(a[depth - 1])
+   for label[batch]. If label is NULL, it is half the sum of squares of a[depth - 1] - t. To either, decay / 2 times the
+   sum of squares of all w[l] is added. For both losses only what the parameter affects is computed again.
+   The inputs of all layers are numbered in order, and the bias counts as the last input of its layer, so there are
+   width[0] + 1 + ... + width[depth - 1] + 1. Only the gradients of the weights from inputs [begin, end) are written. */
 int zdl_network_numerical_gradient(double *const *dw, double *const *db, const double *x, ptrdiff_t x_row,
                                    ptrdiff_t x_col, const int64_t *label, const double *t, ptrdiff_t batch,
                                    double decay, double h, ptrdiff_t begin, ptrdiff_t end,
                                    const struct zdl_network_f64 *net);
 
-/* ---- Optimizers: n parameters, and the optimizer's state of each, in place ---- */
+/* ---- Optimizers: update n parameters, and the optimizer's state of each, in place ---- */
 
 /* param -= lr * grad */
 void zdl_sgd_f32(float *param, const float *grad, double lr, ptrdiff_t n);
@@ -258,8 +260,8 @@ void zdl_adagrad_f64(double *param, double *h, const double *grad, double lr, pt
 /* h = decay_rate h + (1 - decay_rate) grad^2; param -= lr grad / (sqrt(h) + 1e-7) */
 void zdl_rmsprop_f32(float *param, float *h, const float *grad, double lr, double decay_rate, ptrdiff_t n);
 void zdl_rmsprop_f64(double *param, double *h, const double *grad, double lr, double decay_rate, ptrdiff_t n);
-/* m += (1 - beta1) (grad - m); v += (1 - beta2) (grad^2 - v); param -= lr m / (sqrt(v) + 1e-7), where Adam's lr of
-   update t = 1, 2, ... is lr sqrt(1 - beta2^t) / (1 - beta1^t) */
+/* m += (1 - beta1) (grad - m); v += (1 - beta2) (grad^2 - v); param -= lr m / (sqrt(v) + 1e-7). For update
+   t = 1, 2, ... of Adam, pass lr sqrt(1 - beta2^t) / (1 - beta1^t) as lr. */
 void zdl_adam_f32(float *param, float *m, float *v, const float *grad, double lr, double beta1, double beta2,
                   ptrdiff_t n);
 void zdl_adam_f64(double *param, double *m, double *v, const double *grad, double lr, double beta1, double beta2,
@@ -267,13 +269,14 @@ void zdl_adam_f64(double *param, double *m, double *v, const double *grad, doubl
 
 /* ---- Central differences ---- */
 
-/* grad[i] = (f(x + h e_i) - f(x - h e_i)) / 2h for n variables. f(x, n, data) is called from several threads at
-   once, each with its own copy of x; x itself is not changed. f may call these functions, too; in a child that it forks
-   it must not return. */
+/* grad[i] = (f(x + h e_i) - f(x - h e_i)) / 2h for n variables, where e_i is the i-th unit vector. f(x, n, data) is
+   called from several threads at once, each with its own copy of x; x itself is not changed. f may call the functions
+   of this header. If f forks, it must not return in the child. */
 int zdl_numerical_gradient(double *grad, double (*f)(const double *x, ptrdiff_t n, void *data), const double *x,
                            ptrdiff_t n, double h, void *data);
-/* For other formulas, and for other work in between: values[k] = f(x with points[k] in place of x[k / per_entry]) for k
-   in [begin, end), with threads as above, if `cost`, about the nanoseconds that a call of f takes, makes them worth it. */
+/* For other formulas, and for calls that do a part of the work: values[k] = f(x with x[k / per_entry] = points[k]) for
+   k in [begin, end). f is called from several threads as above, if that is worth it for `cost`, the approximate
+   nanoseconds of a call of f. */
 int zdl_evaluate(double *values, double (*f)(const double *x, ptrdiff_t n, void *data), const double *x, ptrdiff_t n,
                  const double *points, ptrdiff_t begin, ptrdiff_t end, ptrdiff_t per_entry, double cost, void *data);
 

@@ -1,5 +1,10 @@
-/* Images as matrices and back. The matrix has a row for each place of the output, and a row has segments of filter_w
-   pixels that lie side by side in the image: one for each channel and row of the window. */
+/* im2col and col2im, for images [begin, end):
+
+     im2col: col[batch * out_h * out_w, channels * filter_h * filter_w] = the windows of the images, one in each row
+     col2im: each pixel of the images = the sum of all entries of col that im2col would copy it to
+
+   A row of the matrix consists of segments, one for each channel and row of the window. A segment is filter_w pixels
+   that are adjacent in the image. */
 #ifndef ZERODL_IMAGES_COLUMN_KERNELS_H
 #define ZERODL_IMAGES_COLUMN_KERNELS_H
 
@@ -9,9 +14,11 @@
 #include "../kernels/table.h"
 #include "../internal/vector.h"
 
+/* Pixels are copied in chunks of this many: 4 float32 are one 16-byte move. Segments of up to two chunks need no
+   loop. */
 enum { CHUNK = 4 };
 
-/* n pixels, a chunk at a time: up to chunk - 1 more are read and written. */
+/* Copy n pixels in whole chunks: up to chunk - 1 more are read and written. */
 ALWAYS_INLINE void copy_pixels(real *col, const real *pixel, ptrdiff_t n, int chunk)
 {
     for (ptrdiff_t j = 0; j < n; j += chunk)
@@ -24,8 +31,8 @@ ALWAYS_INLINE void clear_pixels(real *col, ptrdiff_t n, int chunk)
         memset(col + j, 0, (size_t)chunk * sizeof(real));
 }
 
-/* A row of the matrix, for a window inside the image. What is written beyond a segment, the next one overwrites; so `n`
-   may be filter_w, or as many chunks, of a number that the compiler knows. */
+/* Copy a window that lies inside the image to a row of the matrix. Each segment copies n >= filter_w pixels; the next
+   one overwrites the excess. Callers pass a constant n if they can, so that the copies are unrolled. */
 ALWAYS_INLINE void copy_inner_window(real *col, const real *image, struct zdl_windows w, ptrdiff_t top, ptrdiff_t left,
                                      ptrdiff_t n)
 {
@@ -35,7 +42,7 @@ ALWAYS_INLINE void copy_inner_window(real *col, const real *image, struct zdl_wi
             copy_pixels(col, pixel + i * w.width, n, CHUNK);
 }
 
-/* A row of the matrix, for any window: each segment is zeros, pixels and zeros. */
+/* Copy any window to a row of the matrix: each segment is zeros, then pixels, then zeros. */
 ALWAYS_INLINE void copy_window(real *col, const real *image, struct zdl_windows w, ptrdiff_t top, ptrdiff_t left,
                                int chunk)
 {
@@ -51,13 +58,14 @@ ALWAYS_INLINE void copy_window(real *col, const real *image, struct zdl_windows 
         }
 }
 
-/* The rows of the matrix for a row of the output. Only those up to col_end may be written. */
+/* Copy the windows of one row of the output, which begin in row `top` of the image. Nothing may be written from col_end
+   on, and nothing read beyond the last image: windows near either end are copied without excess. */
 static void copy_windows(const columns *t, real *col, const real *image, ptrdiff_t top, const real *col_end)
 {
-    struct zdl_windows w = *t->w; /* a copy, for no store may change it */
+    struct zdl_windows w = *t->w; /* a copy, which no store to col can change */
     ptrdiff_t k = w.channels * w.filter_h * w.filter_w, plane = w.height * w.width;
-    const real *seen_end = image + (w.channels - 1) * plane + between(0, top + w.filter_h, w.height) * w.width;
-    bool last = t->image + w.batch * w.channels * plane - seen_end < CHUNK;
+    const real *read_end = image + (w.channels - 1) * plane + between(0, top + w.filter_h, w.height) * w.width;
+    bool last = t->image + w.batch * w.channels * plane - read_end < CHUNK;
     bool inside = 0 <= top && top + w.filter_h <= w.height;
     for (ptrdiff_t x = 0; x < t->out_w; x++, col += k) {
         ptrdiff_t left = x * w.stride - w.pad;
@@ -85,16 +93,20 @@ static void im2col(void *task, ptrdiff_t begin, ptrdiff_t end)
                          y * w->stride - w->pad, t->col + end * t->out_h * row);
 }
 
-/* Without the first lane, which is for the pixel that is done; the others move up to theirs. */
+/* Move each lane of v one down and drop the first, whose pixel is complete; the last becomes 0. */
 #if LANES > 1
 #define NEXT_LANE(i, h) ((i) + (h))
 ALWAYS_INLINE vec next_pixel(vec v) { return SHUFFLED(v, broadcast(0), NEXT_LANE, 1); }
 #else
-ALWAYS_INLINE vec next_pixel(vec v) { (void)v; return 0; }
+ALWAYS_INLINE vec next_pixel(vec v)
+{
+    (void)v;
+    return 0;
+}
 #endif
 
-/* What a channel's row of an image sums: for each place x of the output, `count` segments that are `step` apart; the
-   first of these is at `first` + x k in the matrix. */
+/* The segments that are added to one row of an image's channel. For each x < out_w there are `count` segments, `step`
+   apart in the matrix. The first of them is at first + x * k. */
 typedef struct {
     ptrdiff_t first, count, step, k;
 } segments;
@@ -103,7 +115,8 @@ static segments segments_of_row(const columns *t, ptrdiff_t image, ptrdiff_t cha
 {
     const struct zdl_windows *w = t->w;
     ptrdiff_t k = w->channels * w->filter_h * w->filter_w;
-    /* row i of the windows at y, then row i + stride of those at y - 1, and so on; the windows begin at out_h - 1 */
+    /* The row is row i of the windows at y, row i + stride of those at y - 1, and so on. Windows below out_h - 1 do not
+       exist. */
     ptrdiff_t y = (row + w->pad) / w->stride, i = (row + w->pad) % w->stride;
     ptrdiff_t count = between(0, (w->filter_h - i + w->stride - 1) / w->stride, y + 1);
     ptrdiff_t missing = between(0, y - t->out_h + 1, y);
@@ -113,8 +126,8 @@ static segments segments_of_row(const columns *t, ptrdiff_t image, ptrdiff_t cha
     return (segments){first, count - missing, w->stride * w->filter_w - t->out_w * k, k};
 }
 
-/* Add to the row the columns of the segments from j on, as many as fit into a vector. The lanes of `sum` are what the
-   windows so far give to pixel `at` and those right of it. Not to read beyond the segments, `exact` is needed. */
+/* Add columns [j, j + LANES) of the segments to a row of pixels. The lanes of `sum` are what the windows so far add to
+   pixel `at` and to those to its right. If `exact`, nothing is read beyond the end of a segment. */
 ALWAYS_INLINE void add_segments(const columns *t, real *pixels, segments s, ptrdiff_t j, bool exact)
 {
     const struct zdl_windows *w = t->w;
@@ -122,11 +135,11 @@ ALWAYS_INLINE void add_segments(const columns *t, real *pixels, segments s, ptrd
     vec sum = broadcast(0);
     for (ptrdiff_t x = 0; at < w->width; x++) {
         if (x < t->out_w) {
-            vec seen = broadcast(0);
+            vec column_sum = broadcast(0);
             const real *segment = t->col + s.first + x * s.k + j;
             for (ptrdiff_t i = 0; i < s.count; i++)
-                seen += exact ? load_up_to(segment + i * s.step, left) : load(segment + i * s.step);
-            sum += keep_up_to(seen, left);
+                column_sum += exact ? load_up_to(segment + i * s.step, left) : load(segment + i * s.step);
+            sum += keep_up_to(column_sum, left);
         }
         for (ptrdiff_t moved = 0; moved < w->stride && at < w->width; moved++, at++) {
             if (at >= 0)
@@ -149,8 +162,8 @@ static void sum_row(const columns *t, real *pixels, segments s)
     }
 }
 
-/* Get a part of the next image's matrix. The segments of one of many channels are too far apart for the processor to
-   foresee them. */
+/* Prefetch one of `parts` parts of the next image's matrix. With several channels, the segments of one channel are too
+   far apart for the hardware prefetcher. */
 static void prefetch_part(const real *col, ptrdiff_t part, ptrdiff_t parts, ptrdiff_t size)
 {
     for (ptrdiff_t i = size * part / parts; i < size * (part + 1) / parts; i += 64 / (ptrdiff_t)sizeof(real))

@@ -1,4 +1,4 @@
-/* Images as matrices: a row for each place of the output. */
+/* im2col and col2im: images as matrices with a row for each place of the output, and back. */
 #ifndef ZERODL_IMAGES_COLUMNS_H
 #define ZERODL_IMAGES_COLUMNS_H
 

@@ -1,5 +1,10 @@
-/* Convolutions with stride 1, over wide images: what weight k of a filter sees at the places of the output, one after the
-   other, is the run of numbers from x + at[k] on. (Between two rows of places a run has some that mean nothing.) */
+/* Convolution with stride 1 over padded images:
+
+     convolve: out[f, q] = bias[f] + the sum over k of weight[k, f] * x[at[k] + q]
+     convolve_backward: dweight[f, k] += the sum over images and q of dout[f, q] * x[at[k] + q]
+
+   Because of the padding, weight k is multiplied with consecutive numbers of x, from x + at[k] on, as q runs over the
+   places of the output. The q between two rows of places belong to no place; their results are not used. */
 #ifndef ZERODL_IMAGES_CONVOLUTION_KERNELS_H
 #define ZERODL_IMAGES_CONVOLUTION_KERNELS_H
 
@@ -10,7 +15,8 @@
 #include "../internal/vector.h"
 
 enum {
-    /* The accumulators, FILTERS x PLACE_VECS or SUM_FILTERS x SUM_WEIGHTS, fill the registers but for their operands. */
+/* The registers hold the accumulators and the operands of one step. convolve has FILTERS x PLACE_VECS accumulators
+       and uses 28 of 32 registers, or 16 of 16. convolve_backward has SUM_FILTERS x SUM_WEIGHTS and uses 25, or 13. */
 #if defined VECTOR_AVX512 || defined __aarch64__
     FILTERS = 8,
     SUM_FILTERS = 4,
@@ -22,7 +28,8 @@ enum {
     SUM_WEIGHTS = 5,
 };
 
-/* Places q to q + vecs * LANES of all filters. Inlined with constant `vecs`, so that `sum` is registers. */
+/* Places [q, q + vecs * LANES) of a panel's filters. The function is inlined with constant `vecs`, so that `sum` stays
+   in registers. */
 ALWAYS_INLINE void convolve_places(int vecs, const convolution_panel *t, ptrdiff_t q)
 {
     vec sum[FILTERS][PLACE_VECS];
@@ -31,13 +38,13 @@ ALWAYS_INLINE void convolve_places(int vecs, const convolution_panel *t, ptrdiff
             sum[f][v] = broadcast(t->bias[f]);
     const real *weight = t->weight, *x = t->x + q;
     for (ptrdiff_t k = 0; k < t->weights; k++, weight += FILTERS) {
-        vec seen[PLACE_VECS];
+        vec pixels[PLACE_VECS];
         UNROLL for (int v = 0; v < vecs; v++)
-            seen[v] = load(x + t->at[k] + v * LANES);
+            pixels[v] = load(x + t->at[k] + v * LANES);
         UNROLL for (int f = 0; f < FILTERS; f++) {
             vec of_filter = broadcast(weight[f]);
             UNROLL for (int v = 0; v < vecs; v++)
-                sum[f][v] = multiply_add(of_filter, seen[v], sum[f][v]);
+                sum[f][v] = multiply_add(of_filter, pixels[v], sum[f][v]);
         }
     }
     UNROLL for (int f = 0; f < FILTERS; f++)
@@ -64,7 +71,8 @@ ALWAYS_INLINE real sum_of_lanes(vec v)
     return first_lane(v);
 }
 
-/* The sums of SUM_FILTERS filters and SUM_WEIGHTS weights, from f and k on: of those that there are. */
+/* dweight for filters [f, f + SUM_FILTERS) and weights [k, k + SUM_WEIGHTS). Beyond the last filter or weight, the last
+   one is computed again and not stored. */
 static void sum_weights(const convolution_sums *t, ptrdiff_t f, ptrdiff_t k)
 {
     vec sum[SUM_FILTERS][SUM_WEIGHTS];
@@ -83,9 +91,9 @@ static void sum_weights(const convolution_sums *t, ptrdiff_t f, ptrdiff_t k)
             UNROLL for (int i = 0; i < SUM_FILTERS; i++)
                 change[i] = load_up_to(dout + of_filter[i] + q, t->places - q);
             UNROLL for (int j = 0; j < SUM_WEIGHTS; j++) {
-                vec seen = load(x + at[j] + q);
+                vec pixels = load(x + at[j] + q);
                 UNROLL for (int i = 0; i < SUM_FILTERS; i++)
-                    sum[i][j] = multiply_add(change[i], seen, sum[i][j]);
+                    sum[i][j] = multiply_add(change[i], pixels, sum[i][j]);
             }
         }
     }
@@ -102,22 +110,22 @@ static void convolve_backward(const convolution_sums *t)
             sum_weights(t, f, k);
 }
 
-/* Rows of `cols` numbers each, to others. */
-static void copy_rows(real *out, ptrdiff_t out_row, const real *x, ptrdiff_t x_row, ptrdiff_t rows, ptrdiff_t cols)
+/* out[rows, cols] = x[rows, cols], with row strides out_row and x_row. */
+static void copy_matrix(real *out, ptrdiff_t out_row, const real *x, ptrdiff_t x_row, ptrdiff_t rows, ptrdiff_t cols)
 {
     for (; rows > 0; rows--, out += out_row, x += x_row)
         for (ptrdiff_t j = 0; j < cols; j += LANES)
             store_up_to(out + j, load_up_to(x + j, cols - j), cols - j);
 }
 
-/* The sum of n numbers, of float32 in the precision of float64. */
-static double total_of(const real *x, ptrdiff_t n)
+/* The sum of n numbers, with the rounding error kept: float32 numbers are summed as precisely as in float64. */
+static double sum_elements(const real *x, ptrdiff_t n)
 {
     vec_sum total = {broadcast(0), broadcast(0)};
     for (ptrdiff_t i = 0; i < n; i += LANES) {
         add_to(&total, load_up_to(x + i, n - i));
-        if (i / LANES % RENEWAL == RENEWAL - 1)
-            renew(&total);
+        if (i / LANES % RENORMALIZE_EVERY == RENORMALIZE_EVERY - 1)
+            renormalize(&total);
     }
     real error, sum = sum_lanes(total, &error);
     return isfinite(sum) ? (double)sum + (double)error : (double)sum;

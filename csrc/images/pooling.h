@@ -1,4 +1,4 @@
-/* The largest pixel of each window of images [batch, channels, height, width]. */
+/* Max pooling: the largest pixel of each window of images [batch, channels, height, width]. */
 #ifndef ZERODL_IMAGES_POOLING_H
 #define ZERODL_IMAGES_POOLING_H
 

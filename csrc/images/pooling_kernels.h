@@ -1,5 +1,9 @@
-/* The largest pixel of each window of images [batch, channels, height, width], as many places of a row of the output at
-   once as a vector has lanes. */
+/* Max pooling, for images [begin, end):
+
+     out[batch, channels, out_h, out_w] = the largest pixel of each window; arg_max = its index in the window
+     backward: dx = 0, then dout is added to the pixel at arg_max
+
+   Each lane of a vector computes one place in a row of the output. */
 #ifndef ZERODL_IMAGES_POOLING_KERNELS_H
 #define ZERODL_IMAGES_POOLING_KERNELS_H
 
@@ -9,7 +13,7 @@
 #include "../kernels/table.h"
 #include "../internal/vector.h"
 
-/* Lane i is p[2 i]. */
+/* Lane i of the result is p[2 * i]. */
 #if LANES > 1
 #define EVEN_LANE(i, h) (2 * (i))
 ALWAYS_INLINE vec every_second(const real *p) { return SHUFFLED(load(p), load(p + LANES), EVEN_LANE, 0); }
@@ -17,7 +21,7 @@ ALWAYS_INLINE vec every_second(const real *p) { return SHUFFLED(load(p), load(p 
 ALWAYS_INLINE vec every_second(const real *p) { return load(p); }
 #endif
 
-/* Lane i < n is the pixel in this row and column `col` + i stride, or the 0 that is around the image. */
+/* Lane i < n of the result is the pixel at this row and column col + i * stride, or 0 if that is outside the image. */
 static vec pixels_or_zeros(const struct zdl_windows *w, const real *plane, ptrdiff_t row, ptrdiff_t col, ptrdiff_t n)
 {
     real lane[LANES] = {0};
@@ -27,9 +31,10 @@ static vec pixels_or_zeros(const struct zdl_windows *w, const real *plane, ptrdi
     return load(lane);
 }
 
-/* The largest pixels of the n windows from row `top` and column `left` on, and which of its window each is: the first of
-   the largest, or the first nan. `stride` is 0, or that of windows inside the image, beyond which vectors may read. It is
-   constant, and for windows of 2 x 2 so are filter_h and filter_w. */
+/* The largest pixels of n windows, the first of which is at (top, left), and in *which their indices in the windows.
+   The index is that of the first of equal pixels, or of the first nan. `stride` is the windows' stride if it is 1 or 2
+   and all windows lie inside the image, where whole vectors may be read; else it is 0. The function is inlined with
+   constant `stride`, and for 2 x 2 windows with constant filter_h and filter_w. */
 ALWAYS_INLINE vec largest_of(vec *which, const struct zdl_windows *w, const real *plane, ptrdiff_t top, ptrdiff_t left,
                              ptrdiff_t n, int stride, ptrdiff_t filter_h, ptrdiff_t filter_w)
 {
@@ -37,8 +42,9 @@ ALWAYS_INLINE vec largest_of(vec *which, const struct zdl_windows *w, const real
     for (ptrdiff_t i = 0; i < filter_h; i++)
         for (ptrdiff_t j = 0; j < filter_w; j++, k += 1) {
             const real *pixel = plane + (top + i) * w->width + left + j;
-            vec v = stride == 1 ? load(pixel) : stride == 2 ? every_second(pixel)
-                                : pixels_or_zeros(w, plane, top + i, left + j, n);
+            vec v = stride == 1   ? load(pixel)
+                    : stride == 2 ? every_second(pixel)
+                                  : pixels_or_zeros(w, plane, top + i, left + j, n);
             if (i + j == 0)
                 most = v;
             mask larger = (mask)(~less_equal(v, most) & equal(most, most));
@@ -49,7 +55,7 @@ ALWAYS_INLINE vec largest_of(vec *which, const struct zdl_windows *w, const real
     return most;
 }
 
-/* Which pixel of its window `most` is, of one with too many pixels to count along the way: the last, if none before. */
+/* The index of the pixel `most` in its window, for windows with more pixels than a real can count. */
 static ptrdiff_t find_largest(const struct zdl_windows *w, const real *plane, ptrdiff_t top, ptrdiff_t left, real most)
 {
     ptrdiff_t at = 0, last = w->filter_h * w->filter_w - 1;
@@ -61,7 +67,7 @@ static ptrdiff_t find_largest(const struct zdl_windows *w, const real *plane, pt
     return at;
 }
 
-/* Row y of a channel's output. */
+/* Row y of the output of a channel; `plane` counts the channels of all images. */
 static void pool_row(const pooling *t, ptrdiff_t plane, ptrdiff_t y)
 {
     const struct zdl_windows *w = t->w;
@@ -70,7 +76,7 @@ static void pool_row(const pooling *t, ptrdiff_t plane, ptrdiff_t y)
     real *out = t->out + first, index[LANES];
     int64_t *arg_max = t->arg_max + first;
     ptrdiff_t top = y * w->stride - w->pad, bottom = top + w->filter_h - 1;
-    bool is_counted = w->filter_h <= ((int64_t)1 << MANTISSA_BITS) / w->filter_w; /* real numbers count the pixels */
+    bool is_counted = w->filter_h <= ((int64_t)1 << MANTISSA_BITS) / w->filter_w; /* a real can count the pixels */
     for (ptrdiff_t at = 0; at < t->out_w; at += LANES) {
         ptrdiff_t n = t->out_w - at < LANES ? t->out_w - at : LANES;
         ptrdiff_t left = at * w->stride - w->pad, right = left + (n - 1) * w->stride + w->filter_w - 1;
@@ -85,7 +91,7 @@ static void pool_row(const pooling *t, ptrdiff_t plane, ptrdiff_t y)
         store_up_to(out + at, most, n);
         store(index, which);
         if (n == LANES)
-            for (int i = 0; i < LANES; i++) /* so many that a compiler makes vectors of them */
+            for (int i = 0; i < LANES; i++) /* a constant number, so that the compiler vectorizes the loop */
                 arg_max[at + i] = (int64_t)index[i];
         else
             for (ptrdiff_t i = 0; i < n; i++)
@@ -103,16 +109,17 @@ static void pool(void *task, ptrdiff_t begin, ptrdiff_t end)
             pool_row(t, plane, y);
 }
 
-/* Where pixel `at` of a window lies, from its first pixel; those of small windows are looked up. */
+/* The offsets of the pixels of windows up to this size are looked up in a table, which avoids a division. */
 enum { SMALL_WINDOW = 64 };
 
+/* The distance of pixel `at` of a window from the window's first pixel. */
 static ptrdiff_t offset_in_window(const struct zdl_windows *w, ptrdiff_t at)
 {
     return at / w->filter_w * w->width + at % w->filter_w;
 }
 
-/* What row y of a channel's output gives to the channel's dx. With padding, the largest may be a zero around the image.
-   False if an index is outside its window. */
+/* Add row y of a channel's dout to the channel's dx. With padding, the largest pixel may lie outside the image; its
+   gradient is dropped. Returns false if an index is outside its window. */
 static bool pool_row_backward(const pooling *t, real *dx, ptrdiff_t plane, ptrdiff_t y, const ptrdiff_t *offset)
 {
     const struct zdl_windows w = *t->w;

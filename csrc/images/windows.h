@@ -1,4 +1,5 @@
-/* The geometry of windows that move over images [batch, channels, height, width]: the output has a place for each. */
+/* The geometry of windows that move over images [batch, channels, height, width]. Each position of a window is a place:
+   an entry of the output. */
 #ifndef ZERODL_IMAGES_WINDOWS_H
 #define ZERODL_IMAGES_WINDOWS_H
 
@@ -11,7 +12,8 @@ typedef struct zdl_windows windows;
 static inline ptrdiff_t out_height(const windows *w) { return (w->height + 2 * w->pad - w->filter_h) / w->stride + 1; }
 static inline ptrdiff_t out_width(const windows *w) { return (w->width + 2 * w->pad - w->filter_w) / w->stride + 1; }
 
-/* Places of the output, pixels of a window in all channels, and pixels of an image. */
+/* The places of one output channel; the pixels of a window in all channels, which is the weights of a filter; and the
+   pixels of an image. */
 static inline ptrdiff_t places_of(const windows *w) { return out_height(w) * out_width(w); }
 static inline ptrdiff_t weights_of(const windows *w) { return w->channels * w->filter_h * w->filter_w; }
 static inline ptrdiff_t pixels_of(const windows *w) { return w->channels * w->height * w->width; }

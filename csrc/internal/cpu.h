@@ -1,10 +1,10 @@
-/* Which instruction sets this machine has, and which one is in use. */
+/* The instruction sets that this machine may have, and the one in use. */
 #ifndef ZERODL_CPU_H
 #define ZERODL_CPU_H
 
 #include "compiler.h"
 
-/* Not for gcc on Windows, which does not align the stack for wide vectors (gcc bug 54412). */
+/* gcc on Windows does not align the stack for AVX vectors (gcc bug 54412), so it gets the baseline alone. */
 #if HAVE_GNU_C && defined __x86_64__ && (defined __clang__ || !defined _WIN32)
 #define HAVE_X86_LEVELS 1
 #else

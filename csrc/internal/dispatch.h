@@ -1,4 +1,4 @@
-/* The kernels of this machine's instruction set, for one element type, and the least work that is worth a thread. */
+/* The kernels of the instruction set in use, for one element type, and the least work that is worth a thread. */
 #ifndef ZERODL_DISPATCH_H
 #define ZERODL_DISPATCH_H
 
@@ -14,9 +14,9 @@ static const struct ZDL(kernels) *const tables[] = {
 #endif
 };
 
-static const struct ZDL(kernels) *kernels(void) { return tables[zdl_isa]; }
+static const struct ZDL(kernels) * kernels(void) { return tables[zdl_isa]; }
 
-/* The least work for a piece, in elements or flops: 2 to 10 microseconds on one core, by its vectors. */
+/* The least work of a piece, in elements or flops: 2 to 10 microseconds on one core, depending on its vectors. */
 static const double GRAIN_ARITHMETIC = 131072. / sizeof(real), GRAIN_EXP = 65536. / sizeof(real),
                     GRAIN_FLOPS = 4e6 / sizeof(real);
 

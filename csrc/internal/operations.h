@@ -1,5 +1,5 @@
-/* The public functions of one element type: each cuts its output into pieces, and threads run the kernel of this
-   machine's ISA on each piece. */
+/* The public functions of one element type. Each cuts its output into pieces, and threads run the kernel of this
+   machine's instruction set on each piece. */
 #ifndef ZERODL_OPERATIONS_H
 #define ZERODL_OPERATIONS_H
 
@@ -102,7 +102,8 @@ void ZDL(softmax_cross_entropy_backward_dense)(real *dx, const real *y, const re
 
 /* ---- Losses ---- */
 
-/* The sum is cut into pieces by n alone, and the pieces are added in order: the same for any number of threads. */
+/* The sum is cut into at most PIECES pieces, of 16384 elements or more, and the pieces are added in order. The cut
+   depends on n alone, so the result does not depend on the number of threads. */
 enum { PIECES = 64 };
 
 struct pieces {
@@ -131,7 +132,7 @@ double ZDL(sum_of_squares)(const real *y, const real *t, ptrdiff_t n)
     return sum;
 }
 
-/* a + b; what rounding drops is added to *error (Knuth's TwoSum). */
+/* a + b. The rounding error is added to *error (Knuth's TwoSum). */
 static double add_exactly(double a, double b, double *error)
 {
     double sum = a + b, part = sum - a;
@@ -139,14 +140,14 @@ static double add_exactly(double a, double b, double *error)
     return sum;
 }
 
-/* log(y + 1e-7), with what rounding drops from y + 1e-7 put back: near y = 1 it is most of the result. */
+/* log(y + 1e-7), corrected for the rounding error of y + 1e-7, which near y = 1 is a large part of the result. */
 static double log_of_probability(double y)
 {
     double error = 0, sum = add_exactly(y, 1e-7, &error);
     return sum > 0 && isfinite(sum) ? log(sum) + error / sum : log(sum);
 }
 
-/* -sum(log(p)) / rows, for p[i, label[i]] of rows that are `stride` apart, or p[i, 0] without labels */
+/* -sum(log(p[i, label[i]] + 1e-7)) / rows, for rows that are `stride` apart. Without labels it takes p[i, 0]. */
 static double mean_loss(const real *p, ptrdiff_t stride, const int64_t *label, ptrdiff_t rows)
 {
     double sum = 0, error = 0;
@@ -172,8 +173,7 @@ int ZDL(softmax_cross_entropy_gradient)(double *loss, real *dx, const real *x, c
     real *probability = malloc((size_t)(rows + 1) * sizeof(real));
     if (!probability)
         return ZDL_NO_MEMORY;
-    rowwise task = {
-        .out = dx, .probability = probability, .x = x, .label = label, .divisor = (real)rows, .cols = cols};
+    rowwise task = {.out = dx, .probability = probability, .x = x, .label = label, .divisor = (real)rows, .cols = cols};
     by_rows(kernels()->softmax_label_gradient, task, rows, GRAIN_EXP);
     *loss = mean_loss(probability, 1, NULL, rows);
     free(probability);
@@ -202,7 +202,7 @@ static product piece_of(const struct split_product *t, ptrdiff_t i)
     return piece;
 }
 
-/* All pieces at once, on a thread that computes alone, are the whole, which costs less. */
+/* If one thread computes all pieces, it computes the whole product at once, which costs less. */
 static void product_range(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
     struct split_product *t = task;
@@ -214,15 +214,16 @@ static void product_range(void *task, ptrdiff_t begin, ptrdiff_t end)
     }
 }
 
-/* How many times as many pieces as threads, of so many elements of out or more: the edges of smaller ones fill no tile
-   of the kernel, and more pieces would read more of a and b. */
+/* How many pieces of out each thread gets. A piece has 6144 elements or more if it can: smaller pieces waste more at
+   edges that do not fill a tile of the kernel, and more pieces read more of a and b. */
 static int pieces_per_thread(const product *whole, struct zdl_split split)
 {
     double elements = (double)whole->m * (double)whole->n / split.threads;
     return (int)fmax(1, fmin(elements / 6144, split.pieces / split.threads));
 }
 
-/* Pieces of out, as square as may be: each reads its rows of a and its columns of b. */
+/* Cut out into a grid of pieces and multiply. A piece reads its rows of a and its columns of b, so the grid is the one
+   with the fewest reads: pieces that are as square as possible. */
 static int multiply(const product *whole)
 {
     struct zdl_split split = zdl_split_of(2. * (double)whole->m * (double)whole->n * (double)whole->k, GRAIN_FLOPS);
@@ -327,12 +328,13 @@ struct step {
 
 enum { CACHE_LINE = 64 };
 
-/* In two parts: a vector that lies across two cache lines is loaded and stored twice, and what is allocated alike, as the
-   parameter and its state often are, lies alike in its lines. */
+/* Run the step up to the first whole cache line, then from there. A vector that crosses two cache lines is loaded and
+   stored twice. The parameter and its state are usually allocated in the same way and have the same alignment, so the
+   second part is aligned for all of them. */
 static void step_range(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
     struct step *t = task;
-    uintptr_t before = -(uintptr_t)(t->whole.param + begin) % CACHE_LINE; /* bytes, to the first line that is whole */
+    uintptr_t before = -(uintptr_t)(t->whole.param + begin) % CACHE_LINE; /* bytes to the first whole line */
     ptrdiff_t aligned = begin + (ptrdiff_t)(before / sizeof(real));
     if (aligned > end)
         aligned = end;

@@ -1,11 +1,12 @@
-/* Splitting a range over threads. parallel.c is the only file that knows them. */
+/* Splitting a range over threads. parallel.c is the only file that uses threads. */
 #ifndef ZERODL_PARALLEL_H
 #define ZERODL_PARALLEL_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Everything runs on the calling thread: by -DZDL_NO_THREADS, and where there are no threads or no atomic variables. */
+/* With -DZDL_NO_THREADS everything runs on the calling thread, also if the platform has no threads or atomic
+   variables. */
 #if defined __STDC_NO_ATOMICS__ || defined __TINYC__ || (defined __wasm__ && !defined _REENTRANT)
 #undef ZDL_NO_THREADS
 #define ZDL_NO_THREADS
@@ -16,16 +17,17 @@ typedef int atomic_int;
 #include <stdatomic.h>
 #endif
 
-/* Work on [begin, end) of the range; `task` is the caller's own. Several threads may be in it at once. */
+/* Work on [begin, end) of the range. `task` is what the caller passed. Several threads may run it at once. */
 typedef void range_function(void *task, ptrdiff_t begin, ptrdiff_t end);
 
-/* Into how many pieces work is cut, on how many threads at most, and whether it is worth waking those that sleep. */
+/* The number of pieces that work is cut into, the most threads to use, and whether to wake threads that sleep. */
 struct zdl_split {
     int pieces, threads;
     bool wakes;
 };
 
-/* The split of `work`. A piece should be `grain` of it or more, which is a few microseconds, and costs 0.05 more. */
+/* The split of `work`. A piece has `grain` of it or more, in the same unit. A grain should take a few microseconds;
+   handing out a piece costs 0.05 microseconds. */
 struct zdl_split zdl_split_of(double work, double grain);
 
 /* Call f on [0, n), cut into at most split.pieces pieces of about equal length. */

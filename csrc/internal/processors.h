@@ -7,11 +7,12 @@ struct processors {
     const char *from;
 };
 
-/* OMP_NUM_THREADS, else the processors of its affinity, and of them as many as its CPU quota is worth, rounded up. */
+/* The number that OMP_NUM_THREADS says. Else the number of processors in the affinity mask, or the CPU quota, rounded
+   up, if that is less. */
 struct processors zdl_find_processors(void);
 
-/* The CPUs' worth of time that the control groups of this process allow it, or HUGE_VAL. `root` is "", or where another
-   /proc and /sys are. */
+/* The CPU time per time that the control groups of this process allow, in CPUs; HUGE_VAL if there is no limit. `root`
+   is "", or for tests the directory of another /proc and /sys. */
 double zdl_cpu_quota(const char *root);
 
 #endif

@@ -1,5 +1,5 @@
-/* The element type that a file is compiled for: it defines REAL_BITS as 32 or 64 first.
-   Code that includes this is written once over `real`; only names that the linker sees carry the type. */
+/* The element type that a file is compiled for. The file first defines REAL_BITS as 32 or 64. Its code is written once,
+   over `real`. Only names that the linker sees contain the type: ZDL(name). */
 #ifndef ZERODL_REAL_H
 #define ZERODL_REAL_H
 

@@ -1,7 +1,7 @@
-/* One SIMD vector of `real`, for every ISA: LANES elements in VECTOR_BYTES bytes.
-   Arithmetic is the compiler's vector extension (a + b, a * 2); what has no operator is a function here.
-   A file that includes this defines REAL_BITS and, for AVX, VECTOR_AVX2 or VECTOR_AVX512.
-   Compilers without the extension (MSVC, tcc) get a vector of one element, from the same kernels. */
+/* A SIMD vector of `real`, for every instruction set: LANES elements in VECTOR_BYTES bytes.
+   The compiler's vector extension provides the operators (a + b, a * 2). This file has a function for everything else.
+   A file that includes it first defines REAL_BITS and, for AVX, VECTOR_AVX2 or VECTOR_AVX512.
+   For compilers without the extension (MSVC, tcc), a vector is one element, and the kernels are the same. */
 #ifndef ZERODL_VECTOR_H
 #define ZERODL_VECTOR_H
 
@@ -40,7 +40,7 @@ typedef integer ivec __attribute__((vector_size(VECTOR_BYTES)));
 typedef unsigned_integer uvec __attribute__((vector_size(VECTOR_BYTES)));
 ALWAYS_INLINE ivec as_integer(vec v) { return (ivec)v; }
 ALWAYS_INLINE vec as_real(ivec v) { return (vec)v; }
-/* x - 0 is x for every x, also for -0.0; x + 0 is not. */
+/* x - 0 is x even for -0.0, where x + 0 is 0. */
 ALWAYS_INLINE vec broadcast(real x) { return x - (vec){0}; }
 ALWAYS_INLINE real first_lane(vec v) { return v[0]; }
 #else
@@ -53,8 +53,18 @@ ALWAYS_INLINE real first_lane(vec v) { return v[0]; }
 typedef real vec;
 typedef integer ivec;
 typedef unsigned_integer uvec;
-ALWAYS_INLINE ivec as_integer(vec v) { ivec i; memcpy(&i, &v, sizeof i); return i; }
-ALWAYS_INLINE vec as_real(ivec i) { vec v; memcpy(&v, &i, sizeof v); return v; }
+ALWAYS_INLINE ivec as_integer(vec v)
+{
+    ivec i;
+    memcpy(&i, &v, sizeof i);
+    return i;
+}
+ALWAYS_INLINE vec as_real(ivec i)
+{
+    vec v;
+    memcpy(&v, &i, sizeof v);
+    return v;
+}
 ALWAYS_INLINE vec broadcast(real x) { return x; }
 ALWAYS_INLINE real first_lane(vec v) { return v; }
 #endif
@@ -65,29 +75,39 @@ ALWAYS_INLINE real first_lane(vec v) { return v; }
 #define PREFETCH(p) (void)(p)
 #endif
 
-/* gcc reads an operand from memory again for each use, which is slower where the address is not aligned. */
+/* gcc may load an operand from memory again for each use, which is slower if the address is not aligned. */
 #if HAVE_GNU_C && !defined __clang__ && defined __AVX__
 #define KEEP_IN_REGISTER(v) __asm__("" : "+v"(v))
 #else
 #define KEEP_IN_REGISTER(v) (void)(v)
 #endif
 
-/* Bits a + (b << shift), whatever overflows: the bits of a nan may be any. */
+/* The bits a + (b << shift), in unsigned arithmetic: the bits of a nan can be anything and may overflow. */
 ALWAYS_INLINE ivec add_shifted(ivec a, ivec b, int shift) { return (ivec)((uvec)a + ((uvec)b << shift)); }
 
-/* Adding 1.5 * 2^MANTISSA_BITS rounds to an integer and leaves it in the low bits. */
+/* Adding 1.5 * 2^MANTISSA_BITS to a number rounds it to an integer and leaves that in the low bits of the sum. */
 #define ROUNDER ((real)1.5 * (real)((int64_t)1 << MANTISSA_BITS))
 
-ALWAYS_INLINE vec load(const real *p) { vec v; memcpy(&v, p, sizeof v); return v; }
+ALWAYS_INLINE vec load(const real *p)
+{
+    vec v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
 ALWAYS_INLINE void store(real *p, vec v) { memcpy(p, &v, sizeof v); }
 
-/* less(a, b), less_equal(a, b), equal(a, b) per lane, false for nan; choose(mask, a, b) takes a where the mask is set; any(mask).
-   multiply_add(a, b, c) is a * b + c, rounded once where the machine can: then FUSED is 1.
-   square_root(v) is rounded correctly, and nan below 0.
-   maximum(a, b) is a > b ? a : b per lane: it returns b where either is nan. minimum likewise.
-   scale(v, n) is v * 2^n for integral n, right also where 2^n alone would overflow or underflow.
-   load_part, store_part: the first n < LANES elements; the others read as 0 (or as `other`) and are not written;
-   keep_part sets them to 0. load_up_to, store_up_to, keep_up_to: the first min(n, LANES). */
+/* Each instruction set defines these functions:
+     less, less_equal, equal(a, b)   a mask for each lane; false for nan
+     choose(mask, a, b)              a where the mask is set, else b
+     any(mask)                       whether the mask is set in any lane
+     multiply_add(a, b, c)           a * b + c. FUSED is 1 if it is rounded once, 0 if twice
+     square_root(v)                  rounded correctly; nan below 0
+     maximum, minimum(a, b)          a > b ? a : b in each lane, so b if either is nan; minimum likewise
+     scale(v, n)                     v * 2^n for integral n, even if 2^n alone would overflow or underflow
+     load_part(p, n)                 the first n < LANES elements, then 0; load_part_or(p, n, other): then `other`
+     store_part(p, v, n)             stores the first n < LANES elements alone
+     keep_part(v, n)                 sets all but the first n < LANES elements to 0
+   load_up_to, load_up_to_or, store_up_to and keep_up_to are the same for the first min(n, LANES) elements. */
 
 #if defined VECTOR_AVX2 || defined VECTOR_AVX512 || (HAVE_GNU_C && defined __aarch64__)
 #define FUSED 1
@@ -103,7 +123,7 @@ ALWAYS_INLINE void store(real *p, vec v) { memcpy(p, &v, sizeof v); }
 #define widened(h) _mm512_zextpd256_pd512(h)
 #define SIMD_COMPARE _mm512_cmp_pd_mask
 typedef __mmask8 mask;
-/* table[index % 8] per lane */
+/* table[index % 8] in each lane */
 #define HAVE_LOOKUP8 1
 ALWAYS_INLINE ivec lookup8(const integer *table, ivec index)
 {
@@ -141,10 +161,7 @@ ALWAYS_INLINE half_vec multiply_add_half(half_vec a, half_vec b, half_vec c) { r
 
 #if HAVE_GNU_C
 typedef ivec mask;
-ALWAYS_INLINE vec choose(mask m, vec a, vec b)
-{
-    return as_real((m & as_integer(a)) | (~m & as_integer(b)));
-}
+ALWAYS_INLINE vec choose(mask m, vec a, vec b) { return as_real((m & as_integer(a)) | (~m & as_integer(b))); }
 #else
 typedef int mask;
 ALWAYS_INLINE vec choose(mask m, vec a, vec b) { return m ? a : b; }
@@ -210,7 +227,7 @@ ALWAYS_INLINE vec square_root(vec v)
     real lane[LANES];
     store(lane, v);
     for (int i = 0; i < LANES; i++)
-        lane[i] = (real)sqrt(lane[i]); /* of a float too: rounded twice, but the same */
+        lane[i] = (real)sqrt(lane[i]); /* for float, rounding twice gives the same result */
     return load(lane);
 }
 #endif
@@ -271,10 +288,7 @@ ALWAYS_INLINE void store_up_to(real *p, vec v, ptrdiff_t n)
 
 ALWAYS_INLINE vec keep_up_to(vec v, ptrdiff_t n) { return n < LANES ? keep_part(v, n) : v; }
 
-ALWAYS_INLINE vec absolute(vec v)
-{
-    return as_real(as_integer(v) & ~as_integer(broadcast((real)-0.0)));
-}
+ALWAYS_INLINE vec absolute(vec v) { return as_real(as_integer(v) & ~as_integer(broadcast((real)-0.0))); }
 
 ALWAYS_INLINE vec copy_sign(vec magnitude, vec sign)
 {
@@ -289,12 +303,13 @@ ALWAYS_INLINE vec sum_error(vec a, vec b, vec sum)
     return (a - (sum - b_virtual)) + (b - b_virtual);
 }
 
-/* a b - ab exactly, for ab within an ulp or so of a b, and numbers of moderate size. */
+/* The error a * b - ab of a product ab, exactly, if ab is within about an ulp of a * b and nothing over- or
+   underflows. */
 ALWAYS_INLINE vec product_error(vec a, vec b, vec ab)
 {
 #if FUSED
     return multiply_add(a, b, -ab);
-#else /* Dekker: products of halves are exact */
+#else /* Dekker's product: products of half-length numbers are exact */
     real split = (real)((1 << (MANTISSA_BITS + 2) / 2) + 1);
     vec a_high = a * split - (a * split - a), a_low = a - a_high;
     vec b_high = b * split - (b * split - b), b_low = b - b_high;
@@ -302,7 +317,7 @@ ALWAYS_INLINE vec product_error(vec a, vec b, vec ab)
 #endif
 }
 
-/* A running sum per lane that keeps what rounding drops: sum + error is exact to twice the precision. */
+/* A running sum in each lane, with its rounding error: sum + error has twice the precision of real. */
 typedef struct {
     vec sum, error;
 } vec_sum;
@@ -314,18 +329,18 @@ ALWAYS_INLINE void add_to(vec_sum *total, vec v)
     total->sum = sum;
 }
 
-/* 1 / total, to twice the precision. */
+/* 1 / total, to twice the precision of real. */
 ALWAYS_INLINE vec_sum inverse_of(vec_sum total)
 {
     vec inverse = 1 / total.sum;
     return (vec_sum){inverse, -inverse * (product_error(total.sum, inverse, broadcast(1)) + total.error * inverse)};
 }
 
-/* Whether every lane is 0 or -0, and none nan. */
+/* Whether every lane is 0 or -0. */
 ALWAYS_INLINE bool is_zero(vec v) { return !any(less(broadcast(0), choose(equal(v, broadcast(0)), v, broadcast(1)))); }
 
-/* Write first + i for each lane i that is not 0, one after the other, and return how many; beyond them, up to LANES
-   places are written. */
+/* Write first + i to `places`, in order, for each lane i that is not 0; returns how many there are. Up to LANES entries
+   are written, whatever their number. */
 ALWAYS_INLINE ptrdiff_t store_places(uint16_t *places, vec v, int first)
 {
 #if defined VECTOR_AVX512 && REAL_BITS == 64
@@ -350,15 +365,15 @@ ALWAYS_INLINE ptrdiff_t store_places(uint16_t *places, vec v, int first)
 #endif
 }
 
-/* v times factor, rounded all but once; v is finite. */
+/* v * factor, as if rounded nearly once; v must be finite. */
 ALWAYS_INLINE vec times(vec v, vec_sum factor) { return multiply_add(v, factor.sum, v * factor.error); }
 
-/* The error itself is a plain sum, which loses the less to its own rounding the smaller it stays: put what it holds into
-   the sum once in RENEWAL terms. Then the mean of 10^7 equal float32 is exact. An infinite sum has nan for its error, and
-   stays as it is. */
-enum { RENEWAL = 16 };
+/* Move the error into the sum, as far as the sum can hold it. The error itself is summed without correction, so it
+   loses less if it stays small. Renormalizing once in RENORMALIZE_EVERY terms makes the mean of 10^7 equal float32
+   exact. The error of an infinite sum is nan; such a sum stays as it is. */
+enum { RENORMALIZE_EVERY = 16 };
 
-ALWAYS_INLINE void renew(vec_sum *total)
+ALWAYS_INLINE void renormalize(vec_sum *total)
 {
     vec sum = total->sum + total->error;
     mask finite = less_equal(total->error, total->error);
@@ -366,9 +381,9 @@ ALWAYS_INLINE void renew(vec_sum *total)
     total->sum = choose(finite, sum, total->sum);
 }
 
-/* CROSSED(v, h) is v with lane i from lane i ^ h: reductions halve the vector with it until one lane holds all. LOW and
-   HIGH(a, b, h) halve two vectors at once: their sum has in the lanes without bit h the sums of a's lanes i and i ^ h, in
-   the others those of b's. */
+/* CROSSED(v, h) has lane i ^ h of v in lane i. Reductions combine v with it for h = LANES / 2, ..., 2, 1. LOW and
+   HIGH(a, b, h) reduce two vectors at once. In LOW(a, b, h) + HIGH(a, b, h), lane i is the sum of lanes i and i ^ h of
+   a if bit h of i is 0, and of b if it is 1. */
 #if LANES == 16
 #define EACH_LANE(F, h)                                                                                                \
     F(0, h), F(1, h), F(2, h), F(3, h), F(4, h), F(5, h), F(6, h), F(7, h), F(8, h), F(9, h), F(10, h), F(11, h),      \
@@ -404,7 +419,7 @@ ALWAYS_INLINE vec_sum add_sums(vec_sum a, vec b_sum, vec b_error)
     return (vec_sum){sum, a.error + b_error + sum_error(a.sum, b_sum, sum)};
 }
 
-/* The lanes of `total`, summed as the result + error. */
+/* The sum of all lanes of `total` is the result + *error. */
 ALWAYS_INLINE real sum_lanes(vec_sum total, real *error)
 {
 #define HALVE(h) total = add_sums(total, CROSSED(total.sum, h), CROSSED(total.error, h));
@@ -422,7 +437,7 @@ ALWAYS_INLINE real largest(vec v)
     return first_lane(v);
 }
 
-/* Lane i of the result is the sum of the lanes of total[i], for LANES of them, which change. */
+/* Lane i of the result is the sum of the lanes of total[i], for i < LANES. total is overwritten. */
 ALWAYS_INLINE vec_sum each_sum(vec_sum *total)
 {
 #define HALVE(h)                                                                                                       \
@@ -435,7 +450,7 @@ ALWAYS_INLINE vec_sum each_sum(vec_sum *total)
     return total[0];
 }
 
-/* Lane i of the result is the largest lane of v[i], for LANES of them, which change. */
+/* Lane i of the result is the largest lane of v[i], for i < LANES. v is overwritten. */
 ALWAYS_INLINE vec each_largest(vec *v)
 {
 #define HALVE(h)                                                                                                       \
@@ -446,7 +461,7 @@ ALWAYS_INLINE vec each_largest(vec *v)
     return v[0];
 }
 
-/* Lane i of v[j] goes to lane j of v[i], for LANES vectors. */
+/* Transpose LANES vectors: lane i of v[j] moves to lane j of v[i]. */
 ALWAYS_INLINE void transpose(vec *v)
 {
 #define EXCHANGE(h)                                                                                                    \
@@ -460,7 +475,7 @@ ALWAYS_INLINE void transpose(vec *v)
 #undef EXCHANGE
 }
 
-/* sum + error; an infinite sum has nan for its error and stays infinite. */
+/* sum + error. The error of an infinite sum is nan; such a sum stays infinite. */
 ALWAYS_INLINE real with_error(real sum, real error) { return isfinite(sum) ? sum + error : sum; }
 
 #endif

@@ -1,7 +1,7 @@
 #include "../internal/cpu.h"
 #if HAVE_X86_LEVELS
 
-/* Before the target changes: the headers' own functions keep theirs. */
+/* Included before the target changes, so that functions in these headers keep the default target. */
 #include <immintrin.h>
 #include <math.h>
 #include <stdlib.h>

@@ -1,14 +1,15 @@
 #include "../internal/cpu.h"
 #if HAVE_X86_LEVELS
 
-/* Before the target changes: the headers' own functions keep theirs. */
+/* Included before the target changes, so that functions in these headers keep the default target. */
 #include <immintrin.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #ifdef __clang__
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"))),                   \
+                             apply_to = function)
 #else
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")
 #endif

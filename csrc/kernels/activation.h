@@ -1,5 +1,11 @@
-/* Activations of elements [begin, end), and their backward passes. out may be an input, but no other overlap.
-   map1 and map2 are inlined with a constant f, so each kernel below is its own loop. */
+/* Activations of the elements [begin, end) of contiguous arrays, and their backward passes:
+
+     sigmoid(x) = 1 / (1 + exp(-x))      sigmoid_backward: dx = dout (1 - y) y, y = sigmoid(x)
+     tanh(x)                             tanh_backward: dx = dout (1 - y^2), y = tanh(x)
+     relu(x) = x > 0 ? x : 0             relu_backward: dx = y > 0 ? dout : 0, y = relu(x)
+
+   out may be one of the inputs; they must not overlap in another way. map1 and map2 are inlined with a constant f, so
+   each kernel below is a loop of its own. */
 #ifndef ZERODL_KERNELS_ACTIVATION_H
 #define ZERODL_KERNELS_ACTIVATION_H
 
@@ -10,7 +16,7 @@
 /* out = f(x) */
 ALWAYS_INLINE void map1(vec f(vec), const elementwise *task, ptrdiff_t begin, ptrdiff_t end)
 {
-    const elementwise t = *task; /* a copy, for no store may change it */
+    const elementwise t = *task; /* a copy, which no store to out can change */
     for (ptrdiff_t i = begin; i < end; i += LANES)
         store_up_to(t.out + i, f(load_up_to(t.x + i, end - i)), end - i);
 }
@@ -23,37 +29,32 @@ ALWAYS_INLINE void map2(vec f(vec, vec), const elementwise *task, ptrdiff_t begi
         store_up_to(t.out + i, f(load_up_to(t.x + i, end - i), load_up_to(t.y + i, end - i)), end - i);
 }
 
-/* e / (1 + e)^2 with e = exp(-|x|): (1 - s) s, without the cancellation in 1 - s. */
+/* (1 - s) s with s = sigmoid(x), as e / (1 + e)^2 with e = exp(-|x|), which avoids the cancellation in 1 - s. */
 ALWAYS_INLINE vec vec_sigmoid_grad(vec x)
 {
     vec e = vec_exp(-absolute(x)), d = 1 + e;
     return e / (d * d);
 }
 
-/* 0 where x <= 0, else x: nan passes, -0.0 becomes 0. */
+/* 0 where x <= 0, else x: nan stays nan, and -0.0 becomes 0. */
 ALWAYS_INLINE vec vec_relu(vec x) { return choose(less_equal(x, broadcast(0)), broadcast(0), x); }
 
 /* 1 where x >= 0, else 0. */
-ALWAYS_INLINE vec vec_relu_grad(vec x)
-{
-    return choose(less_equal(broadcast(0), x), broadcast(1), broadcast(0));
-}
+ALWAYS_INLINE vec vec_relu_grad(vec x) { return choose(less_equal(broadcast(0), x), broadcast(1), broadcast(0)); }
 
 ALWAYS_INLINE vec vec_sigmoid_backward(vec dout, vec y) { return dout * (1 - y) * y; }
 ALWAYS_INLINE vec vec_tanh_backward(vec dout, vec y) { return dout * (1 - y * y); }
 
 /* 0 where y <= 0, else dout. */
-ALWAYS_INLINE vec vec_relu_backward(vec dout, vec y)
-{
-    return choose(less_equal(y, broadcast(0)), broadcast(0), dout);
-}
+ALWAYS_INLINE vec vec_relu_backward(vec dout, vec y) { return choose(less_equal(y, broadcast(0)), broadcast(0), dout); }
 
 static void exp_all(void *task, ptrdiff_t begin, ptrdiff_t end) { map1(vec_exp, task, begin, end); }
 static void log_all(void *task, ptrdiff_t begin, ptrdiff_t end) { map1(vec_log, task, begin, end); }
 static void tanh_all(void *task, ptrdiff_t begin, ptrdiff_t end) { map1(vec_tanh, task, begin, end); }
 
-/* sigmoid with its two halves interleaved: the exponentials of the next GROUP vectors, the quotients of these. Each half
-   is short enough for the processor to overlap; the whole would wait for itself. */
+/* sigmoid with its two halves interleaved: while the quotients of GROUP vectors are computed, so are the exponentials
+   of the next GROUP. Each half is a short enough chain of operations for the processor to overlap several. The two in
+   sequence are too long a chain for that. */
 static void sigmoid(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
     enum { GROUP = 4, STEP = GROUP * LANES };
@@ -63,7 +64,7 @@ static void sigmoid(void *task, ptrdiff_t begin, ptrdiff_t end)
     ptrdiff_t i = 0, n = end - begin;
     if (n >= STEP) {
         vec e[GROUP];
-        UNROLL for (int g = 0; g < GROUP; g++)
+    UNROLL for (int g = 0; g < GROUP; g++)
             e[g] = sigmoid_exp(load(x + g * LANES));
         for (; i + 2 * STEP <= n; i += STEP)
             UNROLL for (int g = 0; g < GROUP; g++) {
@@ -97,7 +98,8 @@ static void relu_backward(void *task, ptrdiff_t begin, ptrdiff_t end)
     map2(vec_relu_backward, task, begin, end);
 }
 
-/* relu, and mask = 1 where x <= 0, else 0. Plain loops, for the compiler to make vectors of two widths of. */
+/* relu, and mask = 1 where x <= 0, else 0. This is a scalar loop: the compiler vectorizes it over elements of two
+   sizes. */
 static void relu_mask(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
     const elementwise t = *(const elementwise *)task;

@@ -1,4 +1,4 @@
-/* Every kernel for the ISA and element type that the including file has set, and the table of them. */
+/* All kernels, and the table of them, for the instruction set and element type that the including file has set. */
 
 #include "../images/column_kernels.h"
 #include "../images/convolution_kernels.h"
@@ -50,8 +50,8 @@ const struct ZDL(kernels) ISA_TABLE = {
     .filters_of_panel = FILTERS,
     .convolve = convolve,
     .convolve_backward = convolve_backward,
-    .copy_rows = copy_rows,
-    .total = total_of,
+    .copy_matrix = copy_matrix,
+    .sum_elements = sum_elements,
     .pool = pool,
     .pool_backward = pool_backward,
     .im2col = im2col,

@@ -1,4 +1,5 @@
-/* The sums and gradients of the losses, and the column sums of a bias gradient. */
+/* What the losses are made of: sum((y - t)^2) over n elements; the gradients (x - y) / divisor and
+   (x - one_hot(label)) / divisor of a (rows, cols) matrix; and the sum of each column, for the gradient of a bias. */
 #ifndef ZERODL_KERNELS_LOSS_H
 #define ZERODL_KERNELS_LOSS_H
 
@@ -7,28 +8,28 @@
 #include "../internal/vector.h"
 #include "table.h"
 
-/* Sum of (y - t)^2 over n elements, right to a few ulp however many there are. */
+/* The sum of (y - t)^2 over n elements, right to a few ulp for any n. */
 static double sum_of_squares(const real *y, const real *t, ptrdiff_t n)
 {
     vec_sum total = {broadcast(0), broadcast(0)};
     for (ptrdiff_t i = 0; i < n; i += LANES) {
         vec d = load_up_to(y + i, n - i) - load_up_to(t + i, n - i);
         add_to(&total, d * d);
-        if (i && i % (RENEWAL * LANES) == 0)
-            renew(&total);
+        if (i && i % (RENORMALIZE_EVERY * LANES) == 0)
+            renormalize(&total);
     }
     real error, sum = sum_lanes(total, &error);
     if (isfinite(sum))
         return (double)sum + (double)error;
-    double wide = 0; /* a sum of float32 may overflow where one of float64 does not */
+    double float64_sum = 0; /* a float32 sum may overflow where a float64 sum does not */
     for (ptrdiff_t i = 0; i < n; i++) {
         real d = y[i] - t[i], square = d * d;
-        wide += (double)square;
+        float64_sum += (double)square;
     }
-    return wide;
+    return float64_sum;
 }
 
-/* out = (x - y) / divisor, of whole rows. */
+/* out = (x - y) / divisor, for rows [begin, end). */
 static void subtract_divide(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
     const rowwise t = *(const rowwise *)task;
@@ -37,14 +38,14 @@ static void subtract_divide(void *task, ptrdiff_t begin, ptrdiff_t end)
         store_up_to(t.out + i, (load_up_to(t.x + i, n - i) - load_up_to(t.y + i, n - i)) / t.divisor, n - i);
 }
 
-/* out = (x - one_hot(label)) / divisor, of whole rows. */
+/* out = (x - one_hot(label)) / divisor, for rows [begin, end). */
 static void subtract_label_divide(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
     const rowwise *t = task;
     ptrdiff_t cols = t->cols;
     real divisor = t->divisor;
-    /* A division takes 4 times as long as the product with the inverse, which is the same to the bit if it is rounded
-       once. */
+    /* A division takes 4 times as long as multiplying by the inverse. With FMA the product is rounded once, so both
+       give the same bits. */
     vec_sum inverse = inverse_of((vec_sum){broadcast(divisor), broadcast(0)});
     for (ptrdiff_t row = begin; row < end; row++) {
         real *out = t->out + row * cols;
@@ -60,7 +61,7 @@ static void subtract_label_divide(void *task, ptrdiff_t begin, ptrdiff_t end)
     }
 }
 
-/* The sum of each column. */
+/* sum[j] = the sum of column j, for columns [begin, end). */
 static void sum_rows(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
     const column_sums t = *(const column_sums *)task;
@@ -68,10 +69,10 @@ static void sum_rows(void *task, ptrdiff_t begin, ptrdiff_t end)
         vec_sum total = {broadcast(0), broadcast(0)};
         for (ptrdiff_t i = 0; i < t.rows; i++) {
             add_to(&total, load_up_to(t.x + i * t.stride + j, end - j));
-            if (i && i % RENEWAL == 0)
-                renew(&total);
+            if (i && i % RENORMALIZE_EVERY == 0)
+                renormalize(&total);
         }
-        renew(&total);
+        renormalize(&total);
         store_up_to(t.sum + j, total.sum, end - j);
     }
 }

@@ -1,15 +1,17 @@
-/* Matrix product after Goto and van de Geijn, "Anatomy of high-performance matrix multiplication" (2008): one
-   micro-kernel computes a tile of C, TILE_ROWS x TILE_COLS, in registers, and blocks of A and B stay in cache
-   while they are used. A is read where it lies, whatever its strides: an element of it is broadcast to a vector,
-   and any address does for that. B is read by vectors of a row; where its rows are not contiguous, a block of it is
-   packed into panels of TILE_COLS columns first. So are blocks of either whose rows are pages apart, if they are used
-   often: such rows compete for the same lines of the cache.
-   The sum over k runs in one order whatever the tile, so a caller may split C freely.
+/* C[m, n] = activation(A[m, k] @ B[k, n] + bias[n]), for any strides of A and B. The rows of C are contiguous.
+
+   The algorithm is that of Goto and van de Geijn, "Anatomy of high-performance matrix multiplication" (2008). A
+   micro-kernel computes a tile of C, TILE_ROWS x TILE_COLS, in registers. Blocks of A and B stay in cache while they
+   are used. The micro-kernel broadcasts each element of A to a vector, so A can have any strides and is read in place.
+   It loads whole vectors from the rows of B. If these rows are not contiguous, a block of B is first packed into panels
+   of TILE_COLS columns. Rows that are a page or more apart compete for the same cache lines. Blocks of A or B with such
+   rows are also packed, if they are used often enough.
+   Every element of C is summed over k in the same order, whatever its tile. So a caller may split C anywhere.
 
      for each block of C's columns    (BLOCK_COLS)
        for each block of the sum over k    (BLOCK_DEPTH)
-         for each block of C's rows    (A's block comes to the L2 cache)
-           for each panel of B    (it comes to the L1 cache; at the first block of rows it is packed)
+         for each block of C's rows    (A's block fits the L2 cache)
+           for each panel of B    (it streams through the L1 cache; the first block of rows packs it)
              for each tile of rows: C += A B, in registers */
 #ifndef ZERODL_KERNELS_MATMUL_H
 #define ZERODL_KERNELS_MATMUL_H
@@ -23,7 +25,8 @@
 #include "table.h"
 
 enum {
-    /* The accumulators, TILE_ROWS x TILE_VECS, fill the registers but for a row of B and an element of A. */
+/* TILE_ROWS x TILE_VECS accumulators, TILE_VECS vectors of B and one element of A use up the registers: 27 of 32 with
+       AVX-512 and NEON, 15 of 16 with AVX2 and SSE2. */
 #if defined VECTOR_AVX512 || defined __aarch64__
     TILE_ROWS = 12,
 #else
@@ -32,40 +35,43 @@ enum {
     TILE_VECS = 2,
     TILE_COLS = TILE_VECS * LANES,
 #if defined VECTOR_AVX512
-    TILE_STEP = LANES / 2, /* columns that a tile reads at once: its last vector may be half of one */
+    TILE_STEP = LANES / 2, /* a tile reads a multiple of this many columns: its last vector may be a half vector */
 #else
     TILE_STEP = LANES,
 #endif
-    /* A few rows have their sums in as many registers, for more columns. */
+    /* Up to FEW_ROWS rows use about as many accumulators as a tile, over more columns: ROW_VECS vectors for one row,
+       FEW_VECS for two or three. */
     FEW_ROWS = 3,
     ROW_VECS = 8,
     FEW_VECS = TILE_ROWS * TILE_VECS / FEW_ROWS,
-    /* Blocks, measured on a Zen 4 with caches of 32 KiB and 1 MiB; GF/s of a square of 2048 on one thread.
-       Depth: a tile of C is read and written once for each block of the sum, and its rows compete for the same lines of the
-       cache. float64: 48.6 at 256, 51.3 at 512, 53.1 at 1024; float32: 96.8, 105.6, 109.4. A panel of B, 128 KiB, then
-       streams through the L1 cache, which the processor foresees.
-       Rows: A's are 192 KiB, and fit a second cache of 256 KiB. 4 times as many, float64: 50.1 for 52.0 there; 66.2 for
-       63.9 on an Emerald Rapids, whose second cache is 2 MiB; float32: 136.6 for 141.3.
-       B ahead: rows of B that are fetched before they are used. A square of 2048 has 68.7 GF/s with, 63 without there;
-       float32 142.5, 128. 4 rows: 65.2 and 136.2; 32 rows: 68.1 and 141.1. */
+    /* The block sizes were measured in GF/s, with square matrices of 2048 on one thread of a Zen 4 (L1 32 KiB, L2 1
+       MiB) and of an Emerald Rapids (L2 2 MiB).
+       BLOCK_DEPTH: each block of the sum reads and writes a tile of C once, and the rows of the tile compete for the
+       same cache lines. Zen 4, float64: 48.6 at 256, 51.3 at 512, 53.1 at 1024; float32: 96.8, 105.6, 109.4. A panel of
+       B is then 128 KiB. It streams through the L1 cache, and the hardware prefetcher follows it.
+       BLOCK_TILES: a block of A is 192 KiB, which fits an L2 cache of 256 KiB. Blocks 4 times as high change float64
+       from 52.0 to 50.1 on the Zen 4, and on the Emerald Rapids float64 from 63.9 to 66.2 and float32 from 141.3 to
+       136.6. B_AHEAD: rows of B are prefetched this many rows ahead. Emerald Rapids, float64 and float32: 63 and 128
+       without, 65.2 and 136.2 with 4 rows, 68.7 and 142.5 with 16, 68.1 and 141.1 with 32. */
     BLOCK_DEPTH = 1024,
     BLOCK_TILES = 192 / (int)sizeof(real) / TILE_ROWS,
     B_AHEAD = 16,
-    A_SIZE = 262144 / sizeof(real), /* elements of an A that is one block: a panel of B is packed and used at once */
+    A_SIZE = 262144 / sizeof(real), /* A fits L2 as one block up to this size: each panel of B is packed, then used */
     BLOCK_COLS = 1024,
-    /* Columns of A that are packed together: of TILE_ROWS rows they fit the L1 cache twice, with their copy. */
+    /* Columns of A that are packed together. TILE_ROWS rows of them, and their copy, fit the L1 cache. */
     PACK_DEPTH = 64,
     PAGE = 4096,
-    /* A is mostly zeros if 40 of 64 elements are: at 50 % lists do not pay. A look takes 0.1 us, and this many
-       multiplications 4 us or more. The lists of STRIP rows, 256 KiB at most, stay in the L2 cache. */
-    LOOKS = 64,
+    /* A counts as mostly zeros if ENOUGH_ZEROS of ZERO_SAMPLES sampled elements are 0. With 50 % zeros, listing the
+       nonzeros does not pay. Sampling takes 0.1 us, and LEAST_MULTIPLICATIONS take 4 us or more. The lists of STRIP
+       rows, at most 256 KiB, stay in the L2 cache. */
+    ZERO_SAMPLES = 64,
     ENOUGH_ZEROS = 40,
     LEAST_ROWS = 8,
     LEAST_MULTIPLICATIONS = 1 << 18,
     STRIP = 128,
 };
 
-/* c[cols] = or += sum, of which all vectors but the last are whole. */
+/* c[cols] = sum, or c += sum if `add`. All vectors of sum are full, except that the last may be partial. */
 ALWAYS_INLINE void store_row(real *c, const vec *sum, int vecs, ptrdiff_t cols, bool add)
 {
     UNROLL for (int j = 0; j < vecs; j++, c += LANES, cols -= LANES)
@@ -75,19 +81,20 @@ ALWAYS_INLINE void store_row(real *c, const vec *sum, int vecs, ptrdiff_t cols, 
             store_up_to(c, (add ? load_up_to(c, cols) : broadcast(0)) + sum[j], cols);
 }
 
-/* c[rows, cols] = or += a[rows, depth] @ b[depth, cols], cols <= vecs * LANES. b's rows are read whole vectors wide.
-   Inlined with constant `rows` and `vecs`, so the loops over them vanish and `sum` is registers. A third pointer
-   into a for every third row: base, base + row and base + 2 row then need no more than these registers. */
+/* c[rows, cols] = a[rows, depth] @ b[depth, cols], or c += that if `add`; cols <= vecs * LANES. Rows of b are read in
+   whole vectors. The function is inlined with constant `rows` and `vecs`: the loops over them are unrolled, and `sum`
+   stays in registers. There is one pointer into a for each three rows: the other two are base + row and base + 2 row,
+   so no more registers are needed. */
 ALWAYS_INLINE void tile_product(int rows, int vecs, ptrdiff_t depth, matrix a, const real *b, ptrdiff_t b_row, real *c,
                                 ptrdiff_t c_row, ptrdiff_t cols, bool add)
 {
     vec sum[TILE_ROWS][TILE_VECS];
-    const real *a_third[TILE_ROWS / 3];
+    const real *a_triple[TILE_ROWS / 3];
     UNROLL for (int i = 0; i < rows; i++)
         UNROLL for (int j = 0; j < vecs; j++)
             sum[i][j] = broadcast(0);
     UNROLL for (int i = 0; i < rows; i += 3)
-        a_third[i / 3] = a.at + i * a.row;
+        a_triple[i / 3] = a.at + i * a.row;
 
     UNROLL for (int i = 0; i < rows; i++)
         UNROLL for (int j = 0; j < vecs; j++)
@@ -98,23 +105,23 @@ ALWAYS_INLINE void tile_product(int rows, int vecs, ptrdiff_t depth, matrix a, c
         UNROLL for (int j = 0; j < vecs; j++)
             b_vec[j] = load(b + j * LANES), PREFETCH(b + B_AHEAD * b_row + j * LANES);
         UNROLL for (int i = 0; i < rows; i++) {
-            vec a_ip = broadcast(a_third[i / 3][i % 3 * a.row]);
+            vec a_ip = broadcast(a_triple[i / 3][i % 3 * a.row]);
             UNROLL for (int j = 0; j < vecs; j++)
                 sum[i][j] = multiply_add(a_ip, b_vec[j], sum[i][j]);
         }
         UNROLL for (int i = 0; i < rows; i += 3)
-            a_third[i / 3] += a.col;
+            a_triple[i / 3] += a.col;
     }
 
     UNROLL for (int i = 0; i < rows; i++, c += c_row)
         store_row(c, sum[i], vecs, cols, add);
 }
 
-/* c[rows, cols] = or += a[rows, depth] @ b[depth, cols] for a few rows, cols <= vecs * LANES: a tile of so few rows
-   would keep the processor waiting for its few sums, and this has many. The sums run in the same order. With `index`, a
-   list of `depth` places, the sum is over those columns of a and rows of b alone. */
-ALWAYS_INLINE void wide_product(int rows, int vecs, ptrdiff_t depth, const uint16_t *index, matrix a, matrix b, real *c,
-                                ptrdiff_t c_row, ptrdiff_t cols, bool add)
+/* tile_product for at most FEW_ROWS rows, but over more columns. A tile with so few rows has too few accumulators to
+   hide the latency of multiply_add; more columns give more accumulators. Each sum runs in the same order as in a tile.
+   If `index` is given, it lists `depth` indices, and the sum takes only these columns of a and rows of b. */
+ALWAYS_INLINE void few_rows_product(int rows, int vecs, ptrdiff_t depth, const uint16_t *index, matrix a, matrix b,
+                                    real *c, ptrdiff_t c_row, ptrdiff_t cols, bool add)
 {
     ptrdiff_t last = cols - (vecs - 1) * LANES;
     vec sum[FEW_ROWS][ROW_VECS];
@@ -141,29 +148,30 @@ ALWAYS_INLINE void wide_product(int rows, int vecs, ptrdiff_t depth, const uint1
 }
 
 #if defined VECTOR_AVX512
-/* tile_product for cols <= LANES / 2: many processors take two steps for a vector of 512 bits, and one for half of it. */
+/* tile_product for cols <= LANES / 2. Many processors split a 512-bit operation into two, so half vectors cost half. */
 ALWAYS_INLINE void half_tile_product(int rows, ptrdiff_t depth, matrix a, const real *b, ptrdiff_t b_row, real *c,
                                      ptrdiff_t c_row, ptrdiff_t cols, bool add)
 {
     half_vec sum[TILE_ROWS];
-    const real *a_third[TILE_ROWS / 3];
+    const real *a_triple[TILE_ROWS / 3];
     UNROLL for (int i = 0; i < rows; i++)
         sum[i] = broadcast_half(0);
     UNROLL for (int i = 0; i < rows; i += 3)
-        a_third[i / 3] = a.at + i * a.row;
+        a_triple[i / 3] = a.at + i * a.row;
     for (ptrdiff_t p = 0; p < depth; p++, b += b_row) {
         half_vec b_half = load_half(b);
         UNROLL for (int i = 0; i < rows; i++)
-            sum[i] = multiply_add_half(broadcast_half(a_third[i / 3][i % 3 * a.row]), b_half, sum[i]);
+            sum[i] = multiply_add_half(broadcast_half(a_triple[i / 3][i % 3 * a.row]), b_half, sum[i]);
         UNROLL for (int i = 0; i < rows; i += 3)
-            a_third[i / 3] += a.col;
+            a_triple[i / 3] += a.col;
     }
     UNROLL for (int i = 0; i < rows; i++, c += c_row)
         store_part(c, (add ? load_part(c, cols) : broadcast(0)) + widened(sum[i]), cols);
 }
 #endif
 
-/* The product for the rows and columns that there are: of columns, whole vectors and, if it does, half of one. */
+/* tile_product with the constants for `rows` and `cols`. With AVX-512, half a vector is computed for the last columns
+   if that is enough. */
 static void tile(int rows, ptrdiff_t depth, matrix a, const real *b, ptrdiff_t b_row, real *c, ptrdiff_t c_row,
                  ptrdiff_t cols, bool add)
 {
@@ -195,7 +203,7 @@ static void tile(int rows, ptrdiff_t depth, matrix a, const real *b, ptrdiff_t b
 #undef TILE
 }
 
-/* pack_panel where the columns of b are contiguous: LANES x LANES at a time. */
+/* pack_panel for a b with contiguous columns: transposes LANES x LANES elements at a time. */
 static void pack_columns(real *panel, matrix b, ptrdiff_t depth, ptrdiff_t cols)
 {
     for (ptrdiff_t p = 0; p < depth; p += LANES)
@@ -210,7 +218,7 @@ static void pack_columns(real *panel, matrix b, ptrdiff_t depth, ptrdiff_t cols)
         }
 }
 
-/* panel[p, j] = b[p, j] for the first TILE_COLS columns; those from `cols` on are 0. */
+/* panel[p, j] = b[p, j] for p < depth, j < TILE_COLS, or 0 where j >= cols. */
 static void pack_panel(real *panel, matrix b, ptrdiff_t depth, ptrdiff_t cols)
 {
     if (b.row == 1 && b.col != 1) {
@@ -226,16 +234,18 @@ static void pack_panel(real *panel, matrix b, ptrdiff_t depth, ptrdiff_t cols)
                 panel[j] = j < cols ? b.at[j * b.col] : 0;
 }
 
-/* A block of B, b[p : p + depth, j : j + cols]: its columns from `packed_from` on come to `packed`, panel after panel or,
-   where panel_size is 0, each in the place of the one before; the columns before them are read where they are. packed_a
-   has room for some tiles of A at this depth, or is NULL where A is read where it is. */
+/* The block b[p : p + depth, j : j + cols] of B. Columns before `packed_from` are read in place. The others are packed
+   into `packed`, one panel after the other. If panel_size is 0, each panel overwrites the one before it. packed_a has
+   space for a block of tiles of A at this depth. It is NULL if A is read in place. */
 struct block {
     ptrdiff_t p, j, depth, cols, packed_from, panel_size;
     real *packed, *packed_a;
     bool first, last; /* of the sum over k */
 };
 
-/* A few rows of C are computed by wide_product: less than a tile has, if that saves packing, for which they are few. */
+/* Whether C has so few rows that few_rows_product computes it, which reads B in place. Usually these are up to
+   FEW_ROWS. If the tiles would need packed columns, they are any number below TILE_ROWS: so few rows do not repay
+   packing. */
 static bool has_few_rows(const product *t)
 {
     return t->b.col == 1 && t->m < (t->n % TILE_COLS ? TILE_ROWS : FEW_ROWS + 1);
@@ -247,8 +257,9 @@ static bool pages_apart(ptrdiff_t stride)
     return bytes >= PAGE || bytes <= -PAGE;
 }
 
-/* The first of `cols` columns that must be packed: all where the rows of B are not contiguous, or are pages apart and
-   many rows of C read them; else those that do not fill a panel, unless tiles read no more than there is. */
+/* The first of `cols` columns that must be packed. All must be if the rows of B are not contiguous, or if they are
+   pages apart and many rows of C read them. Else only an incomplete last panel must be, because a tile would read
+   beyond it. If the tile reads only columns that exist, nothing is packed. */
 static ptrdiff_t first_packed(const product *t, ptrdiff_t cols)
 {
     if (t->b.col != 1 || (pages_apart(t->b.row) && t->m > 4 * TILE_ROWS))
@@ -256,18 +267,20 @@ static ptrdiff_t first_packed(const product *t, ptrdiff_t cols)
     return has_few_rows(t) || cols % TILE_STEP == 0 ? cols : cols - cols % TILE_COLS;
 }
 
-/* Packing takes as long as the product with some columns. It pays: (256, 512) @ (512, 256) has 55.0 GF/s with, 51.0
-   without. */
+/* Whether A is packed. Packing costs as much as multiplying with a few columns, so it needs enough columns to pay:
+   (256, 512) @ (512, 256) runs at 55.0 GF/s with packing and 51.0 without. */
 static bool packs_a(const product *t) { return pages_apart(t->a.row) && t->n > 8 * TILE_COLS; }
 
-/* The first row of tile q, of as many tiles of equal height, at most `height`, as it takes. */
+/* The first row of tile q. The m rows are cut into as few tiles as possible, of at most `height` rows each and of about
+   equal height. */
 static ptrdiff_t tile_top(ptrdiff_t m, ptrdiff_t height, ptrdiff_t q)
 {
     ptrdiff_t tiles = ceil_div(m, height);
     return m / tiles * q + least(q, m % tiles);
 }
 
-/* Tiles [from, to) of A, at the depth of the block, one after the other, each by columns. */
+/* Pack the tiles [from, to) of A, at the depth of the block, one after the other. Each tile is stored column by
+   column. */
 static void pack_tiles(const product *t, const struct block *block, ptrdiff_t from, ptrdiff_t to)
 {
     real *packed = block->packed_a;
@@ -282,8 +295,8 @@ static void pack_tiles(const product *t, const struct block *block, ptrdiff_t fr
     }
 }
 
-/* c = activation(c + bias) for rows of `cols` elements, of which bias[0] belongs to the first. */
-static void finish_rows(const product *t, real *c, ptrdiff_t rows, const real *bias, ptrdiff_t cols)
+/* c[rows, cols] = activation(c + bias[cols]), in place; nothing if bias is NULL. */
+static void add_bias_and_activate(const product *t, real *c, ptrdiff_t rows, const real *bias, ptrdiff_t cols)
 {
     if (!bias)
         return;
@@ -300,16 +313,16 @@ static void finish_rows(const product *t, real *c, ptrdiff_t rows, const real *b
         }
 }
 
-/* wide_product for one row. */
-static void wide_row(int vecs, ptrdiff_t depth, const uint16_t *index, matrix a, matrix b, real *c, ptrdiff_t cols,
-                     bool add)
+/* few_rows_product for one row, with constant `vecs`. */
+static void one_row_product(int vecs, ptrdiff_t depth, const uint16_t *index, matrix a, matrix b, real *c,
+                            ptrdiff_t cols, bool add)
 {
 #define ROW(V)                                                                                                         \
     case V:                                                                                                            \
         if (index)                                                                                                     \
-            wide_product(1, V, depth, index, a, b, c, 0, cols, add);                                                   \
+            few_rows_product(1, V, depth, index, a, b, c, 0, cols, add);                                               \
         else                                                                                                           \
-            wide_product(1, V, depth, NULL, a, b, c, 0, cols, add);                                                    \
+            few_rows_product(1, V, depth, NULL, a, b, c, 0, cols, add);                                                \
         break;
 
     switch (vecs) {
@@ -318,16 +331,16 @@ static void wide_row(int vecs, ptrdiff_t depth, const uint16_t *index, matrix a,
 #undef ROW
 }
 
-/* wide_product for two rows or three. */
-static void wide_rows(int rows, int vecs, ptrdiff_t depth, matrix a, matrix b, real *c, ptrdiff_t c_row, ptrdiff_t cols,
-                      bool add)
+/* few_rows_product for two rows or three, with constant `vecs`. */
+static void two_or_three_rows_product(int rows, int vecs, ptrdiff_t depth, matrix a, matrix b, real *c, ptrdiff_t c_row,
+                                      ptrdiff_t cols, bool add)
 {
 #define ROWS(V)                                                                                                        \
     case V:                                                                                                            \
         if (rows == 2)                                                                                                 \
-            wide_product(2, V, depth, NULL, a, b, c, c_row, cols, add);                                                \
+            few_rows_product(2, V, depth, NULL, a, b, c, c_row, cols, add);                                            \
         else                                                                                                           \
-            wide_product(3, V, depth, NULL, a, b, c, c_row, cols, add);                                                \
+            few_rows_product(3, V, depth, NULL, a, b, c, c_row, cols, add);                                            \
         break;
 
     switch (vecs) {
@@ -339,7 +352,7 @@ static void wide_rows(int rows, int vecs, ptrdiff_t depth, matrix a, matrix b, r
 #undef ROWS
 }
 
-/* C's few rows, at the columns of the block. */
+/* Multiply a C with few rows, for the block's columns. */
 static void multiply_few_rows(const product *t, const struct block *block)
 {
     ptrdiff_t most = (t->m == 1 ? ROW_VECS : FEW_VECS) * LANES;
@@ -352,16 +365,18 @@ static void multiply_few_rows(const product *t, const struct block *block)
             matrix a = submatrix(t->a, top, block->p);
             real *c = t->out + top * t->out_row + j;
             if (next - top == 1)
-                wide_row(vecs, block->depth, NULL, a, b, c, width, !block->first);
+                one_row_product(vecs, block->depth, NULL, a, b, c, width, !block->first);
             else
-                wide_rows((int)(next - top), vecs, block->depth, a, b, c, t->out_row, width, !block->first);
+                two_or_three_rows_product((int)(next - top), vecs, block->depth, a, b, c, t->out_row, width,
+                                          !block->first);
         }
         if (block->last)
-            finish_rows(t, t->out + j, t->m, t->bias ? t->bias + j : NULL, width);
+            add_bias_and_activate(t, t->out + j, t->m, t->bias ? t->bias + j : NULL, width);
     }
 }
 
-/* The columns of the block from j on, as tiles read them; the distance of their rows is *row. */
+/* A pointer to the block's columns from j on, which lie in B or in a packed panel, and in *row their row stride. If
+   `pack`, a panel that belongs in `packed` is packed first. */
 static const real *panel_of(const product *t, const struct block *block, ptrdiff_t j, bool pack, ptrdiff_t *row)
 {
     matrix b = submatrix(t->b, block->p, block->j + j);
@@ -376,7 +391,7 @@ static const real *panel_of(const product *t, const struct block *block, ptrdiff
     return panel;
 }
 
-/* C's tiles of rows [from, to), at the columns of the block. */
+/* Compute the tiles [from, to) of C's rows, for the block's columns. */
 static void multiply_tiles(const product *t, const struct block *block, ptrdiff_t from, ptrdiff_t to)
 {
     ptrdiff_t first_row = tile_top(t->m, TILE_ROWS, from), rows = tile_top(t->m, TILE_ROWS, to) - first_row;
@@ -390,16 +405,17 @@ static void multiply_tiles(const product *t, const struct block *block, ptrdiff_
             ptrdiff_t top = tile_top(t->m, TILE_ROWS, q), height = tile_top(t->m, TILE_ROWS, q + 1) - top;
             matrix a = block->packed_a ? (matrix){block->packed_a + (top - first_row) * block->depth, 1, height}
                                        : submatrix(t->a, top, block->p);
-            tile((int)height, block->depth, a, panel, panel_row, c + top * t->out_row, t->out_row, width, !block->first);
+            tile((int)height, block->depth, a, panel, panel_row, c + top * t->out_row, t->out_row, width,
+                 !block->first);
         }
         if (block->last)
-            finish_rows(t, c + first_row * t->out_row, rows, t->bias ? t->bias + block->j + j : NULL, width);
+            add_bias_and_activate(t, c + first_row * t->out_row, rows, t->bias ? t->bias + block->j + j : NULL, width);
     }
 }
 
-/* ---- Zeros in A, as in pictures of digits, are left out: 0 * b changes no sum that starts at 0, if b is finite ---- */
+/* ---- Zeros in A, as in images of digits, are skipped: if b is finite, adding 0 * b does not change the sum ---- */
 
-/* Whether most of A is 0, by a look here and there, where that is worth lists of the others. */
+/* Whether the product is large enough to list A's nonzeros, and most of A is 0, judged by sampled elements. */
 static bool is_mostly_zeros(const product *t)
 {
     if (t->m < LEAST_ROWS || t->n < 3 * LANES || t->m * t->k < LEAST_MULTIPLICATIONS / t->n)
@@ -407,12 +423,13 @@ static bool is_mostly_zeros(const product *t)
     if (t->b.col != 1 || (t->a.col != 1 && t->a.row != 1))
         return false;
     int zeros = 0;
-    for (ptrdiff_t i = 0; i < LOOKS; i++)
-        zeros += *submatrix(t->a, i * t->m / LOOKS, i * 31 % LOOKS * t->k / LOOKS).at == 0;
+    for (ptrdiff_t i = 0; i < ZERO_SAMPLES; i++)
+        zeros += *submatrix(t->a, i * t->m / ZERO_SAMPLES, i * 31 % ZERO_SAMPLES * t->k / ZERO_SAMPLES).at == 0;
     return zeros >= ENOUGH_ZEROS;
 }
 
-/* packed[p, j] = b[p, j], in whole vectors. Returns whether all are finite: 0 * inf is nan, which C must show. */
+/* packed[p, j] = b[p, j], with rows padded to whole vectors. Returns whether all of b is finite. If it is not, zeros
+   must not be skipped: 0 * inf is nan and must reach C. */
 static bool pack_finite(real *packed, const product *t)
 {
     vec sum = broadcast(0);
@@ -425,8 +442,8 @@ static bool pack_finite(real *packed, const product *t)
     return is_zero(sum);
 }
 
-/* The places of x that are not 0, in ascending order; returns how many. `list` has room for LANES more than n. What is to
-   be listed next, `next` elements further on, comes from memory meanwhile. */
+/* List the indices of the nonzeros of x[n] in ascending order; returns how many there are. `list` must have space for
+   n + LANES. Meanwhile the elements that are listed next, at x + next, are prefetched. */
 static ptrdiff_t list_nonzeros(uint16_t *list, const real *x, ptrdiff_t n, ptrdiff_t next)
 {
     ptrdiff_t count = 0;
@@ -437,7 +454,7 @@ static ptrdiff_t list_nonzeros(uint16_t *list, const real *x, ptrdiff_t n, ptrdi
     return count;
 }
 
-/* lists[i, 0 : count[i]] = the p where a[i, p] is not 0, for `rows` rows of a's columns, which are contiguous. */
+/* lists[i, 0 : count[i]] = all p with a[i, p] != 0, for i < rows and p < depth. The columns of a are contiguous. */
 static void list_by_rows(uint16_t *lists, int *count, matrix a, ptrdiff_t rows, ptrdiff_t depth)
 {
     uint16_t column[STRIP + LANES];
@@ -451,7 +468,7 @@ static void list_by_rows(uint16_t *lists, int *count, matrix a, ptrdiff_t rows, 
     }
 }
 
-/* Row i of C, or what A's columns from p on add to it, by the list of those that are not 0. */
+/* Row i of C = the sum of A[i, q] times row q of B, for the q that are listed, counted from p; or += that if `add`. */
 static void multiply_listed(const product *t, ptrdiff_t i, ptrdiff_t p, const uint16_t *list, ptrdiff_t count,
                             const real *packed, bool add)
 {
@@ -460,11 +477,11 @@ static void multiply_listed(const product *t, ptrdiff_t i, ptrdiff_t p, const ui
         ptrdiff_t cols = least(ROW_VECS * LANES, t->n - j);
         matrix b = {(real *)packed + p * width + j, width, 1};
         real *c = t->out + i * t->out_row + j;
-        wide_row((int)ceil_div(cols, LANES), count, list, submatrix(t->a, i, p), b, c, cols, add);
+        one_row_product((int)ceil_div(cols, LANES), count, list, submatrix(t->a, i, p), b, c, cols, add);
     }
 }
 
-/* Rows [top, end) of C, at most STRIP, or what the columns of A from p on add to them. */
+/* Add the products of columns [p, p + depth) of A to rows [top, end) of C, at most STRIP; p = 0 sets them instead. */
 static void multiply_strip(const product *t, ptrdiff_t top, ptrdiff_t end, ptrdiff_t p, ptrdiff_t depth,
                            const real *packed, uint16_t *lists)
 {
@@ -480,7 +497,7 @@ static void multiply_strip(const product *t, ptrdiff_t top, ptrdiff_t end, ptrdi
         }
 }
 
-/* B in whole vectors, and the list of a row or those of a strip. */
+/* Memory for the packed B, for the lists of one row or of a strip, and to align B. */
 static ptrdiff_t bytes_without_zeros(const product *t, ptrdiff_t depths)
 {
     ptrdiff_t packed = t->k * ceil_div(t->n, LANES) * VECTOR_BYTES, depth = ceil_div(t->k, depths);
@@ -488,10 +505,10 @@ static ptrdiff_t bytes_without_zeros(const product *t, ptrdiff_t depths)
     return VECTOR_BYTES + packed + places * (ptrdiff_t)sizeof(uint16_t);
 }
 
-/* matmul by the same sums without A's zeros; false, with nothing done, where B is not finite. */
+/* matmul with the same sums, but without A's zeros. If B is not finite, it does nothing and returns false. */
 static bool multiply_without_zeros(const product *t, ptrdiff_t depths, char *memory)
 {
-    real *packed = (real *)(memory + VECTOR_BYTES - (uintptr_t)memory % VECTOR_BYTES); /* rows begin at whole vectors */
+    real *packed = (real *)(memory + VECTOR_BYTES - (uintptr_t)memory % VECTOR_BYTES); /* rows are aligned */
     uint16_t *lists = (uint16_t *)(packed + t->k * ceil_div(t->n, LANES) * LANES);
     if (!pack_finite(packed, t))
         return false;
@@ -501,12 +518,13 @@ static bool multiply_without_zeros(const product *t, ptrdiff_t depths, char *mem
             ptrdiff_t p = t->k * d / depths;
             multiply_strip(t, top, end, p, t->k * (d + 1) / depths - p, packed, lists);
         }
-        finish_rows(t, t->out + top * t->out_row, end - top, t->bias, t->n);
+        add_bias_and_activate(t, t->out + top * t->out_row, end - top, t->bias, t->n);
     }
     return true;
 }
 
-/* One row of C from a transposed b would pack all of b to use it once; as C.T = b.T a.T it is read where it lies. */
+/* Whether to compute C.T = b.T a.T instead. For one row of C and a b without contiguous rows, C would need all of b
+   packed for a single use. C.T reads b in place. */
 static bool better_transposed(const product *t)
 {
     return t->m == 1 && t->b.col != 1 && !t->bias;
@@ -518,7 +536,7 @@ static product transposed(product t)
     return (product){t.out, 1, a, b, t.n, t.k, 1, NULL, ZDL_IDENTITY};
 }
 
-/* out = activation(a @ b + bias); false where memory for packing is lacking. */
+/* out = activation(a @ b + bias); false if there is no memory for packing. */
 static bool matmul(const product *t)
 {
     if (t->m == 0 || t->n == 0)
@@ -547,7 +565,8 @@ static bool matmul(const product *t)
 
     for (ptrdiff_t j = 0; j < t->n; j += BLOCK_COLS)
         for (ptrdiff_t d = 0; d < depths; d++) {
-            ptrdiff_t p = t->k * d / depths, cols = least(BLOCK_COLS, t->n - j), block_depth = t->k * (d + 1) / depths - p;
+            ptrdiff_t p = t->k * d / depths, cols = least(BLOCK_COLS, t->n - j);
+            ptrdiff_t block_depth = t->k * (d + 1) / depths - p;
             struct block block = {p, j, block_depth, cols, first_packed(t, cols), fits ? 0 : TILE_COLS * block_depth,
                                   packed, a_size ? packed + b_size : NULL, d == 0, d == depths - 1};
             if (has_few_rows(t))

@@ -1,6 +1,11 @@
-/* Batch normalization of columns begin to end, each by itself. They are taken in blocks of WIDTH vectors, so that a row's
-   piece of one is a few cache lines, and later passes find the block in the cache. What is left makes blocks of half
-   as many, and of one vector, the last of which has only `left` columns. */
+/* Batch normalization of the columns of a (rows, cols) matrix, for column pieces [begin, end) of COLUMN_PIECE each:
+
+     mean, variance = those of each column, std = sqrt(variance + 1e-6), xn = (x - mean) / std, out = gamma xn + beta
+     backward: dbeta = sum(dout), dgamma = sum(dout xn), dx = gamma / std (dout - (dbeta + xn dgamma) / rows)
+
+   After Ioffe and Szegedy, "Batch normalization" (2015). The columns are cut into blocks of BLOCK_VECS vectors. Each
+   row of a block is a few cache lines, and later passes find the block in the cache. The remaining columns make blocks
+   of half the width, then of one vector. The last vector may have only `left` columns. */
 #ifndef ZERODL_KERNELS_NORMALIZATION_H
 #define ZERODL_KERNELS_NORMALIZATION_H
 
@@ -10,19 +15,23 @@
 #include "../internal/vector.h"
 #include "table.h"
 
-enum { WIDTH = 8, AHEAD = 8, TOGETHER = 8 };
+enum {
+    BLOCK_VECS = 8,   /* 8 cache lines of AVX-512, and 8 independent sums, which hide the latency of adding */
+    ROWS_AHEAD = 8,   /* rows from the one in use to the one that is prefetched */
+    ROWS_PER_SUM = 8, /* rows that are summed without correction at a time */
+};
 
-/* Get the block's piece of a later row: rows are too far apart for the processor to foresee it. */
+/* Prefetch the block's part of a later row: rows are too far apart for the hardware prefetcher. */
 ALWAYS_INLINE void prefetch_row(const real *piece, ptrdiff_t stride, int width)
 {
     UNROLL for (int v = 0; v < width; v++)
-        PREFETCH(piece + AHEAD * stride + v * LANES);
+        PREFETCH(piece + ROWS_AHEAD * stride + v * LANES);
 }
 
-/* The sums of a block's columns: a term of each is added in each row i. Terms of which few cancel, squares and products,
-   are summed plainly for TOGETHER rows first: then there is little that rounding drops. */
+/* One sum for each column of a block, with its rounding error. Squares and products cancel little. They are first
+   summed without correction over ROWS_PER_SUM rows, which loses little precision and saves time. */
 typedef struct {
-    vec_sum of[WIDTH];
+    vec_sum of[BLOCK_VECS];
 } block_sums;
 
 ALWAYS_INLINE void clear_sums(block_sums *sums, int width)
@@ -31,31 +40,31 @@ ALWAYS_INLINE void clear_sums(block_sums *sums, int width)
         sums->of[v] = (vec_sum){broadcast(0), broadcast(0)};
 }
 
-ALWAYS_INLINE void renew_sums(block_sums *sums, int width)
+ALWAYS_INLINE void renormalize_sums(block_sums *sums, int width)
 {
     UNROLL for (int v = 0; v < width; v++)
-        renew(&sums->of[v]);
+        renormalize(&sums->of[v]);
 }
 
-/* Add the plain sums of the rows from i on. */
+/* Add `part`, the uncorrected sums of the ROWS_PER_SUM rows from i on. */
 ALWAYS_INLINE void add_rows(block_sums *sums, const vec *part, ptrdiff_t i, int width)
 {
     UNROLL for (int v = 0; v < width; v++)
         add_to(&sums->of[v], part[v]);
-    if (i / TOGETHER % RENEWAL == RENEWAL - 1)
-        renew_sums(sums, width);
+    if (i / ROWS_PER_SUM % RENORMALIZE_EVERY == RENORMALIZE_EVERY - 1)
+        renormalize_sums(sums, width);
 }
 
-/* total / n per lane, rounded all but once. */
+/* total / n in each lane, as if rounded nearly once. */
 ALWAYS_INLINE vec quotient(vec_sum total, real n)
 {
     vec q = total.sum / n, qn = q * n;
     vec rest = (total.sum - qn) - product_error(q, broadcast(n), qn) + total.error;
     vec corrected = q + rest / n;
-    return choose(equal(corrected, corrected), corrected, q); /* infinite sums have no rest */
+    return choose(equal(corrected, corrected), corrected, q); /* for an infinite sum, rest is nan */
 }
 
-/* A power of 2 that keeps sums of `rows` float32 from overflowing where those in float64 would not. */
+/* A power of 2, at most 1 / rows: sums of `rows` float32 that are scaled by it do not overflow. */
 static real safe_scale(ptrdiff_t rows)
 {
     double scale = 1;
@@ -73,8 +82,8 @@ ALWAYS_INLINE void mean_of_block(vec *mean, const real *x, ptrdiff_t rows, ptrdi
         prefetch_row(x, stride, width);
         UNROLL for (int v = 0; v < width; v++)
             add_to(&sums.of[v], load_up_to(x + v * LANES, left) * scale);
-        if (i % RENEWAL == RENEWAL - 1)
-            renew_sums(&sums, width);
+        if (i % RENORMALIZE_EVERY == RENORMALIZE_EVERY - 1)
+            renormalize_sums(&sums, width);
     }
     UNROLL for (int v = 0; v < width; v++)
         mean[v] = quotient(sums.of[v], (real)rows * scale);
@@ -85,11 +94,11 @@ ALWAYS_INLINE void variance_of_block(vec *variance, const real *x, const vec *me
 {
     block_sums sums;
     clear_sums(&sums, width);
-    for (ptrdiff_t i = 0; i < rows; i += TOGETHER) {
-        vec part[WIDTH];
+    for (ptrdiff_t i = 0; i < rows; i += ROWS_PER_SUM) {
+        vec part[BLOCK_VECS];
         UNROLL for (int v = 0; v < width; v++)
             part[v] = broadcast(0);
-        for (ptrdiff_t row = i; row < least(i + TOGETHER, rows); row++, x += stride) {
+        for (ptrdiff_t row = i; row < least(i + ROWS_PER_SUM, rows); row++, x += stride) {
             prefetch_row(x, stride, width);
             UNROLL for (int v = 0; v < width; v++) {
                 vec term = load_up_to(x + v * LANES, left) - mean[v];
@@ -102,11 +111,11 @@ ALWAYS_INLINE void variance_of_block(vec *variance, const real *x, const vec *me
         variance[v] = quotient(sums.of[v], (real)rows * scale);
 }
 
-/* out = gamma xn + beta, xn = (x - mean) / std for the columns from j on. */
+/* xn = (x - mean) / std and out = gamma xn + beta, for the block at column j. */
 ALWAYS_INLINE void normalize_block(const batch_norm *t, const vec *mean, const vec *std, ptrdiff_t j, int width,
                                    ptrdiff_t left)
 {
-    vec gamma[WIDTH], beta[WIDTH];
+    vec gamma[BLOCK_VECS], beta[BLOCK_VECS];
     UNROLL for (int v = 0; v < width; v++) {
         gamma[v] = load_up_to(t->gamma + j + v * LANES, left);
         beta[v] = load_up_to(t->beta + j + v * LANES, left);
@@ -123,8 +132,8 @@ ALWAYS_INLINE void normalize_block(const batch_norm *t, const vec *mean, const v
     }
 }
 
-/* The moments of a vector of columns of float32 whose plain sums overflowed. Others keep theirs: a scale makes small
-   numbers subnormal. */
+/* Compute the mean and variance again, with scaled sums, for the float32 columns of a vector whose sums overflowed. The
+   other columns keep theirs, because scaling can make small numbers subnormal. */
 static void scale_moments(vec *mean, vec *variance, const batch_norm *t, ptrdiff_t j, ptrdiff_t left)
 {
     real scale = safe_scale(t->rows);
@@ -136,18 +145,19 @@ static void scale_moments(vec *mean, vec *variance, const batch_norm *t, ptrdiff
     *variance = choose(finite, *variance, scaled_variance);
 }
 
-ALWAYS_INLINE void moments_of_block(vec *mean, vec *variance, const batch_norm *t, ptrdiff_t j, int width, ptrdiff_t left)
+ALWAYS_INLINE void moments_of_block(vec *mean, vec *variance, const batch_norm *t, ptrdiff_t j, int width,
+                                    ptrdiff_t left)
 {
     mean_of_block(mean, t->x + j, t->rows, t->cols, width, left, 1);
     variance_of_block(variance, t->x + j, mean, t->rows, t->cols, width, left, 1);
     for (int v = 0; REAL_BITS == 32 && v < width; v++)
-        if (!is_zero(variance[v] - variance[v])) /* nan where it is not finite */
+        if (!is_zero(variance[v] - variance[v])) /* the difference is nan if the variance is not finite */
             scale_moments(&mean[v], &variance[v], t, j + v * LANES, left);
 }
 
 ALWAYS_INLINE void batch_norm_block(const batch_norm *t, ptrdiff_t j, int width, ptrdiff_t left)
 {
-    vec mean[WIDTH], variance[WIDTH], std[WIDTH];
+    vec mean[BLOCK_VECS], variance[BLOCK_VECS], std[BLOCK_VECS];
     moments_of_block(mean, variance, t, j, width, left);
     UNROLL for (int v = 0; v < width; v++) {
         std[v] = square_root(variance[v] + (real)1e-6);
@@ -163,25 +173,25 @@ static void batch_norm_columns(void *task, ptrdiff_t begin, ptrdiff_t end)
     const batch_norm *t = task;
     ptrdiff_t j = begin * COLUMN_PIECE;
     end = least(end * COLUMN_PIECE, t->cols);
-    for (; j + WIDTH * LANES <= end; j += WIDTH * LANES)
-        batch_norm_block(t, j, WIDTH, LANES);
-    for (; j + WIDTH / 2 * LANES <= end; j += WIDTH / 2 * LANES)
-        batch_norm_block(t, j, WIDTH / 2, LANES);
+    for (; j + BLOCK_VECS * LANES <= end; j += BLOCK_VECS * LANES)
+        batch_norm_block(t, j, BLOCK_VECS, LANES);
+    for (; j + BLOCK_VECS / 2 * LANES <= end; j += BLOCK_VECS / 2 * LANES)
+        batch_norm_block(t, j, BLOCK_VECS / 2, LANES);
     for (; j < end; j += LANES)
         batch_norm_block(t, j, 1, end - j);
 }
 
-/* dbeta = sum(dout) and dgamma = sum(dout xn) for the columns from j on. */
+/* dbeta = sum(dout) and dgamma = sum(dout xn), for the block at column j. */
 ALWAYS_INLINE void sum_block_backward(block_sums *dgamma, block_sums *dbeta, const batch_norm_backward *t, ptrdiff_t j,
                                       int width, ptrdiff_t left)
 {
     clear_sums(dgamma, width);
     clear_sums(dbeta, width);
-    for (ptrdiff_t i = 0; i < t->rows; i += TOGETHER) {
-        vec part[WIDTH];
+    for (ptrdiff_t i = 0; i < t->rows; i += ROWS_PER_SUM) {
+        vec part[BLOCK_VECS];
         UNROLL for (int v = 0; v < width; v++)
             part[v] = broadcast(0);
-        for (ptrdiff_t row = i; row < least(i + TOGETHER, t->rows); row++) {
+        for (ptrdiff_t row = i; row < least(i + ROWS_PER_SUM, t->rows); row++) {
             ptrdiff_t at = row * t->cols + j;
             prefetch_row(t->xn + at, t->cols, width);
             prefetch_row(t->dout + at, t->cols, width);
@@ -192,11 +202,11 @@ ALWAYS_INLINE void sum_block_backward(block_sums *dgamma, block_sums *dbeta, con
             }
         }
         add_rows(dgamma, part, i, width);
-        if (i % RENEWAL == 0)
-            renew_sums(dbeta, width);
+        if (i % RENORMALIZE_EVERY == 0)
+            renormalize_sums(dbeta, width);
     }
-    renew_sums(dgamma, width);
-    renew_sums(dbeta, width);
+    renormalize_sums(dgamma, width);
+    renormalize_sums(dbeta, width);
 }
 
 /* dx = gamma / std (dout - (dbeta + xn dgamma) / rows) */
@@ -204,7 +214,7 @@ ALWAYS_INLINE void batch_norm_backward_block(const batch_norm_backward *t, ptrdi
 {
     block_sums dgamma, dbeta;
     sum_block_backward(&dgamma, &dbeta, t, j, width, left);
-    vec factor[WIDTH];
+    vec factor[BLOCK_VECS];
     real rows = (real)t->rows;
     UNROLL for (int v = 0; v < width; v++) {
         ptrdiff_t at = j + v * LANES;
@@ -227,10 +237,10 @@ static void batch_norm_backward_columns(void *task, ptrdiff_t begin, ptrdiff_t e
     const batch_norm_backward *t = task;
     ptrdiff_t j = begin * COLUMN_PIECE;
     end = least(end * COLUMN_PIECE, t->cols);
-    for (; j + WIDTH * LANES <= end; j += WIDTH * LANES)
-        batch_norm_backward_block(t, j, WIDTH, LANES);
-    for (; j + WIDTH / 2 * LANES <= end; j += WIDTH / 2 * LANES)
-        batch_norm_backward_block(t, j, WIDTH / 2, LANES);
+    for (; j + BLOCK_VECS * LANES <= end; j += BLOCK_VECS * LANES)
+        batch_norm_backward_block(t, j, BLOCK_VECS, LANES);
+    for (; j + BLOCK_VECS / 2 * LANES <= end; j += BLOCK_VECS / 2 * LANES)
+        batch_norm_backward_block(t, j, BLOCK_VECS / 2, LANES);
     for (; j < end; j += LANES)
         batch_norm_backward_block(t, j, 1, end - j);
 }

@@ -1,13 +1,14 @@
-/* Optimizer steps: one pass over the parameters, in place. What is derived from the rates is so in double, and operations
-   are in the order of zerodl_c/reference/optimizer.py, so that the results are NumPy's to the bit. */
+/* Optimizer steps, in place: one pass over the parameters [begin, end), their gradients and the optimizer's state. The
+   operations have the order of zerodl_c/reference/optimizer.py, and what depends on the rates alone is computed in
+   double, as there. So the results equal NumPy's to the bit. */
 #ifndef ZERODL_KERNELS_OPTIMIZER_H
 #define ZERODL_KERNELS_OPTIMIZER_H
 
 #include "../internal/vector.h"
 #include "table.h"
 
-/* Added to a root that is divided by. */
-static const real LEAST_ROOT = (real)1e-7;
+/* Added to a square root before dividing by it, as the book does, so that nothing is divided by 0. */
+static const real EPSILON = (real)1e-7;
 
 /* param -= lr * grad */
 static void sgd(void *task, ptrdiff_t begin, ptrdiff_t end)
@@ -58,7 +59,7 @@ static void adagrad(void *task, ptrdiff_t begin, ptrdiff_t end)
         ptrdiff_t left = end - i;
         vec grad = load_up_to(s.grad + i, left), h = load_up_to(s.state[0] + i, left) + grad * grad;
         store_up_to(s.state[0] + i, h, left);
-        vec change = lr * grad / (square_root(h) + LEAST_ROOT);
+        vec change = lr * grad / (square_root(h) + EPSILON);
         store_up_to(s.param + i, load_up_to(s.param + i, left) - change, left);
     }
 }
@@ -73,7 +74,7 @@ static void rmsprop(void *task, ptrdiff_t begin, ptrdiff_t end)
         vec grad = load_up_to(s.grad + i, left);
         vec h = load_up_to(s.state[0] + i, left) * kept + taken * grad * grad;
         store_up_to(s.state[0] + i, h, left);
-        vec change = lr * grad / (square_root(h) + LEAST_ROOT);
+        vec change = lr * grad / (square_root(h) + EPSILON);
         store_up_to(s.param + i, load_up_to(s.param + i, left) - change, left);
     }
 }
@@ -91,7 +92,7 @@ static void adam(void *task, ptrdiff_t begin, ptrdiff_t end)
         v += taken2 * (grad * grad - v);
         store_up_to(s.state[0] + i, m, left);
         store_up_to(s.state[1] + i, v, left);
-        vec change = lr * m / (square_root(v) + LEAST_ROOT);
+        vec change = lr * m / (square_root(v) + EPSILON);
         store_up_to(s.param + i, load_up_to(s.param + i, left) - change, left);
     }
 }

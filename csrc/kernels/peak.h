@@ -1,14 +1,14 @@
-/* The fastest arithmetic that this machine has, to hold other kernels against. */
+/* The peak arithmetic speed of this machine, to compare other kernels with. */
 #ifndef ZERODL_KERNELS_PEAK_H
 #define ZERODL_KERNELS_PEAK_H
 
 #include "../internal/vector.h"
 #include "matmul.h"
 
-/* `rounds` multiply_adds on each of as many vectors as a tile of a matrix product keeps in registers: independent of
-   one another, so that their latency is hidden, and without any memory. Returns the flops done, 2 for each element of
-   a multiply_add. Every value goes from where it starts to 1, by halves, and stays there; that the result depends on
-   all of them keeps the compiler from dropping the work. */
+/* Runs `rounds` multiply_adds on each of as many vectors as a tile of a matrix product keeps in registers. They are
+   independent of each other, which hides their latency, and use no memory. Returns the flops done: 2 for each element
+   of a multiply_add. Each value x becomes (x + 1) / 2 in every round, so it converges to 1. The result depends on all
+   values, so the compiler cannot drop the work. */
 static double peak(ptrdiff_t rounds)
 {
     vec value[TILE_ROWS][TILE_VECS], half = broadcast((real)0.5), most = half;

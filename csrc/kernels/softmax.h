@@ -1,6 +1,13 @@
-/* softmax and its kin over the rows of a contiguous (rows, cols) matrix. A short row takes one lane of a vector, a long
-   one vectors of its own; each is a few passes in cache. Sums are carried as two numbers, which keeps every result
-   within 4 ulp. */
+/* Over each row x of a contiguous (rows, cols) matrix:
+
+     softmax(x) = exp(x - max(x)) / sum(exp(x - max(x)))
+     log_softmax(x) = x - max(x) - log(sum(exp(x - max(x))))
+     softmax_label_gradient: (softmax(x) - one_hot(label)) / batch
+     softmax_backward: dx = y (dout - sum(dout y)), y = softmax(x)
+
+   Short rows are computed LANES at a time, one in each lane of a vector. A long row is computed in vectors of its own
+   entries. A few passes over data in cache compute each row. Sums keep their rounding error in a second number, so
+   every result is within 4 ulp. */
 #ifndef ZERODL_KERNELS_SOFTMAX_H
 #define ZERODL_KERNELS_SOFTMAX_H
 
@@ -11,45 +18,48 @@
 #include "exp.h"
 #include "table.h"
 
+/* Entries up to NO_SHIFT_LIMIT in magnitude need no shift: exp of them, and sums of these, neither overflow nor become
+   subnormal. Beyond it, exp(x) 2^-bias is normal and right to an ulp if the largest entry of the row is below
+   LARGEST_MAX in magnitude and the entries differ by less than LARGEST_SPREAD. */
 #if REAL_BITS == 64
-#define NEAR ((real)600)
-#define MODERATE ((real)0x1p14)
-#define NARROW ((real)700)
+#define NO_SHIFT_LIMIT ((real)600)
+#define LARGEST_MAX ((real)0x1p14)
+#define LARGEST_SPREAD ((real)700)
 #else
-#define NEAR ((real)40)
-#define MODERATE ((real)0x1p9)
-#define NARROW ((real)85)
+#define NO_SHIFT_LIMIT ((real)40)
+#define LARGEST_MAX ((real)0x1p9)
+#define LARGEST_SPREAD ((real)85)
 #endif
 
-/* Largest and smallest entries, by lanes. */
+/* The largest and smallest entries, in each lane. */
 typedef struct {
     vec max, min;
 } extremes;
 
 ALWAYS_INLINE extremes extremes_of(vec v) { return (extremes){v, v}; }
 
-ALWAYS_INLINE void take_in(extremes *e, vec v)
+ALWAYS_INLINE void widen_extremes(extremes *e, vec v)
 {
     e->max = maximum(v, e->max);
     e->min = minimum(v, e->min);
 }
 
-/* How exp(x) is kept in range: the rows' largest entries, and their nearest powers of 2. */
+/* How exp(x) is kept in range: the largest entry of each row, and the exponent of the power of 2 nearest to its exp. */
 typedef struct {
     vec max, bias;
-    mask wide;  /* the lanes where exp(x) 2^-bias may be no normal number, or not right to an ulp */
-    bool plain; /* there are none: entries are moderate and close together */
+    mask unsafe; /* the lanes where exp(x) 2^-bias may be subnormal or not right to an ulp */
+    bool safe;   /* whether no lane is unsafe */
 } range;
 
 ALWAYS_INLINE range range_of(extremes e)
 {
-    mask wide = less_equal(e.min, e.max - NARROW) | less_equal(broadcast(MODERATE), absolute(e.max));
+    mask unsafe = less_equal(e.min, e.max - LARGEST_SPREAD) | less_equal(broadcast(LARGEST_MAX), absolute(e.max));
     vec bias = multiply_add(e.max, broadcast(LOG2_E), broadcast(ROUNDER)) - ROUNDER;
-    return (range){e.max, bias, wide, !any(wide)};
+    return (range){e.max, bias, unsafe, !any(unsafe)};
 }
 
-/* 2^power exp(x - max), with the rounding error of x - max. Below EXP_SMALLEST that may be nan, and the result
-   is 0, by itself unless it is scaled up. */
+/* 2^power exp(x - max), corrected by the rounding error of x - max. Where x - max is below EXP_SMALLEST, that error may
+   be nan, so it is dropped. The result there is 0; with a power it must be set to 0. */
 ALWAYS_INLINE vec shifted_exp(vec x, vec max, int power)
 {
     vec shifted = x - max, error = sum_error(x, -max, shifted);
@@ -59,15 +69,16 @@ ALWAYS_INLINE vec shifted_exp(vec x, vec max, int power)
     return power ? choose(zero, broadcast(0), y) : y;
 }
 
-/* exp(x) to a common factor: of the power of 2 of the bias, or else of max; which of them, no other lane decides. */
-ALWAYS_INLINE vec term(vec x, range r, bool plain)
+/* exp(x) up to a factor that is the same for the whole row: 2^-bias, or exp(-max) in unsafe lanes. Each lane decides
+   for itself, so a row's result does not depend on the rows in other lanes. */
+ALWAYS_INLINE vec term(vec x, range r, bool safe)
 {
     vec y = exp_normal(x, EXP_ROUNDER - r.bias);
-    return plain ? y : choose(r.wide, shifted_exp(x, r.max, 0), y);
+    return safe ? y : choose(r.unsafe, shifted_exp(x, r.max, 0), y);
 }
 
-/* What turns softmax into the gradient of its cross-entropy, (softmax(x) - one_hot(label)) / batch: the rows' labels, or
-   NULL for softmax itself, and where the labels' probabilities go. */
+/* For softmax_label_gradient: the label of each row, and where the probability of that label is stored. label is NULL
+   for softmax itself. */
 typedef struct {
     const int64_t *label;
     real *probability;
@@ -81,8 +92,8 @@ ALWAYS_INLINE targets targets_from(targets t, ptrdiff_t row)
     return t.label ? (targets){t.label + row, t.probability + row, t.batch} : t;
 }
 
-/* Lane i of the result is what the terms of row i are multiplied by, where they sum to lane i of total. The probabilities
-   of the labels come from their terms. */
+/* Lane i of the result is the factor that normalizes the terms of row i, which sum to lane i of total: 1 / total, or
+   1 / (total batch) for the gradient. For the gradient, the probabilities of the labels are stored, too. */
 ALWAYS_INLINE vec_sum factor_of(vec_sum total, const real *term_of_label, ptrdiff_t rows, targets t)
 {
     if (!t.label)
@@ -96,7 +107,7 @@ ALWAYS_INLINE vec_sum factor_of(vec_sum total, const real *term_of_label, ptrdif
 
 enum { SHORT_COLS = 2 * LANES };
 
-/* block[j] = column j of up to LANES rows */
+/* block[j] = column j of up to LANES rows: row r goes to lane r */
 static void to_lanes(vec *block, const real *x, ptrdiff_t rows, ptrdiff_t cols)
 {
     real *lanes = (real *)block;
@@ -119,19 +130,20 @@ static range range_of_lanes(const vec *block, ptrdiff_t cols)
 {
     extremes e = extremes_of(block[0]);
     for (ptrdiff_t j = 1; j < cols; j++)
-        take_in(&e, block[j]);
+        widen_extremes(&e, block[j]);
     return range_of(e);
 }
 
-ALWAYS_INLINE vec_sum lane_terms(vec *block, ptrdiff_t cols, range r, bool plain)
+ALWAYS_INLINE vec_sum lane_terms(vec *block, ptrdiff_t cols, range r, bool safe)
 {
     vec_sum total = {broadcast(0), broadcast(0)};
     for (ptrdiff_t j = 0; j < cols; j++)
-        add_to(&total, block[j] = term(block[j], r, plain));
+        add_to(&total, block[j] = term(block[j], r, safe));
     return total;
 }
 
-/* Blocks go through each step together, so that the processor need not wait for one block's sums. */
+/* This many blocks of LANES rows go through each step together: while one waits for the latency of its sums, the
+   processor computes another. */
 enum { BLOCKS = 4 };
 typedef vec lane_blocks[BLOCKS][SHORT_COLS];
 
@@ -140,7 +152,7 @@ ALWAYS_INLINE void softmax_lanes(lane_blocks block, ptrdiff_t rows, ptrdiff_t co
     vec_sum factor[BLOCKS];
     for (ptrdiff_t b = 0, first = 0; first < rows; b++, first += LANES) {
         range r = range_of_lanes(block[b], cols);
-        vec_sum total = r.plain ? lane_terms(block[b], cols, r, true) : lane_terms(block[b], cols, r, false);
+        vec_sum total = r.safe ? lane_terms(block[b], cols, r, true) : lane_terms(block[b], cols, r, false);
         real term[LANES] = {0};
         for (ptrdiff_t i = 0; t.label && i < LANES && first + i < rows; i++)
             term[i] = ((const real *)block[b])[t.label[first + i] * LANES + i];
@@ -153,70 +165,74 @@ ALWAYS_INLINE void softmax_lanes(lane_blocks block, ptrdiff_t rows, ptrdiff_t co
 
 /* ---- Long rows: vectors of entries ---- */
 
-/* If no entry is far from 0, exp needs no shift. */
-static bool is_near(extremes e) { return !any(less(broadcast(NEAR), e.max) | less(e.min, broadcast(-NEAR))); }
+static bool needs_no_shift(extremes e)
+{
+    return !any(less(broadcast(NO_SHIFT_LIMIT), e.max) | less(e.min, broadcast(-NO_SHIFT_LIMIT)));
+}
 
-ALWAYS_INLINE range unshifted(void) { return (range){.plain = true}; }
+ALWAYS_INLINE range unshifted(void) { return (range){.safe = true}; }
 
 static range range_of_row(extremes e)
 {
-    return is_near(e) ? unshifted() : range_of((extremes){broadcast(largest(e.max)), broadcast(-largest(-e.min))});
+    return needs_no_shift(e) ? unshifted()
+                             : range_of((extremes){broadcast(largest(e.max)), broadcast(-largest(-e.min))});
 }
 
 static extremes extremes_of_row(const real *x, ptrdiff_t cols)
 {
     extremes e = extremes_of(broadcast(x[0]));
     for (ptrdiff_t i = 0; i < cols; i += LANES)
-        take_in(&e, load_up_to_or(x + i, cols - i, broadcast(x[0])));
+        widen_extremes(&e, load_up_to_or(x + i, cols - i, broadcast(x[0])));
     return e;
 }
 
-/* So many vectors of terms are summed plainly, before the sum that keeps what rounding drops. */
+/* GROUP vectors of terms are summed without correction. Their sum is then added to the sum that keeps its rounding
+   error. */
 enum { GROUP = 8 };
 
-/* Of up to GROUP vectors of entries, `left` in all: the terms, to `terms` unless it is NULL, and their sum. *e takes in
-   the entries. */
-ALWAYS_INLINE vec group_terms(real *terms, const real *x, ptrdiff_t left, range r, bool plain, extremes *e)
+/* The sum of the terms of the next GROUP vectors, or of the `left` entries if these are fewer. The terms are stored in
+   `terms` unless it is NULL. *e is widened by the entries. */
+ALWAYS_INLINE vec group_terms(real *terms, const real *x, ptrdiff_t left, range r, bool safe, extremes *e)
 {
     vec t[GROUP];
     UNROLL for (int k = 0; k < GROUP; k++) {
         ptrdiff_t n = left - k * LANES;
         t[k] = broadcast(0);
         if (n > 0) {
-            vec v = load_up_to_or(x + k * LANES, n, broadcast(x[0])), y = term(v, r, plain);
+            vec v = load_up_to_or(x + k * LANES, n, broadcast(x[0])), y = term(v, r, safe);
             if (terms)
                 store_up_to(terms + k * LANES, y, n);
             t[k] = keep_up_to(y, n);
-            take_in(e, v);
+            widen_extremes(e, v);
         }
     }
     return ((t[0] + t[1]) + (t[2] + t[3])) + ((t[4] + t[5]) + (t[6] + t[7]));
 }
 
-/* terms = term(x), unless terms is NULL; returns their sum. *e takes in the entries of x. */
-ALWAYS_INLINE vec_sum row_terms(real *terms, const real *x, ptrdiff_t cols, range r, bool plain, extremes *e)
+/* The sum of the terms of a row. They are stored in `terms` unless it is NULL. *e is widened by the entries. */
+ALWAYS_INLINE vec_sum row_terms(real *terms, const real *x, ptrdiff_t cols, range r, bool safe, extremes *e)
 {
     vec_sum total = {broadcast(0), broadcast(0)};
     ptrdiff_t i = 0, step = GROUP * LANES;
     for (; i + step <= cols; i += step) {
-        add_to(&total, group_terms(terms ? terms + i : NULL, x + i, step, r, plain, e));
-        if (i && i % (RENEWAL * step) == 0)
-            renew(&total);
+        add_to(&total, group_terms(terms ? terms + i : NULL, x + i, step, r, safe, e));
+        if (i && i % (RENORMALIZE_EVERY * step) == 0)
+            renormalize(&total);
     }
     if (i < cols)
-        add_to(&total, group_terms(terms ? terms + i : NULL, x + i, cols - i, r, plain, e));
+        add_to(&total, group_terms(terms ? terms + i : NULL, x + i, cols - i, r, safe, e));
     return total;
 }
 
-/* A function of its own: few rows come here, and a compiler takes long for each copy. */
+/* Not inlined: few rows need it, and each copy costs compile time. */
 static vec_sum shifted_terms(real *terms, const real *x, ptrdiff_t cols, range r)
 {
     extremes e = extremes_of(broadcast(0));
-    return r.plain ? row_terms(terms, x, cols, r, true, &e) : row_terms(terms, x, cols, r, false, &e);
+    return r.safe ? row_terms(terms, x, cols, r, true, &e) : row_terms(terms, x, cols, r, false, &e);
 }
 
-/* The terms of a row as if no entry were far from 0, which saves the pass that looks for the largest; what the entries
-   are comes out on the way. */
+/* The terms of a row as if it needed no shift, which saves a pass to find the largest entry. The same pass finds the
+   extremes, so the caller can tell whether the terms are valid. */
 ALWAYS_INLINE vec_sum unshifted_terms(real *terms, const real *x, ptrdiff_t cols, extremes *e)
 {
     *e = extremes_of(broadcast(x[0]));
@@ -229,20 +245,21 @@ static vec_sum exp_row(real *terms, const real *x, ptrdiff_t cols)
         return shifted_terms(terms, x, cols, range_of_row(extremes_of_row(x, cols)));
     extremes e;
     vec_sum total = unshifted_terms(terms, x, cols, &e);
-    return is_near(e) ? total : shifted_terms(terms, x, cols, range_of_row(e));
+    return needs_no_shift(e) ? total : shifted_terms(terms, x, cols, range_of_row(e));
 }
 
-/* A pass that does little but load and store takes twice as long across the addresses of whole vectors. A row of up to
-   PADDED_COLS entries has its terms in a place that begins at such an address; a longer one has its passes begin there. */
+/* A pass that mostly loads and stores takes twice as long if its vectors are not aligned. Terms of a row of up to
+   PADDED_COLS entries go to an aligned buffer. On a longer row, the pass stores a partial vector first, so that the
+   following stores are aligned. */
 enum { PADDED_COLS = 16 * LANES };
 
-/* How many elements lie before the first that is at the address of a whole vector. */
+/* How many elements from p on lie before the first aligned one. */
 ALWAYS_INLINE ptrdiff_t to_alignment(const real *p)
 {
     return (ptrdiff_t)((0 - (uintptr_t)p) % VECTOR_BYTES / sizeof(real));
 }
 
-/* out = f(x, y) for a row. */
+/* out = f(x, y) for a row, with the same y for all vectors. */
 ALWAYS_INLINE void map_row(vec f(vec, vec_sum), real *out, const real *x, ptrdiff_t cols, vec_sum y)
 {
     ptrdiff_t head = to_alignment(out), i = 0;
@@ -257,7 +274,7 @@ ALWAYS_INLINE void map_row(vec f(vec, vec_sum), real *out, const real *x, ptrdif
         store_up_to(out + i, f(load_up_to(x + i, cols - i), y), cols - i);
 }
 
-/* Lane r of y in all lanes, for row r. */
+/* Lane r of y, broadcast to all lanes. */
 ALWAYS_INLINE vec_sum of_row(vec_sum y, ptrdiff_t r)
 {
     real sum[LANES], error[LANES];
@@ -266,7 +283,7 @@ ALWAYS_INLINE vec_sum of_row(vec_sum y, ptrdiff_t r)
     return (vec_sum){broadcast(sum[r]), broadcast(error[r])};
 }
 
-/* LANES rows at a time, at most: what is to be done once for each row is done for all of them, in lanes. */
+/* Up to LANES rows. Work that each row needs once, such as the division, is done for all rows at once, in lanes. */
 ALWAYS_INLINE void softmax_rows(real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols, targets t)
 {
     vec padded[LANES][PADDED_COLS / LANES];
@@ -288,9 +305,9 @@ ALWAYS_INLINE void softmax_rows(real *out, const real *x, ptrdiff_t rows, ptrdif
 
 /* ---- log_softmax ---- */
 
-/* Where one entry dominates a row, it is nearly all of the sum, and the others are all of its result. Then the terms are
-   2^POWER exp(x - max): the largest is 2^POWER, exactly, and the others are the error of the sum. Scaled so, they lose no
-   bits as subnormals. */
+/* If one entry dominates a row, log(sum) loses the others, but they alone make the result. So the terms are scaled to
+   2^POWER exp(x - max): the largest is exactly 2^POWER, and the others survive in total.error. The scale also keeps
+   them from becoming subnormal. */
 enum { POWER = MANTISSA_BITS + 8 };
 #define POWER_OF_2 ((real)((int64_t)1 << POWER))
 
@@ -315,20 +332,22 @@ ALWAYS_INLINE void log_softmax_lanes(lane_blocks block, ptrdiff_t rows, ptrdiff_
     }
 }
 
-/* What log_softmax subtracts from the entries of a row that one entry dominates. */
+/* What log_softmax subtracts from the entries of a row in which one entry dominates: max, and log(sum(exp(x -
+   max))). */
 static vec_sum dominated_shift(const real *x, ptrdiff_t cols, real max)
 {
     vec_sum total = {broadcast(0), broadcast(0)};
     for (ptrdiff_t i = 0; i < cols; i += LANES) {
         add_to(&total, keep_up_to(shifted_exp(load_up_to(x + i, cols - i), broadcast(max), POWER), cols - i));
-        if (i && i % (RENEWAL * LANES) == 0)
-            renew(&total);
+        if (i && i % (RENORMALIZE_EVERY * LANES) == 0)
+            renormalize(&total);
     }
     real error, sum = sum_lanes(total, &error);
-    return (vec_sum){broadcast(max), broadcast((real)(log((double)sum / (double)POWER_OF_2) + (double)error / (double)sum))};
+    return (vec_sum){broadcast(max),
+                     broadcast((real)(log((double)sum / (double)POWER_OF_2) + (double)error / (double)sum))};
 }
 
-/* log(total 2^bias), to twice the precision, where total is not near 1. */
+/* log(total 2^bias) to twice the precision, if total 2^bias is not near 1. */
 ALWAYS_INLINE vec_sum log_of_sum(vec_sum total, vec bias)
 {
     vec_sum parts = log_parts(total.sum, bias);
@@ -339,7 +358,8 @@ ALWAYS_INLINE vec_sum log_of_sum(vec_sum total, vec bias)
 
 ALWAYS_INLINE vec minus(vec v, vec_sum shift) { return (v - shift.sum) - shift.error; }
 
-/* A row's sum of exp(x) 2^-bias, by lanes; the sum is nan where exp cannot take the row as it is. */
+/* The sum of exp(x) 2^-bias over a row, in lanes. It is nan if the row is unsafe; the caller then uses
+   dominated_shift. */
 static vec_sum sum_of_row(const real *x, ptrdiff_t cols, vec *max, real *bias)
 {
     extremes e;
@@ -347,9 +367,9 @@ static vec_sum sum_of_row(const real *x, ptrdiff_t cols, vec *max, real *bias)
     range r = range_of_row(e);
     *max = e.max;
     *bias = first_lane(r.bias);
-    if (is_near(e))
+    if (needs_no_shift(e))
         return total;
-    return r.plain ? shifted_terms(NULL, x, cols, r) : (vec_sum){broadcast((real)NAN), broadcast(0)};
+    return r.safe ? shifted_terms(NULL, x, cols, r) : (vec_sum){broadcast((real)NAN), broadcast(0)};
 }
 
 ALWAYS_INLINE void log_softmax_rows(real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols, targets t)
@@ -390,7 +410,7 @@ ALWAYS_INLINE void in_lanes(lanes_function *f, real *out, const real *x, ptrdiff
 ALWAYS_INLINE void by_blocks(lanes_function *lanes, rows_function *vectors, real *out, const real *x, ptrdiff_t rows,
                              ptrdiff_t cols, targets t)
 {
-    enum { CACHED = 16384 / sizeof(real) }; /* half of an L1 cache at most: the output lies beside the input */
+    enum { CACHED = 16384 / sizeof(real) }; /* half of an L1 cache: the output needs the rest */
     bool is_short = cols <= SHORT_COLS;
     ptrdiff_t step = is_short ? BLOCKS * LANES : least(LANES, 1 + CACHED / (cols + 1));
     for (; rows > 0; rows -= step, out += step * cols, x += step * cols, t = targets_from(t, step)) {
@@ -411,7 +431,7 @@ static void softmax(void *task, ptrdiff_t begin, ptrdiff_t end)
     by_blocks(softmax_lanes, softmax_rows, t->out + at, t->x + at, end - begin, t->cols, no_targets);
 }
 
-/* out = (softmax(x) - one_hot(label)) / divisor, and the labels' probabilities */
+/* out = (softmax(x) - one_hot(label)) / divisor; probability = that of each label */
 static void softmax_label_gradient(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
     const rowwise *t = task;
@@ -427,7 +447,7 @@ static void log_softmax(void *task, ptrdiff_t begin, ptrdiff_t end)
     by_blocks(log_softmax_lanes, log_softmax_rows, t->out + at, t->x + at, end - begin, t->cols, no_targets);
 }
 
-/* dx = y (dout - sum(dout y)) per row: out is dx, and x is dout. */
+/* dx = y (dout - sum(dout y)) for each row. In the task, out is dx and x is dout. */
 static void softmax_backward(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
     const rowwise *t = task;
@@ -438,8 +458,8 @@ static void softmax_backward(void *task, ptrdiff_t begin, ptrdiff_t end)
         vec_sum total = {broadcast(0), broadcast(0)};
         for (ptrdiff_t i = 0; i < cols; i += LANES) {
             add_to(&total, load_up_to(dout + i, cols - i) * load_up_to(y + i, cols - i));
-            if (i && i % (RENEWAL * LANES) == 0)
-                renew(&total);
+            if (i && i % (RENORMALIZE_EVERY * LANES) == 0)
+                renormalize(&total);
         }
         real error, dot = sum_lanes(total, &error);
         dot = with_error(dot, error);

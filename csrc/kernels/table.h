@@ -1,4 +1,5 @@
-/* The table of one ISA's kernels for one element type: what operations.h and the network headers call, a range of the output at a time. */
+/* The table of kernels of one instruction set and element type, and the tasks that they take. internal/operations.h,
+   images/ and net/ call kernels through it, each call for a range of the output. */
 #ifndef ZERODL_TABLE_H
 #define ZERODL_TABLE_H
 
@@ -19,8 +20,8 @@ static inline matrix submatrix(matrix a, ptrdiff_t i, ptrdiff_t j)
     return a;
 }
 
-/* out[m, n] = activation(a[m, k] @ b[k, n] + bias[n]); the rows of out are out_row apart. bias is NULL for
-   a mere product: then the activation is the identity. */
+/* out[m, n] = activation(a[m, k] @ b[k, n] + bias[n]); the rows of out are out_row apart. If bias is NULL, out = a @ b,
+   and the activation must be the identity. */
 typedef struct {
     real *out;
     ptrdiff_t out_row;
@@ -33,34 +34,35 @@ typedef struct {
 /* A kernel computes [begin, end) of the output of its task: elements, rows, columns or images. */
 typedef void kernel(void *task, ptrdiff_t begin, ptrdiff_t end);
 
-/* Elements of contiguous arrays; a kernel uses what it needs of them. */
+/* Contiguous arrays of the same length; each kernel uses those that it needs. */
 typedef struct {
     real *out;
     const real *x, *y;
-    uint8_t *mask;     /* written by relu_mask, read by its backward pass */
+    uint8_t *mask; /* written by relu_mask, read by its backward pass */
     int64_t *integers; /* the output of step */
 } elementwise;
 
-/* Rows of [rows, cols]; a kernel uses what it needs. */
+/* Contiguous arrays [rows, cols] and vectors [rows]; each kernel uses those that it needs. */
 typedef struct {
-    real *out, *probability; /* probability[rows]: of each label */
+    real *out, *probability; /* probability[rows]: that of each row's label */
     const real *x, *y;
     const int64_t *label;
     real divisor;
     ptrdiff_t cols;
 } rowwise;
 
-/* sum[j] = sum over i of x[i, j], for a matrix of this many rows, which are `stride` apart. */
+/* sum[j] = the sum over i of x[i, j], for a matrix of `rows` rows that are `stride` apart. */
 typedef struct {
     real *sum;
     const real *x;
     ptrdiff_t rows, stride;
 } column_sums;
 
-/* The unit in which kernels of columns count: a few cache lines, the widest block of batch normalization. */
+/* The begin and end of the kernels of batch normalization count pieces of this many columns: 512 bytes, 8 cache lines,
+   which are the widest block of the kernels. */
 enum { COLUMN_PIECE = 512 / sizeof(real) };
 
-/* Matrices are [rows, cols] and contiguous, vectors [cols]. */
+/* Matrices are [rows, cols] and contiguous: out, xn, x, dx, dout. The others are vectors [cols]. */
 typedef struct {
     real *out, *xn, *mean, *variance, *std;
     const real *x, *gamma, *beta;
@@ -73,8 +75,8 @@ typedef struct {
     ptrdiff_t rows, cols;
 } batch_norm_backward;
 
-/* A panel of filters_of_panel filters, on a run of places: out[f, q] = bias[f] + the sum over k of weight[k, f] x[at[k] + q].
-   As many as a vector may be read and written beyond the run. */
+/* out[f, q] = bias[f] + the sum over k < weights of weight[k, f] * x[at[k] + q], for a panel of filters_of_panel
+   filters and q < places. Up to a vector beyond the last place may be read and written. */
 typedef struct {
     real *out;
     ptrdiff_t out_row, places;
@@ -84,8 +86,8 @@ typedef struct {
     const real *weight, *bias;
 } convolution_panel;
 
-/* dweight[f, k] += the sum over q of dout[f, q] x[at[k] + q], over the runs of so many images. The numbers from x on are
-   x_image apart, those of dout dout_image, and in an image plane. */
+/* dweight[f, k] += the sum over images i and q < places of dout[i, f, q] * x[i, at[k] + q]. Consecutive images are
+   x_image apart in x and dout_image apart in dout, and consecutive filters are `plane` apart in dout. */
 typedef struct {
     real *dweight;
     const real *dout, *x;
@@ -93,24 +95,25 @@ typedef struct {
     const ptrdiff_t *at;
 } convolution_sums;
 
-/* arg_max[batch, channels, out_h, out_w] is which pixel of its window an output is, row by row. */
+/* arg_max[batch, channels, out_h, out_w] = the index of an output's pixel in its window, counted row by row. */
 typedef struct {
     const struct zdl_windows *w;
     ptrdiff_t out_h, out_w;
     real *out, *dx;
     int64_t *arg_max;
     const real *x, *dout;
-    int outside; /* whether an index in arg_max is outside its window */
+    int outside; /* set if an index in arg_max is outside its window */
 } pooling;
 
-/* The matrix col[batch out_h out_w, channels filter_h filter_w] and the images that it is of; one of them is the result. */
+/* col[batch * out_h * out_w, channels * filter_h * filter_w] and image[batch, channels, height, width]: im2col writes
+   col, col2im writes image. */
 typedef struct {
     const struct zdl_windows *w;
     ptrdiff_t out_h, out_w;
     real *col, *image;
 } columns;
 
-/* What an optimizer changes and reads: parameters, its state of each, gradients, and its rates besides lr. */
+/* Parameters, the optimizer's state of each, their gradients, the learning rate and the optimizer's other rates. */
 typedef struct {
     real *param, *state[2];
     const real *grad;
@@ -118,9 +121,9 @@ typedef struct {
 } optimizer_step;
 
 #if REAL_BITS == 64
-/* What n samples score after a step of a parameter up, and down: score[side][c, k] + change[side][k] weight[c] for class
-   c, with the rows of score `row` apart. As many as a vector may be read beyond the end of score and change,
-   and of the labels, which are numbers. */
+/* The scores of n samples after a step of a parameter up (side 0) and down (side 1). Sample k scores score[side][c,
+   k] + change[side][k] * weight[c] for class c. The rows of score are `row` apart. Up to a vector beyond the end of
+   score, change and the labels may be read. */
 typedef struct {
     const real *score[2], *change[2], *weight;
     ptrdiff_t row, classes, n;
@@ -128,22 +131,22 @@ typedef struct {
 #endif
 
 struct ZDL(kernels) {
-    kernel *exp, *log, *tanh, *sigmoid, *sigmoid_grad, *relu, *relu_grad, *step;                      /* elementwise */
-    kernel *sigmoid_backward, *tanh_backward, *relu_backward, *relu_mask, *relu_mask_backward;        /* elementwise */
-    kernel *softmax, *log_softmax, *softmax_backward, *softmax_label_gradient;                        /* rowwise */
-    kernel *subtract_divide, *subtract_label_divide;                                                  /* rowwise */
-    kernel *sum_rows;                                                                                 /* column_sums */
-    kernel *batch_norm, *batch_norm_backward; /* of the same names; they count in COLUMN_PIECE */
+    kernel *exp, *log, *tanh, *sigmoid, *sigmoid_grad, *relu, *relu_grad, *step; /* elementwise */
+    kernel *sigmoid_backward, *tanh_backward, *relu_backward, *relu_mask, *relu_mask_backward; /* elementwise */
+    kernel *softmax, *log_softmax, *softmax_backward, *softmax_label_gradient; /* rowwise */
+    kernel *subtract_divide, *subtract_label_divide; /* rowwise */
+    kernel *sum_rows; /* column_sums */
+    kernel *batch_norm, *batch_norm_backward; /* structs of these names, by pieces of COLUMN_PIECE columns */
     kernel *sgd, *momentum, *nesterov, *adagrad, *rmsprop, *adam; /* optimizer_step */
-    kernel *pool, *pool_backward;                                 /* pooling, by images */
-    kernel *im2col, *col2im;                                      /* columns, by images */
+    kernel *pool, *pool_backward; /* pooling, by images */
+    kernel *im2col, *col2im; /* columns, by images */
     double (*sum_of_squares)(const real *y, const real *t, ptrdiff_t n);
-    bool (*matmul)(const product *t); /* false if memory is lacking */
+    bool (*matmul)(const product *t); /* false if there is no memory */
     ptrdiff_t filters_of_panel;
     void (*convolve)(const convolution_panel *t);
     void (*convolve_backward)(const convolution_sums *t);
-    void (*copy_rows)(real *out, ptrdiff_t out_row, const real *x, ptrdiff_t x_row, ptrdiff_t rows, ptrdiff_t cols);
-    double (*total)(const real *x, ptrdiff_t n);
+    void (*copy_matrix)(real *out, ptrdiff_t out_row, const real *x, ptrdiff_t x_row, ptrdiff_t rows, ptrdiff_t cols);
+    double (*sum_elements)(const real *x, ptrdiff_t n);
     double (*peak)(ptrdiff_t rounds);
 #if REAL_BITS == 64
     void (*activate_sum)(real *out, const real *a, real s, const real *v, enum zdl_activation f, ptrdiff_t n);

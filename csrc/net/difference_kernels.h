@@ -1,4 +1,8 @@
-/* What central differences of a network's loss need, over samples or units in a row. */
+/* The vector loops of net/differences.h, which computes central differences of a net's loss:
+
+     activate_sum: out = f(a + s v)
+     activation_change: out = f(a + s v) - z, where z = f(a)
+     cross_entropy_difference: the cross-entropy after a step up less that after a step down */
 #ifndef ZERODL_NET_DIFFERENCE_KERNELS_H
 #define ZERODL_NET_DIFFERENCE_KERNELS_H
 
@@ -26,14 +30,13 @@ ALWAYS_INLINE void map_sum(vec f(vec), real *out, const real *a, real s, const r
 }
 
 /* out = f(a + s v), for n elements */
-static void activate_sum(real *out, const real *a, real s, const real *v, enum zdl_activation f, ptrdiff_t n)
-{
+static void activate_sum(real *out, const real *a, real s, const real *v, enum zdl_activation f, ptrdiff_t n){
 #define MAP(F) map_sum(F, out, a, s, v, n)
     BY_ACTIVATION(f, MAP)
 #undef MAP
 }
 
-/* An infinite sum stays as it is, whatever the weight of an infinite input. */
+/* activation_change with a constant f. If a is infinite, the change is 0: a step cannot change it. */
 ALWAYS_INLINE void map_change(vec f(vec), real *out, const real *a, const real *z, real s, const real *v, ptrdiff_t n)
 {
     for (ptrdiff_t i = 0; i < n; i += LANES) {
@@ -42,17 +45,18 @@ ALWAYS_INLINE void map_change(vec f(vec), real *out, const real *a, const real *
     }
 }
 
-/* out = f(a + s v) - z for n elements, and as many as fill a vector */
+/* out = f(a + s v) - z, for n elements rounded up to whole vectors */
 static void activation_change(real *out, const real *a, const real *z, real s, const real *v, enum zdl_activation f,
-                              ptrdiff_t n)
-{
+                              ptrdiff_t n){
 #define MAP(F) map_change(F, out, a, z, s, v, n)
     BY_ACTIVATION(f, MAP)
 #undef MAP
 }
 
-/* Sums of exp(score - shift) over the classes, and the terms of the labels, above and below, for a vector of samples. */
-ALWAYS_INLINE void sum_terms(const stepped_scores *s, ptrdiff_t k, vec labels, const vec *shift, vec *sum, vec *at_label)
+/* For a vector of samples from k on, and each side: sum = the sum of exp(score - shift) over the classes, and
+   at_label = the term of the label. Scores are clamped to +-600, where exp_normal is valid. */
+ALWAYS_INLINE
+    void sum_terms(const stepped_scores *s, ptrdiff_t k, vec labels, const vec *shift, vec *sum, vec *at_label)
 {
     vec change[2] = {load(s->change[0] + k), load(s->change[1] + k)};
     UNROLL for (int side = 0; side < 2; side++)
@@ -61,7 +65,7 @@ ALWAYS_INLINE void sum_terms(const stepped_scores *s, ptrdiff_t k, vec labels, c
         mask is_label = equal(labels, broadcast((real)c));
         UNROLL for (int side = 0; side < 2; side++) {
             vec score = multiply_add(change[side], broadcast(s->weight[c]), load(s->score[side] + c * s->row + k));
-            score = minimum(broadcast(600), maximum(broadcast(-600), score - shift[side])); /* else term is not normal */
+            score = minimum(broadcast(600), maximum(broadcast(-600), score - shift[side]));
             vec term = exp_normal(score, broadcast(EXP_ROUNDER));
             sum[side] += term;
             at_label[side] = choose(is_label, term, at_label[side]);
@@ -69,7 +73,7 @@ ALWAYS_INLINE void sum_terms(const stepped_scores *s, ptrdiff_t k, vec labels, c
     }
 }
 
-/* The largest scores of a vector of samples, above and below. */
+/* The largest score of each side, for a vector of samples from k on. */
 ALWAYS_INLINE void largest_scores(const stepped_scores *s, ptrdiff_t k, vec *largest)
 {
     UNROLL for (int side = 0; side < 2; side++) {
@@ -80,8 +84,9 @@ ALWAYS_INLINE void largest_scores(const stepped_scores *s, ptrdiff_t k, vec *lar
     }
 }
 
-/* The cross-entropy of the scores above less that of the scores below, summed over the samples. In each it is the log of
-   p below / p above, where p = at_label / sum + 1e-7: of a product of a few, for log takes longer than that. */
+/* The cross-entropy of the scores of side 0 less that of side 1, summed over the samples. For one sample it is
+   log(p[1] / p[0]), with p = at_label / sum + 1e-7. log is slow, so the ratios of FEW samples are multiplied first. The
+   ratios are near 1, so their product does not overflow. */
 static double cross_entropy_difference(const stepped_scores *s, const real *label)
 {
     enum { FEW = 8 };
@@ -90,7 +95,7 @@ static double cross_entropy_difference(const stepped_scores *s, const real *labe
         vec labels = load(label + k), shift[2] = {broadcast(0), broadcast(0)};
         sum_terms(s, k, labels, shift, sum, at_label);
         vec most = maximum(sum[0], sum[1]), least = minimum(sum[0], sum[1]);
-        if (any(less(least, broadcast(1e-100)) | less(broadcast(1e100), most))) { /* scores are not near 0 */
+        if (any(less(least, broadcast(1e-100)) | less(broadcast(1e100), most))) { /* scores are far from 0 */
             largest_scores(s, k, shift);
             sum_terms(s, k, labels, shift, sum, at_label);
         }

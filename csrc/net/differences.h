@@ -1,6 +1,8 @@
-/* Central differences of a fully connected net's loss, of every parameter. The weight from input i of a layer to its unit
-   j changes the sums of that unit alone, and only in the samples whose input i is not 0. What it changes is computed anew
-   up to the loss, above and below; what it does not change is kept. A bias is the weight of one more input, which is 1. */
+/* Central differences of a fully connected net's loss L, for every parameter p: (L(p + h) - L(p - h)) / 2h.
+
+   The weight from input i of a layer to its unit j affects the sum of that unit alone, and only for samples whose input
+   i is not 0. Only what the weight affects is computed again up to the loss, for the step up and for the step down; all
+   else is computed once and kept. A bias is treated as the weight of one more input, which is always 1. */
 #ifndef ZERODL_NET_DIFFERENCES_H
 #define ZERODL_NET_DIFFERENCES_H
 
@@ -14,30 +16,31 @@ struct differences {
     const network *net;
     matrix x;
     ptrdiff_t batch;
-    real *const *a;                /* each layer's sums as they are: [batch, width[l + 1]] */
-    real *const *a_t, *const *z_t; /* these and the outputs: [width[l + 1], batch] */
+    real *const *a;                /* each layer's sums without a step: [batch, width[l + 1]] */
+    real *const *a_t, *const *z_t; /* the transposed sums and outputs: [width[l + 1], batch] */
     const int64_t *label;
-    const real *t;
+    const real *targets;
     real decay, h, loss;
     real *const *dw, *const *db;
-    ptrdiff_t begin, count, stride; /* the inputs to be worked on, and the order */
+    ptrdiff_t begin, count, stride; /* which inputs to work on, and in which order */
     atomic_int failed;
 };
 
-/* So many samples are worked on at a time, at most, and of each so many units; and so many pairs of a sample and a unit
-   that changes in it. Kernels may read, and write, a vector's elements beyond. */
+/* Block sizes: at most SAMPLES samples x UNITS units are worked on at a time, and PAIRS pairs of a sample and a unit
+   whose output changes in it. A workspace of this size fits the L2 cache. Kernels may read and write up to SLACK
+   numbers, those of the longest vector, beyond the end of an array. */
 enum { SAMPLES = 256, UNITS = 8, PAIRS = 256, SLACK = 16 };
 
-/* What a thread works in. Arrays of two hold what belongs to the step up, and to the step down. */
+/* The memory of one piece of work. In arrays of two, [0] is for the step up and [1] for the step down. */
 struct workspace {
-    ptrdiff_t sample[SAMPLES]; /* that the input in hand reaches */
+    ptrdiff_t sample[SAMPLES]; /* the samples whose current input is not 0 */
     real label[SAMPLES + SLACK], input[SAMPLES + SLACK];
     real a[UNITS][SAMPLES + SLACK], z[UNITS][SAMPLES + SLACK], change[UNITS][2][SAMPLES + SLACK];
     real *one_hot; /* [classes] */
-    real *score;   /* [classes, SAMPLES]: sums of the last layer, of these samples */
-    /* Where layers lie between a unit and the scores: the pairs, and [2 PAIRS, the widest layer] of their outputs. */
+    real *score; /* [classes, SAMPLES]: sums of the last layer, for these samples */
+    /* For units with layers between them and the scores: the pairs, and their outputs [2 * PAIRS, the widest layer]. */
     ptrdiff_t pairs, pair_sample[PAIRS], pair_unit[PAIRS];
-    real pair_label[PAIRS + SLACK], pair_change[2][PAIRS], none[PAIRS + SLACK];
+    real pair_label[PAIRS + SLACK], pair_change[2][PAIRS], no_change[PAIRS + SLACK];
     real *rows, *next_rows, *pair_score[2];
 };
 
@@ -47,7 +50,7 @@ static real parameter(const struct differences *t, int l, ptrdiff_t i, ptrdiff_t
     return i == t->net->width[l] ? t->net->b[l][j] : t->net->w[l][i * n + j];
 }
 
-/* Input i of layer l of a sample; the last is 1, for the bias. */
+/* Input i of layer l for a sample. The input after the last is 1, for the bias. */
 static real input_of(const struct differences *t, int l, ptrdiff_t i, ptrdiff_t sample)
 {
     if (i == t->net->width[l])
@@ -55,8 +58,9 @@ static real input_of(const struct differences *t, int l, ptrdiff_t i, ptrdiff_t 
     return l ? t->z_t[l - 1][i * t->batch + sample] : t->x.at[sample * t->x.row + i * t->x.col];
 }
 
-/* Find samples from *next on that input i of layer l reaches, SAMPLES at most; returns how many. */
-static ptrdiff_t reach(struct workspace *w, const struct differences *t, int l, ptrdiff_t i, ptrdiff_t *next)
+/* Find up to SAMPLES samples, from *next on, whose input i of layer l is not 0, and copy what is needed of them to the
+   workspace. Returns how many there are. */
+static ptrdiff_t find_samples(struct workspace *w, const struct differences *t, int l, ptrdiff_t i, ptrdiff_t *next)
 {
     ptrdiff_t count = 0;
     for (; *next < t->batch && count < SAMPLES; ++*next) {
@@ -64,7 +68,7 @@ static ptrdiff_t reach(struct workspace *w, const struct differences *t, int l, 
         w->sample[count] = *next;
         w->input[count] = input;
         w->label[count] = t->label ? (real)t->label[*next] : 0;
-        count += input != 0; /* nan does reach */
+        count += input != 0; /* nan does find_samples */
     }
     const real *sums = t->a_t[t->net->depth - 1];
     for (ptrdiff_t c = 0; c < t->net->width[t->net->depth]; c++)
@@ -73,10 +77,11 @@ static ptrdiff_t reach(struct workspace *w, const struct differences *t, int l, 
     return count;
 }
 
-/* What a step takes a weight by, after rounding; an infinite one stays where it is. */
+/* The difference that a step really makes, after rounding; 0 for an infinite weight. */
 static real step_taken(real from, real to) { return from == to ? 0 : to - from; }
 
-/* How the steps of the weights from input i change units of layer l, from `first` on, in the samples. */
+/* change = the change of the outputs of units [first, first + units) of layer l, in each of `count` samples, by a step
+   of the weight from input i to that unit. */
 static void change_units(struct workspace *w, const struct differences *t, int l, ptrdiff_t i, ptrdiff_t first,
                          ptrdiff_t units, ptrdiff_t count)
 {
@@ -97,7 +102,8 @@ static void change_units(struct workspace *w, const struct differences *t, int l
     }
 }
 
-/* The losses of the samples s above less those below; labels or samples tell the targets. */
+/* The loss after the step up less that after the step down, summed over the samples of s. The targets are in `label`,
+   or in the rows of t->targets that `sample` lists. */
 static real compare_losses(const struct differences *t, stepped_scores s, const real *label, const ptrdiff_t *sample)
 {
     if (t->label)
@@ -105,7 +111,7 @@ static real compare_losses(const struct differences *t, stepped_scores s, const 
     real sum = 0;
     for (ptrdiff_t k = 0; k < s.n; k++)
         for (ptrdiff_t c = 0; c < s.classes; c++) {
-            real target = t->t[sample[k] * s.classes + c];
+            real target = t->targets[sample[k] * s.classes + c];
             real up = s.score[0][c * s.row + k] + s.change[0][k] * s.weight[c] - target;
             real down = s.score[1][c * s.row + k] + s.change[1][k] * s.weight[c] - target;
             sum += (up - down) * (up + down) / 2;
@@ -113,23 +119,28 @@ static real compare_losses(const struct differences *t, stepped_scores s, const 
     return sum;
 }
 
-/* Units of the last layer change one score each; those of the layer before it change all scores at once. */
-static real compare_at_once(struct workspace *w, const struct differences *t, int l, ptrdiff_t first, ptrdiff_t u,
-                            ptrdiff_t count)
+/* compare_losses for a unit of the last two layers. A unit of the last layer changes one score. A unit of the layer
+   before changes all scores, each in proportion to one weight. */
+static real compare_directly(struct workspace *w, const struct differences *t, int l, ptrdiff_t first, ptrdiff_t u,
+                             ptrdiff_t count)
 {
     int last = t->net->depth - 1;
     ptrdiff_t classes = t->net->width[last + 1], j = first + u;
     if (l == last)
         w->one_hot[j] = 1;
-    stepped_scores s = {{w->score, w->score}, {w->change[u][0], w->change[u][1]},
-                        l == last ? w->one_hot : t->net->w[last] + j * classes, SAMPLES, classes, count};
+    stepped_scores s = {{w->score, w->score},
+                        {w->change[u][0], w->change[u][1]},
+                        l == last ? w->one_hot : t->net->w[last] + j * classes,
+                        SAMPLES,
+                        classes,
+                        count};
     real difference = compare_losses(t, s, w->label, w->sample);
     if (l == last)
         w->one_hot[j] = 0;
     return difference;
 }
 
-/* Keep what changes, as outputs of relu often do not, for compare_by_layers. */
+/* Add to the pairs those samples in which unit first + u changes. Outputs of relu often do not. */
 static void add_pairs(struct workspace *w, ptrdiff_t first, ptrdiff_t u, ptrdiff_t count)
 {
     for (ptrdiff_t k = 0; k < count; k++) {
@@ -144,7 +155,8 @@ static void add_pairs(struct workspace *w, ptrdiff_t first, ptrdiff_t u, ptrdiff
     }
 }
 
-/* The scores of the pairs, above and then below: what the layers make of the changes of layer l. */
+/* pair_score = the scores of the pairs: takes the changed outputs of layer l through the layers after it. The rows of
+   the step up come first, then those of the step down. */
 static bool forward_pairs(struct workspace *w, const struct differences *t, int l)
 {
     const network *net = t->net;
@@ -157,7 +169,14 @@ static bool forward_pairs(struct workspace *w, const struct differences *t, int 
     for (int d = l + 2; d < net->depth; d++) {
         ptrdiff_t k = n;
         n = net->width[d + 1];
-        product sums = {w->next_rows, n, {w->rows, k, 1}, {net->w[d], n, 1}, rows, k, n, net->b[d],
+        product sums = {w->next_rows,
+                        n,
+                        {w->rows, k, 1},
+                        {net->w[d], n, 1},
+                        rows,
+                        k,
+                        n,
+                        net->b[d],
                         d == net->depth - 1 ? ZDL_IDENTITY : net->hidden};
         if (!kernels()->matmul(&sums))
             return false;
@@ -170,7 +189,7 @@ static bool forward_pairs(struct workspace *w, const struct differences *t, int 
     return true;
 }
 
-/* sum[j] += the differences of the losses of the pairs of each unit j, which are then done with. */
+/* sum[j] += the differences of the losses over the pairs of each unit j. Then empties the pairs. */
 static bool compare_by_layers(real *sum, struct workspace *w, const struct differences *t, int l)
 {
     if (w->pairs && !forward_pairs(w, t, l))
@@ -178,26 +197,30 @@ static bool compare_by_layers(real *sum, struct workspace *w, const struct diffe
     for (ptrdiff_t q = 0, end; q < w->pairs; q = end) {
         for (end = q + 1; end < w->pairs && w->pair_unit[end] == w->pair_unit[q];)
             end++;
-        stepped_scores s = {{w->pair_score[0] + q, w->pair_score[1] + q}, {w->none, w->none}, w->one_hot,
-                            PAIRS, t->net->width[t->net->depth], end - q};
+        stepped_scores s = {{w->pair_score[0] + q, w->pair_score[1] + q},
+                            {w->no_change, w->no_change},
+                            w->one_hot,
+                            PAIRS,
+                            t->net->width[t->net->depth],
+                            end - q};
         sum[w->pair_unit[q]] += compare_losses(t, s, w->pair_label + q, w->pair_sample + q);
     }
     w->pairs = 0;
     return true;
 }
 
-/* sum[j] += the differences of the losses of all samples, for the weight from input i to each unit j. */
+/* sum[j] += the difference of the losses over all samples, for the weight from input i to each unit j of layer l. */
 static bool add_differences(real *sum, struct workspace *w, const struct differences *t, int l, ptrdiff_t i)
 {
     ptrdiff_t n = t->net->width[l + 1];
     for (ptrdiff_t next = 0; next < t->batch;) {
-        ptrdiff_t count = reach(w, t, l, i, &next);
+        ptrdiff_t count = find_samples(w, t, l, i, &next);
         for (ptrdiff_t first = 0; count && first < n; first += UNITS) {
             ptrdiff_t units = n - first < UNITS ? n - first : UNITS;
             change_units(w, t, l, i, first, units, count);
             for (ptrdiff_t u = 0; u < units; u++) {
                 if (l + 2 >= t->net->depth) {
-                    sum[first + u] += compare_at_once(w, t, l, first, u, count);
+                    sum[first + u] += compare_directly(w, t, l, first, u, count);
                     continue;
                 }
                 if (w->pairs + count > PAIRS && !compare_by_layers(sum, w, t, l))
@@ -228,7 +251,7 @@ static bool differentiate_input(struct workspace *w, const struct differences *t
     return true;
 }
 
-/* NULL if memory is lacking */
+/* NULL if there is no memory */
 static struct workspace *allocate_workspace(const network *net)
 {
     size_t classes = (size_t)net->width[net->depth], widest = classes;
@@ -264,8 +287,9 @@ static void differences_range(void *task, ptrdiff_t begin, ptrdiff_t end)
     free(w);
 }
 
-/* A stride through `count` inputs that meets each of them once, and mixes them well: some cost more than others, and
-   those lie side by side. */
+/* A stride through `count` inputs, modulo count, that visits each of them once and mixes them well. Inputs that cost
+   more than others lie side by side, so without mixing some pieces would take longer. The stride is the first number
+   coprime to count from the golden section of it on. */
 static ptrdiff_t mixing_stride(ptrdiff_t count)
 {
     for (ptrdiff_t stride = (ptrdiff_t)(0.618 * (double)count) + 1;; stride++) {
@@ -280,20 +304,20 @@ static ptrdiff_t mixing_stride(ptrdiff_t count)
     }
 }
 
-/* NaN where the loss is. */
+/* The loss without a step; twice the loss for targets, which only matters as finite or not. */
 static real loss_of(const struct differences *t, real *const *z)
 {
     int last = t->net->depth - 1;
     ptrdiff_t classes = t->net->width[last + 1];
     double loss = t->label ? ZDL(cross_entropy)(z[last], t->label, t->batch, classes)
-                           : ZDL(sum_of_squares)(t->a[last], t->t, t->batch * classes);
+                           : ZDL(sum_of_squares)(t->a[last], t->targets, t->batch * classes);
     for (int l = 0; t->decay != 0 && l <= last; l++)
         for (ptrdiff_t i = 0; i < t->net->width[l] * t->net->width[l + 1]; i++)
             loss += t->decay * t->net->w[l][i] * t->net->w[l][i];
     return loss;
 }
 
-/* Each layer's [batch, width[l + 1]] outputs as [width[l + 1], batch]. */
+/* Transpose each layer's [batch, width[l + 1]] to [width[l + 1], batch]. */
 static void transpose_outputs(real *const *transposed, real *const *outputs, const network *net, ptrdiff_t batch)
 {
     for (int l = 0; l < net->depth; l++)
@@ -307,18 +331,33 @@ int zdl_network_numerical_gradient(double *const *dw, double *const *db, const d
                                    double decay, double h, ptrdiff_t begin, ptrdiff_t end, const network *net)
 {
     real **outputs[4]; /* a, z, and both transposed */
-    bool room = true;
+    bool allocated = true;
     for (int k = 0; k < 4; k++)
-        room = (outputs[k] = allocate_outputs(net, net->depth, batch)) && room;
-    int status = room ? ZDL(network_forward)(outputs[0], outputs[1], x, x_row, x_col, batch, net) : ZDL_NO_MEMORY;
+        allocated = (outputs[k] = allocate_outputs(net, net->depth, batch)) && allocated;
+    int status = allocated ? ZDL(network_forward)(outputs[0], outputs[1], x, x_row, x_col, batch, net) : ZDL_NO_MEMORY;
     if (status == ZDL_OK && begin < end) {
         transpose_outputs(outputs[2], outputs[0], net, batch);
         transpose_outputs(outputs[3], outputs[1], net, batch);
-        struct differences task = {net, {x, x_row, x_col}, batch, outputs[0], outputs[2], outputs[3], label, t, decay,
-                                   h, 0, dw, db, begin, end - begin, mixing_stride(end - begin), 0};
+        struct differences task = {net,
+                                   {x, x_row, x_col},
+                                   batch,
+                                   outputs[0],
+                                   outputs[2],
+                                   outputs[3],
+                                   label,
+                                   t,
+                                   decay,
+                                   h,
+                                   0,
+                                   dw,
+                                   db,
+                                   begin,
+                                   end - begin,
+                                   mixing_stride(end - begin),
+                                   0};
         task.loss = loss_of(&task, outputs[1]);
         double losses = 2 * (double)batch * (double)task.count * (double)net->width[net->depth];
-        /* A piece clears a workspace first. */
+        /* Each piece allocates and clears a workspace first, so pieces are 4 times as large as for exp. */
         zdl_parallel_for(task.count, zdl_split_of(losses, 4 * GRAIN_EXP), differences_range, &task);
         status = task.failed ? ZDL_NO_MEMORY : ZDL_OK;
     }

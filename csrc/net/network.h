@@ -1,4 +1,10 @@
-/* A fully connected net in one call: the batch is split over threads, and each takes its rows through all layers. */
+/* A fully connected net in one call. For layers l = 0, ..., depth - 1, with z[-1] = x:
+
+     a[l] = z[l - 1] @ w[l] + b[l], z[l] = hidden(a[l]), except that z[depth - 1] = softmax(a[depth - 1])
+     da[depth - 1] = (z[depth - 1] - target) / batch, da[l - 1] = (da[l] @ w[l].T) * hidden'(a[l - 1])
+     dw[l] = z[l - 1].T @ da[l], db[l] = da[l] summed over its rows
+
+   The batch is split over threads. Each thread takes its rows through all layers. */
 #ifndef ZERODL_NET_NETWORK_H
 #define ZERODL_NET_NETWORK_H
 
@@ -9,20 +15,20 @@
 
 typedef struct ZDL(network) network;
 
-/* One pass of a batch through a net: what it reads, and what it keeps. */
+/* One pass of a batch through a net: its inputs and outputs. */
 struct pass {
     const network *net;
     matrix x;
     ptrdiff_t batch;
-    real *const *a, *const *z; /* a is NULL where it is not kept */
-    const int64_t *label;      /* the targets: labels, or if that is NULL, t */
-    const real *t;
+    real *const *a, *const *z; /* a is NULL if it is not kept */
+    const int64_t *label;      /* the labels; if NULL, `targets` has a row for each sample */
+    const real *targets;
     real *const *da; /* gradients of the loss with respect to a */
     real *const *dw, *const *db;
     atomic_int failed;
 };
 
-/* The inputs of layer l, from row `row` of the batch on. */
+/* The inputs z[l - 1] of layer l, from row `row` of the batch on. */
 static matrix inputs(const struct pass *pass, int l, ptrdiff_t row)
 {
     ptrdiff_t width = pass->net->width[l];
@@ -60,7 +66,14 @@ static void forward_rows(void *task, ptrdiff_t begin, ptrdiff_t end)
         ptrdiff_t n = net->width[l + 1], rows = end - begin;
         bool last = l == net->depth - 1;
         real *z = pass->z[l] + begin * n, *a = pass->a ? pass->a[l] + begin * n : z;
-        product sums = {a, n, inputs(pass, l, begin), {net->w[l], n, 1}, rows, net->width[l], n, net->b[l],
+        product sums = {a,
+                        n,
+                        inputs(pass, l, begin),
+                        {net->w[l], n, 1},
+                        rows,
+                        net->width[l],
+                        n,
+                        net->b[l],
                         pass->a || last ? ZDL_IDENTITY : net->hidden};
         if (!kernels()->matmul(&sums))
             pass->failed = 1;
@@ -71,7 +84,7 @@ static void forward_rows(void *task, ptrdiff_t begin, ptrdiff_t end)
     }
 }
 
-/* The forward pass, and back to the gradient of each layer's sums. */
+/* The forward pass, then the backward pass as far as da. */
 static void forward_backward_rows(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
     struct pass *pass = task;
@@ -79,8 +92,12 @@ static void forward_backward_rows(void *task, ptrdiff_t begin, ptrdiff_t end)
     forward_rows(task, begin, end);
     int l = net->depth - 1;
     ptrdiff_t rows = end - begin, n = net->width[l + 1];
-    rowwise loss = {.out = pass->da[l], .x = pass->z[l], .y = pass->t, .label = pass->label,
-                    .divisor = (real)pass->batch, .cols = n};
+    rowwise loss = {.out = pass->da[l],
+                    .x = pass->z[l],
+                    .y = pass->targets,
+                    .label = pass->label,
+                    .divisor = (real)pass->batch,
+                    .cols = n};
     (pass->label ? kernels()->subtract_label_divide : kernels()->subtract_divide)(&loss, begin, end);
     for (; l > 0; l--) {
         n = net->width[l + 1];
@@ -93,7 +110,8 @@ static void forward_backward_rows(void *task, ptrdiff_t begin, ptrdiff_t end)
     }
 }
 
-/* The shares [begin, end) of SHARES of every dw = inputs.T @ da and db = da summed over its rows. */
+/* dw = inputs.T @ da and db = da summed over its rows, for every layer. Each is cut into SHARES parts, of which this
+   computes [begin, end). There are more shares than threads, so that threads can be given about equal work. */
 enum { SHARES = 64 };
 
 static void weight_shares(void *task, ptrdiff_t begin, ptrdiff_t end)
@@ -103,16 +121,17 @@ static void weight_shares(void *task, ptrdiff_t begin, ptrdiff_t end)
         ptrdiff_t k = pass->net->width[l], n = pass->net->width[l + 1];
         ptrdiff_t top = k * begin / SHARES, left = n * begin / SHARES;
         matrix z = inputs(pass, l, 0), z_transposed = {z.at, z.col, z.row}, da = {pass->da[l], n, 1};
-        product dw = {pass->dw[l] + top * n, n, submatrix(z_transposed, top, 0), da, k * end / SHARES - top, pass->batch,
-                      n, NULL, ZDL_IDENTITY};
+        product dw = {
+            pass->dw[l] + top * n, n, submatrix(z_transposed, top, 0), da, k * end / SHARES - top, pass->batch, n, NULL,
+            ZDL_IDENTITY};
         if (!kernels()->matmul(&dw))
             pass->failed = 1;
         kernels()->sum_rows(&(column_sums){pass->db[l], da.at, pass->batch, n}, left, n * end / SHARES);
     }
 }
 
-/* Split `n` over threads, for work of so many passes of the batch through the net. Two pieces for each thread, at most:
-   on the way back each piece packs the weights for itself. */
+/* Call f on [0, n), split over threads. The work is that of `passes` matrix products of the batch for each layer. There
+   are at most two pieces for each thread, because each piece packs the weights again in the backward pass. */
 static void split(range_function *f, struct pass *pass, ptrdiff_t n, double passes)
 {
     double weights = 0;
@@ -124,11 +143,11 @@ static void split(range_function *f, struct pass *pass, ptrdiff_t n, double pass
     zdl_parallel_for(n, parts, f, pass);
 }
 
-/* A (batch, width) matrix for each of the first `layers` layers' outputs, in one block; NULL if memory is lacking. */
+/* A (batch, width) matrix for the outputs of each of the first `layers` layers, in one allocation; NULL if it fails. */
 static real **allocate_outputs(const network *net, int layers, ptrdiff_t batch)
 {
     size_t pointers = (size_t)net->depth * sizeof(real *);
-    double bytes = 0; /* which does not wrap around */
+    double bytes = 0; /* a double does not wrap around */
     for (int l = 0; l < layers; l++)
         bytes += (double)batch * (double)net->width[l + 1] * (double)sizeof(real);
     real **outputs = bytes < (double)(PTRDIFF_MAX / 2) ? malloc(pointers + (size_t)bytes) : NULL;
