@@ -10,6 +10,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "numpydoc"]
 exclude_patterns = ["README.md"]  # the index of this folder, for those who read it in a checkout
 myst_heading_anchors = 3
 numpydoc_show_class_members = False
+autodoc_typehints = "none"  # the docstrings say in words what the parameters are
 # A link out of docs/ is one into the checkout: it works there and on the project's page, and is no page of the site.
 suppress_warnings = ["myst.xref_missing"]
 

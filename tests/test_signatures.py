@@ -116,6 +116,9 @@ def test_help_shows_short_signatures():
     """`ArrayLike`, and not the hundreds of characters of the union that it is."""
     for name in zerodl_c.functions.__all__:
         assert len(str(inspect.signature(getattr(zerodl_c.functions, name)))) < 100
+    for value in [getattr(zerodl_c, name) for name in zerodl_c.__all__]:
+        for function in methods(value).values() if inspect.isclass(value) else [value]:
+            assert "_SupportsArray" not in str(inspect.signature(function)), function
 
 
 def test_functions_say_where_they_are():

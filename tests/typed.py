@@ -1,5 +1,7 @@
 """A user's script: what mypy and pyright know of the package. `test_types.py` hands it to them; it is never run."""
 
+# pyright: reportUnnecessaryTypeIgnoreComment=true
+
 from typing import TYPE_CHECKING, Any
 
 import numpy as np

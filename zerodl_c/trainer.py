@@ -17,13 +17,15 @@ from ._progress import bar, bars
 __all__ = ["Trainer"]
 
 _OPTIMIZERS = {name.lower(): name for name in ("SGD", "Momentum", "Nesterov", "AdaGrad", "RMSprop", "Adam")}
-_Capitals = Literal["SGD", "Momentum", "Nesterov", "AdaGrad", "RMSprop", "Adam"]
-_NoCapitals = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam"]
+OptimizerName = (
+    Literal["SGD", "Momentum", "Nesterov", "AdaGrad", "RMSprop", "Adam"]
+    | Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam"]
+)
 _MISPRINTS = {"rmsprpo": "rmsprop"}  # of the book's first printings
 _PARAM = MappingProxyType({"lr": 0.01})
 
 
-class _Updates(Protocol):
+class HasUpdate(Protocol):
     """An optimizer: the engine's, or any that changes parameters in place."""
 
     def update(self, params: Any, grads: Any, /) -> Any: ...
@@ -124,7 +126,7 @@ class Trainer:
         t_test: Any,
         epochs: float = 20,
         mini_batch_size: int = 100,
-        optimizer: _Capitals | _NoCapitals | _Updates = "SGD",
+        optimizer: OptimizerName | HasUpdate = "SGD",
         optimizer_param: Mapping[str, Any] = _PARAM,
         evaluate_sample_num_per_epoch: int | None = None,
         verbose: bool = True,

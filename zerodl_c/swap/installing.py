@@ -9,13 +9,13 @@ from typing import Any
 from .. import _checks
 from . import children
 from .modules import Finder, Made, adopt, forget, modules_of_common
-from .names import BOOK, ENGINES, of_engine
+from .names import BOOK, ENGINES, EngineName, of_engine
 
 # What Python runs when it starts, once `zerodl-c hook --install` has put it into a .pth file of site-packages.
 HOOK = 'import os; os.environ.get("ZERODL_SWAP", "") in ("", "0") or __import__("zerodl_c").swap.start()\n'
 
 
-def install(engine: str = "c") -> None:
+def install(engine: EngineName = "c") -> None:
     """Let `common`, which the book's scripts import, compute on this engine, until `uninstall`.
 
     What is the book's in a script's own `common`, to the letter of some edition, and uses nothing that is not, is
@@ -86,7 +86,8 @@ def uninstall() -> None:
 def start() -> None:
     """Install what the variable ZERODL_SWAP asks for, as Python starts."""
     value = os.environ["ZERODL_SWAP"]
-    engine = {"1": "c", **dict(zip(ENGINES, ENGINES, strict=True))}.get(value)
+    engines: dict[str, EngineName] = {"1": "c", "c": "c", "numpy": "numpy"}
+    engine = engines.get(value)
     if engine:
         install(engine)
     else:

@@ -6,10 +6,11 @@ from collections import OrderedDict
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+EngineName = Literal["c", "numpy"]
 ENGINES = {"c": "zerodl_c", "numpy": "zerodl_c.reference"}
 
 _FUNCTIONS = {

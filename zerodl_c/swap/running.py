@@ -11,6 +11,7 @@ from types import CodeType, ModuleType, TracebackType
 from typing import Any, NamedTuple
 
 from . import installing
+from .names import EngineName
 
 _NOTEBOOK = "is a notebook: call zerodl_c.install() in its first cell, before the first import of common"
 
@@ -70,7 +71,7 @@ def command(text: str) -> Program:
 
 
 def run(
-    program: Program, arguments: Sequence[str] = (), engine: str = "c", *, verify: str = "", report: bool = False
+    program: Program, arguments: Sequence[str] = (), engine: EngineName = "c", *, verify: str = "", report: bool = False
 ) -> None:
     """Run a program on this engine; the process is the program's from then on.
 
