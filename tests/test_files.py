@@ -57,7 +57,7 @@ def test_rights_are_those_of_any_new_file(tmp_path):
 def test_trouble_is_found_before(tmp_path, place, number):
     with pytest.raises(OSError) as info:
         try_to_write(tmp_path / place)
-    assert info.value.errno == number
+    assert (info.value.errno, info.value.filename) == (number, str(tmp_path / place))
 
 
 def test_looking_for_trouble_changes_nothing(tmp_path):

@@ -120,6 +120,9 @@ def test_the_colour_bar_is_as_tall_as_the_axes(size):
         (lambda x: x, (-5, 5), TypeError("f must give one real number, got shape (2,)")),
         (saddle, (1, 1), ValueError("extent must be two finite numbers, low < high, got (1, 1)")),
         (saddle, (0, np.inf), ValueError("extent must be two finite numbers, low < high, got (0, inf)")),
+        (saddle, 5, ValueError("extent must be two finite numbers, low < high, got 5")),
+        (saddle, "ab", ValueError("extent must be two finite numbers, low < high, got ab")),
+        (saddle, (1, 2, 3), ValueError("extent must be two finite numbers, low < high, got (1, 2, 3)")),
     ],
 )
 def test_what_cannot_be_drawn(draw, f, extent, error):
@@ -247,6 +250,15 @@ def test_the_title_names_what_the_trainers_have_in_common(trainers):
         ({"a": 3}, TypeError("histories must be .*, got int")),
         ({}, ValueError("histories must hold something to draw, got none")),
         ({"loss": []}, ValueError("histories must have finite values of each quantity, got none of 'loss'")),
+        ({"iteration": [1, 2]}, ValueError("histories must hold something to draw, got none")),
+        ({"loss": ["a"]}, TypeError(r"histories must have names and sequences of numbers, got \['a'\] .* of 'loss'")),
+        ({"loss": [[1.0]]}, TypeError(r"histories must have names and sequences of numbers, got \[\[1.0\]\] .*")),
+        ({" ": [1.0]}, TypeError(r"histories must have names and sequences of numbers, got \[1.0\] .* of ' '")),
+        ({3: [1.0]}, TypeError(r"histories must have names and sequences of numbers, got \[1.0\] .* of 3")),
+        (
+            {"train_acc": [0.1, 0.2], "iteration": [0]},
+            ValueError("histories must have an iteration for each of 'train_acc', got 1 of 2"),
+        ),
         ({"a": {"loss": [np.nan]}}, ValueError("histories must have finite values of each quantity, .* 'loss'")),
     ],
 )
@@ -254,6 +266,17 @@ def test_what_is_no_history(histories, error):
     with pytest.raises(type(error), match=f"^{error}$"):
         plot.learning_curves(histories, "none.png")
     assert not Path("none.png").exists()
+
+
+def test_names_that_are_numbers(trainers):
+    """As the learning rates of several Trainers are."""
+    figure = plot.learning_curves(dict(zip([0.1, 0.01], trainers.values(), strict=False)))
+    assert [text.get_text().split()[0] for text in figure.axes[0].texts] in (["0.1", "0.01"], ["0.01", "0.1"])
+
+
+@pytest.mark.parametrize("draw", [plot.surface, plot.gradient_field])
+def test_a_function_that_gives_an_array_of_one_number(draw):
+    assert draw(lambda x: np.array([x @ x])).axes
 
 
 # ---- Where pictures go ---------------------------------------------------------------------------
@@ -321,6 +344,10 @@ def test_what_are_no_axes_for_it(draw, what, panels, projection):
         draw(what, ax=[3] * panels)
     with pytest.raises(ValueError, match=rf"^ax must be {panels} Axes, one for each panel, got 4$"):
         draw(what, ax=Figure().subplots(1, 4, subplot_kw={"projection": projection}))
+    removed = Figure().subplots(1, panels, squeeze=False, subplot_kw={"projection": projection})[0]
+    removed[0].remove()
+    with pytest.raises(ValueError, match=r"^ax must be in a figure"):
+        draw(what, ax=removed)
     wrong = "polar" if projection is None else None
     with pytest.raises(ValueError, match=r"^ax must be of projection="):
         draw(what, ax=Figure().subplots(1, panels, subplot_kw={"projection": wrong}))

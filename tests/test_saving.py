@@ -223,6 +223,38 @@ def test_params_that_are_not_those_of_the_layers(engine, path):
     refuses(net, path, ValueError, "params hold an array that no layer has: W9")
 
 
+@pytest.mark.parametrize("name", ["file", "zerodl_c", "W3", 3])
+def test_params_that_a_net_without_layers_does_not_have(engine, path, name):
+    """np.savez has an argument `file`, and the file a text `zerodl_c`."""
+    net = engine.TwoLayerNet(2, 3, 3)
+    net.params[name] = np.ones(3)
+    refuses(net, path, ValueError, f"params must be W1, W2, b1, b2, got W1, b1, W2, b2, {name}")
+    del net.params[name], net.params["W2"]
+    refuses(net, path, ValueError, "params must be W1, W2, b1, b2, got W1, b1, b2")
+
+
+def test_what_is_saved_can_be_loaded(engine, path):
+    """A weight decay that climbs is a number, and words are none."""
+    net = engine.MultiLayerNet(2, [3], 3)
+    net.weight_decay_lambda = -0.5
+    net.save(path)
+    assert engine.load(path).weight_decay_lambda == -0.5
+    path.unlink()
+    net.weight_decay_lambda = "0.5"
+    refuses(net, path, TypeError, "weight_decay_lambda must be a number, got '0.5'")
+    net = engine.TwoLayerNet(2, 3, 3)
+    net.params["W1"] = np.ma.masked_less(np.arange(6.0).reshape(2, 3), 3)
+    refuses(net, path, TypeError, "W1 must have no masked entries")
+
+
+def test_a_layer_in_two_places(engine, path):
+    net = engine.Sequential([engine.Affine(normal((3, 3), "f8"), np.zeros(3)), engine.Tanh()])
+    net.layers["Again"] = net.layers["Affine1"]
+    net.save(path)
+    x = normal((4, 3), "f8", 1)
+    assert engine.load(path).predict(x).tobytes() == net.predict(x).tobytes()
+
+
 def test_parameters_that_do_not_fit(engine, path):
     net = engine.TwoLayerNet(2, 3, 3)
     net.params["W2"] = np.ones((4, 3))
@@ -308,6 +340,66 @@ def test_foreign_files(engine, path, case):
     with pytest.raises(ValueError, match=r"net\.npz' is damaged, or no net that save has written: .") as caught:
         engine.load(path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_small_file_that_would_fill_the_memory(engine, path):
+    file = io.BytesIO()
+    np.savez_compressed(file, zerodl_c=header(), W=np.ones((2, 3)), more=np.zeros(10**6))
+    path.write_bytes(file.getvalue())
+    with pytest.raises(ValueError, match="it says that it holds more than its own size"):
+        engine.load(path)
+
+
+def test_a_shape_beyond_what_the_file_holds(engine, path):
+    array = io.BytesIO()
+    np.lib.format.write_array_header_1_0(array, {"descr": "<f8", "fortran_order": False, "shape": (10**6, 10**6)})
+    path.write_bytes(zipped("W.npy", array.getvalue()))
+    with pytest.raises(
+        ValueError, match=r"it has an array of shape \(1000000, 1000000\) and dtype float64 in 128 bytes"
+    ):
+        engine.load(path)
+
+
+def altered(path, arrays=None, settings=None, layers=None):
+    """Write a net with others of its arrays, settings and arguments of layers."""
+    net_of(zerodl_c, "MultiLayerNetExtend").save(path)
+    with np.load(path) as file:
+        content = {**file, **(arrays or {})}
+    text = json.loads(content["zerodl_c"].item())
+    text["settings"].update(settings or {})
+    for name, arguments in (layers or {}).items():
+        text["layers"][name].update(arguments)
+    path.write_bytes(npz(**{**content, "zerodl_c": np.array(json.dumps(text))}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"settings": {"hidden_layer_num": 10**12}}, r"hidden_layer_num is 10+, and hidden_size_list \[5, 4\]"),
+        (
+            {"settings": {"hidden_layer_num": 1, "hidden_size_list": [5]}},
+            "params hold arrays that no layer has: W3, b3",
+        ),
+        ({"settings": {"hidden_layer_num": 3, "hidden_size_list": [5, 4, 3]}}, "params must hold .*, got no W4"),
+        ({"settings": {"hidden_size_list": "54"}}, "hidden_size_list must be a sequence of sizes, .*, got '54'"),
+        ({"settings": {"output_size": None}}, "output_size must be an integer, got None"),
+        ({"settings": {"weight_decay_lambda": "0"}}, "weight_decay_lambda must be a number, got '0'"),
+        ({"layers": {"Dropout1": {"dropout_ratio": [0.5]}}}, r"dropout_ratio of Dropout must be a number, got \[0.5\]"),
+        ({"layers": {"BatchNorm1": {"gamma": None}}}, "gamma of BatchNormalization must be a number, got None"),
+        ({"layers": {"BatchNorm1": {"running_var": None}}}, "does not fit its running statistics or the layer before"),
+        ({"arrays": {"gamma1": np.ones(7)}}, "does not fit its running statistics or the layer before"),
+        (
+            {"arrays": {"BatchNorm1.running_mean": np.ones(9)}},
+            "does not fit its running statistics or the layer before",
+        ),
+        ({"arrays": {"BatchNorm1.running_mean": np.array(["a"] * 5)}}, "running_mean must hold numbers, got dtype <U1"),
+    ],
+)
+def test_what_is_no_whole_net(engine, path, changes, message):
+    """It is found out when it is loaded, and not by the first prediction."""
+    altered(path, **changes)
+    with pytest.raises(ValueError, match=f"is damaged, or no net that save has written: .*{message}"):
+        engine.load(path)
 
 
 def test_another_format_is_named(path):

@@ -214,6 +214,11 @@ def test_accuracy_counts_all_images(engine, batch_size):
     assert net.accuracy(x, t) == 6 / 7
 
 
+def test_accuracy_of_no_images_is_refused(engine):
+    with pytest.raises(ValueError, match=r"y must be .* and not empty"):
+        conv_net(engine).accuracy(images()[0][:0], [])
+
+
 def test_both_engines_compute_the_same():
     x, t = images()
     ours, theirs = conv_net(zerodl_c), conv_net(reference)

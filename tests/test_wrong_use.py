@@ -1,5 +1,7 @@
 """Wrong arguments of nets, layers and optimizers: what is said of them, before any work; and how things are shown."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from arrays import normal
@@ -41,10 +43,18 @@ WRONG = [
         "dropout_ration must be from 0 to 1, got 1.5",
     ),
     (lambda z: z.MultiLayerNetExtend(5, 10, 2), TypeError, "hidden_size_list must be a sequence of sizes"),
+    (lambda z: z.MultiLayerNet(5, b"10", 2), TypeError, "hidden_size_list must be a sequence of sizes, .*, got b'10'"),
+    (lambda z: z.MultiLayerNet(5, {10: 1}, 2), TypeError, "hidden_size_list must be .*, got {10: 1} of type dict"),
+    (lambda z: z.MultiLayerNet(5, np.array(10), 2), TypeError, r"hidden_size_list must be a sequence .* array\(10\)"),
+    (lambda z: z.MultiLayerNet(5, [3], 2, weight_init_std=[1, 2]), TypeError, "weight_init_std must be a number"),
+    (lambda z: z.MultiLayerNet(5, [3], 2, weight_decay_lambda=[1, 2]), TypeError, "weight_decay_lambda must be a n"),
     (lambda z: z.TwoLayerNet(5, -10, 2), ValueError, "hidden_size must be 1 or more, got -10"),
     (lambda z: z.TwoLayerNet(5, [10], 2), TypeError, r"hidden_size must be an integer, got \[10\] of type list"),
     (lambda z: z.TwoLayerNet(5, 10, 2, "he"), TypeError, "weight_init_std must be a number, got 'he'"),
     (lambda z: z.TwoLayerNet(5, 10, 2, dtype=int), TypeError, "dtype must be one of floats, got int64"),
+    (lambda z: z.TwoLayerNet(5, 10, 2, dtype="nonsense"), TypeError, "dtype must be one of floats, got 'nonsense'"),
+    (lambda z: z.TwoLayerNet(5, 10, 2, dtype=5), TypeError, "dtype must be one of floats, got 5"),
+    (lambda z: z.Dropout([0.5, 0.5]), TypeError, r"dropout_ratio must be a number, got \[0.5, 0.5\] of type list"),
     (lambda z: z.Dropout(1.5), ValueError, "dropout_ratio must be from 0 to 1, got 1.5"),
     (lambda z: z.Dropout(-0.1), ValueError, "dropout_ratio must be from 0 to 1, got -0.1"),
     (lambda z: z.Dropout(NAN), ValueError, "dropout_ratio must be from 0 to 1, got nan"),
@@ -64,6 +74,10 @@ WRONG = [
     (lambda z: z.SGD(None), TypeError, "lr must be a number, got None"),
     (lambda z: z.AdaGrad(1j), TypeError, "lr must be a number, got 1j of type complex"),
     (lambda z: z.SGD(np.array([0.1, -0.1])), ValueError, "lr must be 0 or more, and finite"),
+    (lambda z: z.SGD(10**400), TypeError, "lr must be a number, got 1000"),
+    (lambda z: z.SGD(Fraction(1, 3)), TypeError, r"lr must be a number, got Fraction\(1, 3\)"),
+    (lambda z: z.SGD([[1], [1, 2]]), ValueError, "lr must be array_like, got list"),
+    (lambda z: z.Momentum(momentum=[0.5, 0.9]), TypeError, r"momentum must be a number, got \[0.5, 0.9\]"),
     (lambda z: z.Momentum(momentum=1.5), ValueError, "momentum must be from 0 to 1, got 1.5"),
     (lambda z: z.Nesterov(momentum=-0.5), ValueError, "momentum must be from 0 to 1, got -0.5"),
     (lambda z: z.RMSprop(decay_rate=2), ValueError, "decay_rate must be from 0 to 1, got 2"),

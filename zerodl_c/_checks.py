@@ -3,8 +3,7 @@
 from __future__ import annotations  # np.random is loaded when it is used
 
 import math
-from collections.abc import Iterable
-from numbers import Real
+from collections.abc import Iterable, Mapping
 from operator import index
 from typing import Any
 
@@ -35,26 +34,39 @@ def check_sizes(name: str, value: Any) -> None:
     """Raise TypeError unless the value is a sequence of integers, and ValueError if one is less than 1."""
     if not strict:
         return
-    if isinstance(value, str) or not hasattr(value, "__len__") or not hasattr(value, "__getitem__"):
+    is_one = isinstance(value, (str, bytes, Mapping)) or getattr(value, "shape", None) == ()
+    if is_one or not hasattr(value, "__len__") or not hasattr(value, "__getitem__"):
         raise TypeError(f"{name} must be a sequence of sizes, such as [50, 50], got {shown(value)}")
     for i, size in enumerate(value):
         check_whole(f"{name}[{i}]", size)
 
 
-def check_number(name: str, value: Any, most: float = math.inf, below: float = math.inf) -> None:
-    """Raise TypeError unless the value is a real number, or several, and ValueError unless from 0 to `most` or `below`.
+def check_number(
+    name: str, value: Any, most: float = math.inf, below: float = math.inf, *, several: bool = False
+) -> None:
+    """Raise TypeError unless the value is a real number, and ValueError unless from 0 to `most` or `below`.
 
-    Optimizers take an array of learning rates, too: one for each entry of a parameter.
+    An array will do if there may be `several`: optimizers take a learning rate for each entry of a parameter.
     """
     if not strict:
         return
-    numbers = np.asarray(float(value) if isinstance(value, Real) else value)
-    if numbers.dtype.kind not in "biuf":
+    numbers = as_array(name, value)
+    if numbers.dtype.kind not in "biuf" or (numbers.ndim and not several):
         raise TypeError(f"{name} must be a number, got {shown(value)}")
     if not np.all((numbers >= 0) & (numbers <= most) & (numbers < below)):
         end = "finite" if below == math.inf else f"less than {below:g}"
         limits = f"from 0 to {most:g}" if most < math.inf else f"0 or more, and {end}"
         raise ValueError(f"{name} must be {limits}, got {value}")
+
+
+def check_floats(name: str, dtype: Any) -> None:
+    """Raise TypeError unless the dtype is one of floats."""
+    try:
+        known: Any = np.dtype(dtype)
+    except TypeError:
+        known = None
+    if known is None or known.kind != "f":
+        raise TypeError(f"{name} must be one of floats, got {known or shown(dtype)}")
 
 
 def check_word(name: str, value: Any, words: Iterable[str]) -> None:
@@ -91,8 +103,10 @@ def samples(of: str, x: Any, t: Any) -> tuple[Any, Any]:
     if t.dtype.kind not in "biuf":
         how = "np.unique(labels, return_inverse=True)[1] makes integers of strings"
         raise TypeError(f"t_{of} must hold integer labels or one-hot rows, got dtype {t.dtype}; {how}")
-    if not x.ndim or not t.ndim or len(x) != len(t) or not len(x):
+    if not x.ndim or not t.ndim or len(x) != len(t):
         raise ValueError(f"x_{of} and t_{of} must have as many samples, got shapes {x.shape} and {t.shape}")
+    if not len(x):
+        raise ValueError(f"x_{of} must hold one sample or more, got shape {x.shape}")
     return x, t
 
 

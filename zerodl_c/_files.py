@@ -32,8 +32,11 @@ def try_to_write(path: Path) -> None:
     if os.path.isdir(path):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
     if not _is_device(path):
-        with tempfile.TemporaryFile(dir=os.path.dirname(os.path.realpath(path))):
-            pass
+        try:
+            with tempfile.TemporaryFile(dir=os.path.dirname(os.path.realpath(path))):
+                pass
+        except OSError as error:  # which would name a file that nobody has asked for
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from None
 
 
 @contextmanager

@@ -15,7 +15,7 @@ class Optimizer(Shown):
     _state: ClassVar[tuple[str, ...]] = ()  # the attributes that hold an array for each parameter
 
     def __init__(self, lr: float) -> None:
-        check_number("lr", lr)
+        check_number("lr", lr, several=True)
         self.lr = lr
         for name in self._state:
             setattr(self, name, None)

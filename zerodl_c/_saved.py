@@ -8,15 +8,18 @@ import json
 import os
 import zipfile
 from collections import OrderedDict
+from collections.abc import Iterable
 from importlib import import_module
 from inspect import signature
 from io import BytesIO
+from math import prod
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._checks import shown
+from ._arrays import as_array
+from ._checks import check_sizes, check_whole, shown
 from ._files import replacing
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 HEADER = "zerodl_c"  # the name of the text
 NETS = ("SimpleNet", "TwoLayerNet", "MultiLayerNet", "MultiLayerNetExtend", "SimpleConvNet", "Sequential")
+_PARAMS = {"SimpleNet": {"W"}, "TwoLayerNet": {"W1", "b1", "W2", "b2"}}  # of those that have no layers
 LAYERS = (
     "Affine",
     "BatchNormalization",
@@ -47,9 +51,12 @@ def save(net: "Net", path: str | os.PathLike[str]) -> None:
 
 
 def write(net: "Net", file: BinaryIO) -> None:
-    arrays = {name: _floats(name, param) for name, param in net._in_params().items()}
-    header: dict[str, Any] = {"format": FORMAT, "net": _class_of(net), "params": [*arrays]}
+    kind, params = _class_of(net), net._in_params()
+    _check_names(kind, params)
+    arrays = {name: _floats(name, param) for name, param in params.items()}
+    header: dict[str, Any] = {"format": FORMAT, "net": kind, "params": [*arrays]}
     if hasattr(net, "layers"):
+        _check_settings(net)
         header["settings"] = {name: _plain(getattr(net, name)) for name in net._settings}
         header["layers"] = {name: _described(name, layer, net, arrays) for name, layer in net.layers.items()}
         used = {value for layer in header["layers"].values() for value in layer.values()}
@@ -71,8 +78,9 @@ def read(path: str | os.PathLike[str], engine: str) -> Any:
     except MemoryError:
         raise
     except Exception as error:  # whatever zipfile, zlib, NumPy and json find in a file of another kind
-        reason = str(error).partition("\n")[0] if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        raise ValueError(f"{os.fspath(path)!r} is damaged, or no net that save has written: {reason}") from None
+        reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        line = reason.partition("\n")[0]
+        raise ValueError(f"{os.fspath(path)!r} is damaged, or no net that save has written: {line}") from None
 
 
 def _check_path(path: Any) -> None:
@@ -119,7 +127,7 @@ def _described(name: str, layer: Any, net: Any, arrays: dict[str, Array]) -> dic
 
 
 def _floats(name: str, value: Any) -> Array:
-    array = np.asarray(value)
+    array = as_array(name, value)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold numbers, got dtype {array.dtype}")
     return array
@@ -137,12 +145,21 @@ def _plain(value: Any) -> Any:
 
 def _arrays(content: BytesIO) -> dict[str, Array]:
     with zipfile.ZipFile(content) as archive:
-        damaged = archive.testzip()  # before a damaged shape can ask for memory
-    if damaged:
-        raise ValueError(f"{damaged} in it is damaged")
-    content.seek(0)
-    with np.load(content, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+        members = archive.infolist()
+        if sum(member.file_size for member in members) > len(content.getbuffer()):  # some fill any memory
+            raise ValueError("it says that it holds more than its own size, and save does not compress")
+        return {member.filename.removesuffix(".npy"): _array(archive.read(member)) for member in members}
+
+
+def _array(content: bytes) -> Array:
+    """The array of an .npy, whose header is compared with its size before NumPy makes room."""
+    file = BytesIO(content)
+    np.lib.format.read_magic(file)
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    if prod(shape) * dtype.itemsize != len(content) - file.tell():
+        raise ValueError(f"it has an array of shape {shape} and dtype {dtype} in {len(content)} bytes")
+    file.seek(0)
+    return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def _net(arrays: dict[str, Array], engine: str) -> Any:
@@ -154,6 +171,7 @@ def _net(arrays: dict[str, Array], engine: str) -> Any:
         raise ValueError(f"its format is {header['format']}, and this version of zerodl_c knows {FORMAT}")
     if header["net"] not in NETS:
         raise ValueError(f"it holds a {header['net']}, which this version of zerodl_c does not know")
+    _check_names(header["net"], header["params"])
     kind = _of_engine(engine, header["net"])
     net = kind.__new__(kind)
     params = {name: _floats(name, arrays[name]) for name in header["params"]}
@@ -163,8 +181,30 @@ def _net(arrays: dict[str, Array], engine: str) -> Any:
         net.layers = OrderedDict((name, _layer(net, of, params, arrays)) for name, of in header["layers"].items())
         net.last_layer = net._kinds.SoftmaxWithLoss()
     net._take_params(params)
+    if "layers" in header:
+        _check_settings(net)
     _check_fit(net)
     return net
+
+
+def _check_settings(net: Any) -> None:
+    if net._settings:
+        check_whole("input_size", net.input_size)
+        check_sizes("hidden_size_list", net.hidden_size_list)
+        check_whole("output_size", net.output_size)
+        check_whole("hidden_layer_num", net.hidden_layer_num, least=0)
+        if np.ndim(net.weight_decay_lambda) or not isinstance(_plain(net.weight_decay_lambda), (int, float)):
+            raise TypeError(f"weight_decay_lambda must be a number, got {shown(net.weight_decay_lambda)}")
+        if net.hidden_layer_num != len(net.hidden_size_list):
+            raise ValueError(f"hidden_layer_num is {net.hidden_layer_num}, and hidden_size_list {net.hidden_size_list}")
+        for i in range(1, net.hidden_layer_num + 2):
+            if f"W{i}" not in net.params:
+                raise ValueError(f"params must hold a weight for each layer, got no W{i}")
+
+
+def _check_names(kind: str, names: Iterable[Any]) -> None:
+    if kind in _PARAMS and {*names} != _PARAMS[kind]:
+        raise ValueError(f"params must be {', '.join(sorted(_PARAMS[kind]))}, got {', '.join(map(str, names))}")
 
 
 def _layer(net: Any, described: dict[str, Any], params: dict[str, Array], arrays: dict[str, Array]) -> Any:
@@ -173,9 +213,12 @@ def _layer(net: Any, described: dict[str, Any], params: dict[str, Array], arrays
     if kind not in LAYERS:
         raise ValueError(f"it has a layer of class {kind}, which this version of zerodl_c does not know")
     held = {**arrays, **params}  # a parameter is one array, in `params` and in its layer
-    return getattr(net._kinds, kind)(
-        **{name: held[value] if isinstance(value, str) else value for name, value in arguments.items()}
-    )
+    for name, value in arguments.items():
+        if isinstance(value, str):
+            arguments[name] = _floats(value, held[value])
+        elif not (isinstance(value, (int, float)) or (value is None and name.startswith("running_"))):
+            raise TypeError(f"{name} of {kind} must be a number, got {shown(value)}")
+    return getattr(net._kinds, kind)(**arguments)
 
 
 def _check_fit(net: Any) -> None:
@@ -190,3 +233,23 @@ def _check_fit(net: Any) -> None:
         if not follows or np.shape(b) not in ((), (1,), (outputs,)):
             raise ValueError(f"{name}, of shape {W.shape}, does not fit its bias or the layer before it")
         before = dims, outputs
+    if hasattr(net, "layers"):
+        _check_features(net.layers.values())
+        strange = {*net.params} - {key for key, _, _ in net._parameters()}
+        if strange:
+            raise ValueError(f"params hold arrays that no layer has: {', '.join(sorted(strange))}")
+
+
+def _check_features(layers: Iterable[Any]) -> None:
+    """Raise ValueError unless the arrays of a BatchNormalization have an entry for each feature."""
+    features: Any = None
+    for layer in layers:
+        if hasattr(layer, "gamma"):
+            running = layer.running_mean, layer.running_var
+            of = {np.shape(array) for array in (layer.gamma, layer.beta, *running) if np.ndim(array)}
+            if len(of) > 1 or (of and features and of != {features}) or (running[0] is None) != (running[1] is None):
+                raise ValueError(f"{layer!r} does not fit its running statistics or the layer before it")
+        elif hasattr(layer, "W"):
+            features = np.shape(layer.W)[1:] if np.ndim(layer.W) == 2 else None
+        elif hasattr(layer, "pool_h"):
+            features = None

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from ._arrays import as_array
+from ._checks import shown
 from ._extras import need
 from ._files import replacing, try_to_write
 from .gradient import numerical_gradient_2d
@@ -151,16 +153,17 @@ def gradient_field(
 
 def _grid(extent: tuple[float, float], n: int) -> Array:
     """The coordinates of n x n points, (2, n, n)."""
-    low, high = extent
-    if not (np.isfinite([low, high]).all() and low < high):
+    ends = as_array("extent", extent)
+    if ends.dtype.kind not in "iuf" or ends.shape != (2,) or not (np.isfinite(ends).all() and ends[0] < ends[1]):
         raise ValueError(f"extent must be two finite numbers, low < high, got {extent}")
+    low, high = ends
     axis = np.linspace(low, high, n)
     return np.stack(np.meshgrid(axis, axis))
 
 
 def _values(f: Callable[[Array], Any], points: Array) -> Array:
     """f at each of the points, (n, n)."""
-    return np.array([float(f(point)) for point in points.reshape(2, -1).T]).reshape(points.shape[1:])
+    return np.array([np.asarray(f(point), float).item() for point in points.reshape(2, -1).T]).reshape(points.shape[1:])
 
 
 def _gradients(f: Callable[[Array], Any], points: Array) -> Array:
@@ -212,6 +215,8 @@ def learning_curves(
     sources = _sources(histories)
     curves = {name: _curves(source) for name, source in sources.items()}
     quantities = list(dict.fromkeys(quantity for of in curves.values() for quantity in of))
+    if not quantities:
+        raise ValueError("histories must hold something to draw, got none")
     panels = list(dict.fromkeys(quantity.split()[-1] for quantity in quantities))
     with _picture(path, ax, len(panels), (4.4 * len(panels), 3.4)) as (figure, all_axes):
         for axes, panel in zip(all_axes, panels, strict=True):
@@ -236,9 +241,7 @@ def _kind(quantity: str) -> str:
 def _sources(histories: Any) -> dict[str, Any]:
     """The Trainers and histories by their names; a single one has the name ""."""
     several = isinstance(histories, Mapping) and all(np.ndim(source) == 0 for source in histories.values())
-    sources = dict(histories) if several else {"": histories}
-    if not sources:
-        raise ValueError("histories must hold something to draw, got none")
+    sources = {str(name): source for name, source in histories.items()} if several else {"": histories}
     for source in sources.values():
         if not isinstance(source, Mapping) and not hasattr(source, "history"):
             raise TypeError(
@@ -254,12 +257,17 @@ def _curves(source: Any) -> dict[str, tuple[Array, Array]]:
     curves = {}
     for key, of in history.items():
         if key != "iteration":
-            values = np.array(of, float)
+            values = as_array(f"histories[{key!r}]", of)
+            if not isinstance(key, str) or not key.strip() or values.dtype.kind not in "biuf" or values.ndim != 1:
+                raise TypeError(f"histories must have names and sequences of numbers, got {shown(of)} of {key!r}")
+            values = values.astype(float)
             if not np.isfinite(values).any():
                 raise ValueError(f"histories must have finite values of each quantity, got none of {key!r}")
             values[np.isinf(values)] = np.nan  # a line has a gap there
             steps = history.get("iteration") if key != "loss" else None
             x = np.arange(len(values)) if steps is None else np.array(steps)
+            if len(x) != len(values):
+                raise ValueError(f"histories must have an iteration for each of {key!r}, got {len(x)} of {len(values)}")
             curves[key.replace("_acc", " accuracy")] = x / scale, values
     return curves
 
@@ -461,6 +469,8 @@ def _given(ax: Any, panels: int, projection: str) -> list[Any]:
     for one in axes:
         if not isinstance(one, Axes):
             raise TypeError(f"ax must be matplotlib Axes, got {type(one).__name__}")
+        if one.figure is None:
+            raise ValueError("ax must be in a figure, got Axes that were removed from theirs")
     if len(axes) != panels:
         raise ValueError(f"ax must be {panels} Axes, one for each panel, got {len(axes)}")
     if any(one.name != projection for one in axes):

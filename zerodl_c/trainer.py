@@ -2,7 +2,7 @@
 
 from __future__ import annotations  # np.random is loaded when it is used
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from importlib import import_module
 from inspect import signature
@@ -231,7 +231,8 @@ class Trainer:
     def _optimizer(self, optimizer: Any, param: Any) -> Any:
         """The optimizer itself, or the engine's of that name."""
         if not isinstance(optimizer, str):
-            if isinstance(optimizer, type) or not callable(getattr(optimizer, "update", None)):
+            # A class, or a dict of arguments, whose `update` is another.
+            if isinstance(optimizer, (type, Collection)) or not callable(getattr(optimizer, "update", None)):
                 raise TypeError(f"optimizer must be a name, or have update(params, grads), got {shown(optimizer)}")
             if param is not _PARAM:
                 raise ValueError(f"optimizer_param goes with the name of an optimizer, not with {optimizer!r}")

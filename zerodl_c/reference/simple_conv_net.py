@@ -97,7 +97,7 @@ class SimpleConvNet(Sequential):
         """
         check_whole("batch_size", batch_size)
         images = np.asarray(x)
-        parts = [self.predict(images[i : i + batch_size]) for i in range(0, len(images), batch_size)]
+        parts = [self.predict(images[i : i + batch_size]) for i in range(0, max(len(images), 1), batch_size)]
         y, labels = rows_and_targets(np.concatenate(parts), t)
         return np.mean(y.argmax(axis=1) == (labels if labels.ndim == 1 else labels.argmax(axis=1)))
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .._arrays import float_dtype, rows_and_targets
-from .._checks import check_number, check_whole
+from .._checks import check_floats, check_number, check_whole
 from .._net import Net
 from .._own import Own
 from .functions import (
@@ -113,8 +113,7 @@ class TwoLayerNet(Net):
         for name, size in {"input_size": input_size, "hidden_size": hidden_size, "output_size": output_size}.items():
             check_whole(name, size)
         check_number("weight_init_std", weight_init_std)
-        if np.dtype(dtype).kind != "f":
-            raise TypeError(f"dtype must be one of floats, got {np.dtype(dtype)}")
+        check_floats("dtype", dtype)
         W1 = weight_init_std * np.random.randn(input_size, hidden_size)
         W2 = weight_init_std * np.random.randn(hidden_size, output_size)
         self.params: dict[str, Array] = {
