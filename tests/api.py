@@ -1,4 +1,4 @@
-"""The functions of the API, by the arguments that they take, its optimizers, and whether it has threads."""
+"""The functions of the API, listed by their arguments, its optimizers, and whether it has threads."""
 
 import pytest
 

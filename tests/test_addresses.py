@@ -1,4 +1,4 @@
-"""C is handed addresses, which keep nothing alive: the sources are read to see that local variables do."""
+"""C gets addresses, which keep no array alive. This test reads the sources and checks that local variables do."""
 
 import ast
 from pathlib import Path

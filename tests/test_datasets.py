@@ -175,7 +175,7 @@ class TestMnist:
     def test_sizes_of_the_two_parts_differ(self, tmp_path):
         write_pair(tmp_path, "train", *sample(10))
         write_pair(tmp_path, "t10k", *sample(10, shape=(4, 4)))
-        with pytest.raises(ValueError, match="are 3 x 4 pixels, those to test with are 4 x 4"):
+        with pytest.raises(ValueError, match="are 3 x 4 pixels, the test images are 4 x 4"):
             load_mnist(tmp_path)
 
     def test_single_image_cannot_be_split(self, tmp_path):

@@ -1,4 +1,4 @@
-"""A thread may count subnormal numbers as 0, which is quick, and other libraries ask for it: C is right there, too."""
+"""Other libraries may make a thread treat subnormal numbers as 0, for speed. C must be right in such threads, too."""
 
 import contextlib
 import ctypes

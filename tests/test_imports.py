@@ -1,4 +1,4 @@
-"""Who imports whom: no circle, and nothing upward."""
+"""Imports between modules: no circles, and none upward."""
 
 import ast
 import graphlib

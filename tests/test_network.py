@@ -271,7 +271,7 @@ print(net.y is before, net.grads is grads)
 net.gradient(x, t)
 print(net.loss(x[:1], t[:1]) == loss)
 """)
-    message = "no memory for the workspace of the call"
+    message = "not enough memory for the workspace of the call"
     expected = [message, "NumPy's", "NumPy's", message, "True True", "True"]
     assert done.stdout.splitlines() == expected, done.stderr
 

@@ -281,7 +281,7 @@ def test_layers_hold_in_the_end_what_they_hold_after_the_loop(net, order):
 def test_running_statistics_that_remember_the_whole_loop(net):
     net.layers.insert(1, BatchNormalization(np.ones(8), np.zeros(8), momentum=0.9))
     _, info = planned(net.loss, net.layers[-1].W)
-    assert info.way == "f at every point: running statistics would not be those of the last evaluations"
+    assert info.way == "f at every point: the running statistics would not be those of the last evaluations"
     net.layers[1].momentum = 1
     _, info = planned(net.loss, net.layers[-1].W)
     assert info.way == "f at every point: running statistics never forget what they were"

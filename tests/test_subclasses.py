@@ -1,4 +1,4 @@
-"""Classes that people derive from the layers: a method of theirs beside an inherited one, and the book's attributes."""
+"""Subclasses of the layers: own methods beside inherited ones, and the book's attributes."""
 
 import numpy as np
 import pytest

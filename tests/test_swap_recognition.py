@@ -1,4 +1,4 @@
-"""What is the book's: digests of syntax trees, the table of editions, and what a definition's names mean."""
+"""Recognition of definitions: digests of syntax trees, the table of editions, and what a definition's names mean."""
 
 import ast
 import builtins

@@ -1,4 +1,4 @@
-"""How the numbers that tools/digest.c printed on another machine differ from those that it printed here.
+"""Compares the numbers that tools/digest.c printed on another machine with those that it printed here.
 
     compare_digests.py HERE THERE
 
@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-# Each of the two is within 4 ulp of the truth, at the most.
+# Each of the two results is within 4 ulp of the true value.
 LIMIT = 8
 
 
 def ulp(unit: str, here: np.ndarray, there: np.ndarray) -> float:
-    """The largest difference; a number that is not normal may be 0."""
+    """The largest difference. Subnormal numbers count as equal to 0."""
     tiny = np.finfo(here.dtype).tiny
     same = (here == there) | (np.isnan(here) & np.isnan(there)) | ((np.abs(here) <= tiny) & (np.abs(there) <= tiny))
     if same.all():

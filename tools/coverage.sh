@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# Line and branch coverage of csrc/ by the tests, on a core built for it in build/coverage/: a table of each, with the
-# lines that nothing reached, or of which a branch was never taken, and the totals. Ends with 1 if a test fails. Needs gcc
-# and an environment with the extra [dev]; its arguments are pytest's. (With -n, a worker that takes long to end is
-# killed, and what it ran is lost.)
-# A kernel is compiled for each instruction set and element type: a line or branch counts once, and is reached if it is
-# in any of them. What only another machine compiles (Arm, MSVC) does not count, nor what only a C program of the tests
-# reaches, or a forked child, which ends without a word.
+# Line and branch coverage of csrc/ by the tests, on a core built for this in build/coverage/. Prints a table of the files,
+# with the lines that no test reached or that have a branch never taken, and the totals. Exits with 1 if a test fails.
+# Needs gcc and an environment with the extra [dev]. The arguments are pytest's. (With -n, a worker that ends slowly is
+# killed, and its coverage is lost.)
+# A kernel is compiled for each instruction set and element type. A line or branch counts once, and is reached if it is
+# reached in any of them. Code for other machines (Arm, MSVC) does not count. Code that only a C program of the tests or a
+# forked child reaches counts as not reached.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=$PWD/build/coverage
 rm -rf "$folder"
 mkdir -p "$folder/lib"
 
-# Neither optimized nor inlined, so that lines and branches stay what they are in the source.
+# Without optimization and inlining, so that lines and branches are those of the source.
 CC=gcc CFLAGS='-O0 -Dalways_inline=noinline -Wno-attributes --coverage -fprofile-update=atomic' python setup.py -q build \
     --build-base="$folder" --build-lib="$folder/lib" egg_info --egg-base="$folder/lib"
 

@@ -3,7 +3,7 @@
 # with those of this machine's lowest level. Prints the table of docs/c.md; takes half an hour. Needs
 #     pip install ziglang       the compiler, with the headers and libraries of every target
 #     qemu-user, wine, node     the emulators; without one of them, its targets are only built
-# Its arguments are the targets, if not all of them: tools/cross.sh aarch64-linux-musl
+# The arguments are targets; the default is all of them. Example: tools/cross.sh aarch64-linux-musl
 set -euo pipefail
 cd "$(dirname "$0")/.."
 top=$PWD
@@ -13,7 +13,7 @@ $zig version > /dev/null || { echo 'cross.sh: needs zig: pip install ziglang' >&
     s390x-linux-musl riscv64-linux-musl wasm32-wasi x86_64-windows-gnu aarch64-windows-gnu x86_64-macos aarch64-macos
 
 build() { # in a folder of the target's name
-    # riscv64 unrolls no loops that are long without vectors, and clang says so
+    # on riscv64, clang warns of loops that it does not unroll
     local flags=(-target "$1" -O2 -std=gnu11 -ffp-contract=off -Wall -Wextra -Werror -Wno-pass-failed -I"$top/csrc")
     case $1 in
         x86-*) flags+=(-msse2 -mfpmath=sse -pthread) ;;

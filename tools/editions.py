@@ -1,10 +1,10 @@
-"""Make zerodl_c/swap/table.py: the digests of all that the book's `common` held, in every edition.
+"""Makes zerodl_c/swap/table.py: the digests of all definitions of the book's `common`, in every edition.
 
     python tools/editions.py NAME=CHECKOUT [NAME=CHECKOUT ...] > zerodl_c/swap/table.py
 
 CHECKOUT is a clone, with its history, of an edition's repository on GitHub, and NAME that edition's: Japanese of
 oreilly-japan/deep-learning-from-scratch, Korean of WegraLee/deep-learning-from-scratch, English of
-bpbpublications/Neural-Network-for-Beginners. (The copies of Chinese readers have the same trees.) Nothing of their code
+bpbpublications/Neural-Network-for-Beginners. (Copies of Chinese readers are the same.) Nothing of their code
 is kept.
 """
 

@@ -2,7 +2,7 @@
 
 Each polynomial q is the Remez minimax solution of |weight(t) * (f(t) - q(t))| on an interval;
 the weight turns the error of q into the relative error of the whole function.
-Run `python tools/minimax.py` (needs mpmath); paste what it prints.
+Run `python tools/minimax.py` (needs mpmath); paste its output.
 """
 
 import struct

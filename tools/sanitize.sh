@@ -2,21 +2,21 @@
 # The tests, against a core built with sanitizers in build/sanitize/:
 #     tools/sanitize.sh            AddressSanitizer (leaks included) and UBSan
 #     tools/sanitize.sh --thread   ThreadSanitizer, by default on the tests of threads
-# Needs gcc and an environment with the extra [test]; its other arguments are pytest's, as in
+# Needs gcc and an environment with the extra [test]. The other arguments are pytest's, for example
 #     tools/sanitize.sh -k matmul
 set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=$PWD/build/sanitize
 
-# Python itself is not built so: the sanitizer comes first by preloading, with libstdc++, whose exceptions it must know.
+# Python itself has no sanitizer, so the library is preloaded, together with libstdc++, whose exceptions it must know.
 if [ "${1-}" = --thread ]; then
     shift
-    # The sanitizer has a thread of its own, and its delays part the calls of a stream.
+    # These tests fail here: the sanitizer has a thread of its own, and slows the calls of a stream.
     [ $# -gt 0 ] || set -- tests/test_races.py tests/test_threads.py -k 'not threads_start and not signals_reach'
     sanitizer=libtsan.so flags=-fsanitize=thread
     counts=csrc/
-    export OPENBLAS_NUM_THREADS=1 # NumPy's threads are not compiled so: what they have written seems to be raced for
-    # The tests' forked children start threads. A long history tells where the other thread was.
+    export OPENBLAS_NUM_THREADS=1 # NumPy's threads have no sanitizer, so their writes would look like races
+    # The tests' forked children start threads. A long history shows where the other thread was.
     export TSAN_OPTIONS=log_path=$folder/report,exitcode=0,history_size=7,die_after_fork=0
 else
     sanitizer=libasan.so flags='-fsanitize=address,undefined -fno-sanitize-recover=all'

@@ -1,12 +1,14 @@
-"""From NumPy arrays to C and back: the only module that knows cffi.
+"""From NumPy arrays to C and back: the only module that uses cffi.
 
-C takes an array by the address of its object, id(array), and reads dtype, shape and strides for
-itself (csrc/python/arrays.h), which costs nanoseconds where Python's part would cost microseconds.
-An address keeps nothing alive, and other threads run while C does: `id` takes local variables alone,
-which hold their arrays until the call is over (tests/test_addresses.py reads the sources for that).
-A function tries that first, on its arguments as they are; most often they are what C takes. Else it
-coerces them to real arrays (`reals`), finds room for the result (`check_out`, `room`), calls C again
-(`check`), and gives the result back as NumPy would (`finish`).
+Python passes C the address of each array object, id(array). C reads the dtype, shape and strides itself
+(csrc/python/arrays.h): that takes nanoseconds, where the same checks in Python would take microseconds.
+
+An address does not keep its array alive, and other threads run while C computes. So `id` is applied only to local
+variables, which hold their arrays until the call returns. tests/test_addresses.py checks the sources for this.
+
+A function first calls C on its arguments as they are, which C usually accepts. If C refuses them, the function converts
+them to arrays of floats (`reals`), chooses the array that C writes to (`check_out`, `output_array`), calls C again
+(`check`), and returns the result as NumPy would (`finish`).
 """
 
 import os
@@ -20,15 +22,15 @@ from numpy.typing import ArrayLike, NDArray
 from ._arrays import as_array, broadcast_shape
 
 try:
-    from ._zerodl import ffi, lib  # noqa: F401  ffi is for others
+    from ._zerodl import ffi, lib  # noqa: F401  other modules import ffi from here
 except ModuleNotFoundError as error:
     raise ImportError(
-        f"zerodl_c was imported from {os.path.dirname(__file__)}, which has no compiled extension. If these are its "
-        "sources, start Python in another folder, or build in place with `python build.py`"
+        f"zerodl_c was imported from {os.path.dirname(__file__)}, which has no compiled extension. If that folder is a "
+        "checkout, start Python elsewhere, or build the extension in place with `python build.py`"
     ) from error
 
 Array = NDArray[Any]
-Kernel = Callable[..., int]  # of cffi: takes id(array) for each array, and gives a status
+Kernel = Callable[..., int]  # a function of cffi: takes id(array) for each array and returns a status
 
 FLOAT16, FLOAT32, FLOAT64 = np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)
 OK = lib.NP_OK
@@ -37,10 +39,10 @@ lib.np_set_array_type(id(ndarray))
 
 
 def reals(**operands: ArrayLike) -> tuple[Any, ...]:
-    """The operands as native, aligned arrays of one dtype to compute in, then the result's dtype.
+    """The operands as native, aligned arrays of the dtype that C computes in, followed by the result's dtype.
 
-    Several operands promote as in NumPy; integers and bools become float64; float16 is computed
-    in float32. Strides stay as they are. TypeError for what is not real or is wider than float64.
+    Several operands promote as in NumPy. Integers and bools become float64, and float16 is computed in float32.
+    Strides are kept. TypeError if an operand is not real or is wider than float64.
     """
     dtype = None
     for x in operands.values():
@@ -50,7 +52,7 @@ def reals(**operands: ArrayLike) -> tuple[Any, ...]:
         if dtype is not FLOAT64 and dtype is not FLOAT32:
             break
     else:
-        return *operands.values(), dtype  # nothing to do, in most calls
+        return *operands.values(), dtype  # usually there is nothing to convert
 
     arrays = [x if isinstance(x, (bool, int, float)) else as_array(name, x) for name, x in operands.items()]
     for name, x in zip(operands, arrays, strict=True):
@@ -63,18 +65,18 @@ def reals(**operands: ArrayLike) -> tuple[Any, ...]:
     return *(x if x.flags.aligned else x.copy() for x in arrays), dtype
 
 
-_PIECE = 1 << 17  # elements: 1 MiB of float64, which the second cache holds
+_PIECE = 1 << 17  # elements: 1 MiB of float64, which fits in the second-level cache
 
 
 def must_be_cut(x: Any, W: Any) -> bool:
-    """Whether x @ W would convert all of x first, which is larger than the cache."""
+    """Whether x @ W would have to convert the whole of x, and x is larger than the cache."""
     if type(x) is not ndarray or type(W) is not ndarray or x.ndim != 2 or x.size <= 2 * _PIECE:
         return False
     return x.dtype.kind in "biuf" and x.shape[1:] == W.shape[:1] and np.result_type(x, W) != x.dtype
 
 
 def by_pieces(f: Callable[[Array], Array], x: Array) -> Array:
-    """f(x), for f that does the same to each row. Only some rows at a time are converted, and used from the cache."""
+    """f(x) for an f that treats each row alone. It is called on a few rows at a time, which stay in the cache."""
     rows = max(1, _PIECE // x.shape[1])
     first = f(x[:rows])
     y = empty((len(x), *first.shape[1:]), first.dtype)
@@ -92,8 +94,8 @@ def real(name: str, x: ArrayLike) -> tuple[Array, np.dtype[Any]]:
     return np.asarray(x, order="C"), dtype
 
 
-def alike(*arrays: Array) -> tuple[Array, ...]:
-    """The arrays broadcast to one shape, C-contiguous."""
+def broadcast(*arrays: Array) -> tuple[Array, ...]:
+    """The arrays broadcast to a common shape, C-contiguous."""
     if any(x.shape != arrays[0].shape for x in arrays):
         shape = broadcast_shape(*(x.shape for x in arrays))
         arrays = tuple(np.broadcast_to(x, shape) for x in arrays)
@@ -101,7 +103,7 @@ def alike(*arrays: Array) -> tuple[Array, ...]:
 
 
 def check_out(out: Array | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    """TypeError or ValueError if `out` is given and cannot take a result of this shape and dtype."""
+    """TypeError or ValueError if `out` is given but cannot hold a result of this shape and dtype."""
     if out is None:
         return
     if not isinstance(out, np.ndarray) or out.dtype != dtype:
@@ -113,8 +115,8 @@ def check_out(out: Array | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -
         raise ValueError("out must be writable, got a read-only array")
 
 
-def room(shape: tuple[int, ...], compute: np.dtype[Any], out: Array | None, *inputs: Array) -> Array:
-    """Where C writes: `out` if it is contiguous, of dtype `compute` and apart from the inputs."""
+def output_array(shape: tuple[int, ...], compute: np.dtype[Any], out: Array | None, *inputs: Array) -> Array:
+    """The array that C writes to: `out` if it is contiguous, of dtype `compute` and apart from the inputs."""
     if type(out) is not ndarray or out.dtype != compute or not out.flags.carray:
         return empty(shape, compute)
     if any(np.may_share_memory(out, x) for x in inputs):
@@ -123,7 +125,7 @@ def room(shape: tuple[int, ...], compute: np.dtype[Any], out: Array | None, *inp
 
 
 def finish(y: Array, dtype: np.dtype[Any], out: Array | None = None) -> Any:
-    """The result y in `out` where one is given, else in its dtype; a NumPy scalar if it is 0-d."""
+    """y copied into `out` if that is given, otherwise y in the result's dtype, or as a NumPy scalar if it is 0-d."""
     if out is None:
         if y.dtype is dtype and y.ndim:
             return y
@@ -136,11 +138,11 @@ def finish(y: Array, dtype: np.dtype[Any], out: Array | None = None) -> Any:
 
 
 def check(status: int) -> None:
-    """Raise what the status of a C function says."""
+    """Raise the error that the status of a C function stands for."""
     if status == lib.NP_NO_MEMORY:
-        raise MemoryError("no memory for the workspace of the call")
-    if status != OK:  # the arrays were prepared for C
-        raise RuntimeError("an array has got another shape or dtype during the call: another thread must not change it")
+        raise MemoryError("not enough memory for the workspace of the call")
+    if status != OK:  # Python had prepared the arrays for C
+        raise RuntimeError("the shape or dtype of an array changed during the call: another thread must not change it")
 
 
 def elementwise(c: Kernel, x: ArrayLike, out: Array | None = None) -> Any:
@@ -151,19 +153,19 @@ def elementwise(c: Kernel, x: ArrayLike, out: Array | None = None) -> Any:
             return y
     x, dtype = real("x", x)
     check_out(out, x.shape, dtype)
-    y = out if out is x else room(x.shape, x.dtype, out, x)
+    y = out if out is x else output_array(x.shape, x.dtype, out, x)
     check(c(id(y), id(x)))
     return finish(y, dtype, out)
 
 
 def elementwise_backward(c: Kernel, dout: ArrayLike, y: ArrayLike) -> Any:
-    """c(dx, dout, y) for dout and y of one shape, or of shapes that broadcast."""
+    """c(dx, dout, y) for dout and y of one shape, or of shapes that broadcast together."""
     if type(dout) is ndarray and type(y) is ndarray and y.ndim:
         dx = empty(y.shape, y.dtype)
         if c(id(dx), id(dout), id(y)) == OK:
             return dx
     dout, y, dtype = reals(dout=dout, y=y)
-    dout, y = alike(dout, y)
+    dout, y = broadcast(dout, y)
     dx = empty(y.shape, y.dtype)
     check(c(id(dx), id(dout), id(y)))
     return finish(dx, dtype)

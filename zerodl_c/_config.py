@@ -1,4 +1,4 @@
-"""What this build is and how many threads it uses."""
+"""What this build consists of, and how many threads it uses."""
 
 import operator
 import os
@@ -10,7 +10,7 @@ __all__ = ["get_include", "get_num_threads", "isa_levels", "set_num_threads", "s
 
 
 def isa_levels() -> list[str]:
-    """The instruction-set levels that this machine has, slowest first.
+    """The instruction-set levels that this machine supports, slowest first.
 
     Examples
     --------
@@ -24,12 +24,12 @@ def isa_levels() -> list[str]:
 
 
 def get_include() -> str:
-    """The folder of zerodl.h and of the C sources, which a C program compiles and needs no Python for.
+    """The folder of zerodl.h and of the C sources, which a C program can compile without Python.
 
     Returns
     -------
     str
-        An absolute path: in an installed package a folder of its own, in a checkout `csrc`.
+        An absolute path: `zerodl_c/csrc` in an installed package, `csrc` in a checkout.
 
     Examples
     --------
@@ -45,18 +45,19 @@ def get_include() -> str:
 
 
 def set_num_threads(n: int) -> None:
-    """Let each call use at most n threads, from whichever Python thread it comes.
+    """Limit every call to n threads, whichever Python thread makes it.
 
-    The default is OMP_NUM_THREADS, or else the number of processors that this process may use, by its affinity and the
-    CPU quota of its control group (its container), rounded up. Results do not depend on it. A call uses fewer threads
-    where there is little to do, and its own alone while another Python thread's call has the rest. A forked child has
-    as many threads as its parent. `threadpoolctl.threadpool_limits` works, too, for calls from the thread that says it,
-    until that thread calls `set_num_threads`.
+    The default is OMP_NUM_THREADS if it is set. Otherwise it is the number of processors that this process may use, by
+    its affinity and by the CPU quota of its control group (its container), rounded up. The number of threads does not
+    change results. A call uses fewer threads if there is little to do, and only its own thread while a call of another
+    Python thread uses the others. A forked child uses as many threads as its parent.
+    `threadpoolctl.threadpool_limits` also works: its limit holds for calls from the thread that sets it, until that
+    thread calls `set_num_threads`.
 
     Parameters
     ----------
     n : int
-        1 or more; more than there are processors is allowed and slow. What cannot be started is done without.
+        1 or more. More than there are processors is allowed, but slow. Threads that cannot be started are left out.
 
     Raises
     ------
@@ -83,12 +84,12 @@ def set_num_threads(n: int) -> None:
 
 
 def get_num_threads() -> int:
-    """The most threads that a call from this Python thread uses; see `set_num_threads`."""
+    """The largest number of threads that a call from this Python thread uses; see `set_num_threads`."""
     return int(lib.zdl_get_num_threads())
 
 
 def threads_at_once() -> int:
-    """How many threads of a call compute at once: more than there are processors take turns."""
+    """How many threads of a call compute at the same time: at most one for each processor."""
     return min(lib.zdl_get_num_threads(), os.cpu_count() or 1)
 
 

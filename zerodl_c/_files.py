@@ -16,9 +16,9 @@ Path = str | os.PathLike[str]
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that takes the place of `path` when all of it is written, and never otherwise.
+    """Open a file that replaces `path` once it is completely written, and not before.
 
-    A device or a named pipe is written to as it is: nothing can take its place. An OSError names `path`.
+    A device or a named pipe is written to directly, because it cannot be replaced. An OSError names `path`.
     """
     try:
         with open(path, "wb") if _is_device(path) else _successor(path) as file:
@@ -28,7 +28,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def try_to_write(path: Path) -> None:
-    """Raise the OSError that `replacing` would raise, as far as that shows before, and change nothing."""
+    """Raise the OSError that `replacing` would raise, as far as it can be foreseen, and change nothing."""
     if os.path.isdir(path):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
     if not _is_device(path):
@@ -41,15 +41,16 @@ def try_to_write(path: Path) -> None:
 
 @contextmanager
 def _successor(path: Path) -> Iterator[BinaryIO]:
-    target = os.path.realpath(path)  # of a link it is the file that changes, and not the link
-    # A name of its own, as another thread may write beside this one, and a short one: `path` may be as long as can be.
+    target = os.path.realpath(path)  # for a link, replace the file that it points to
+    # The name is random because another thread may write the same file at the same time. It is short because `path`
+    # may already have the greatest length that the system allows.
     temporary = os.path.join(os.path.dirname(target), f".{os.urandom(8).hex()}.tmp")
     try:
         with open(temporary, "xb") as file:
             yield file
         os.replace(temporary, target)
     except BaseException:
-        with suppress(OSError):  # where nothing could be written, there is nothing to remove
+        with suppress(OSError):  # the file may never have been created
             os.unlink(temporary)
         raise
 

@@ -1,4 +1,4 @@
-"""zerodl_c's threads for threadpoolctl, whichever is imported first: its functions limit and show them, too."""
+"""Registers zerodl_c with threadpoolctl, which then limits and lists its threads. Either may be imported first."""
 
 import sys
 from collections.abc import Sequence
@@ -13,17 +13,18 @@ NAME = "threadpoolctl"
 
 
 def register_when_imported() -> None:
-    """Register now if threadpoolctl is imported already, or is what `python -m` runs, and whenever it is imported."""
+    """Register now if threadpoolctl is already imported or is run by `python -m`, and each time it is imported."""
     for module in (sys.modules.get(NAME), sys.modules.get("__main__")):
         if getattr(getattr(module, "__spec__", None), "name", None) == NAME:
             register(module)
-    # A finder of this module that was imported before, and purged, would ask this one, and this one that.
+    # If this module was imported before and removed from sys.modules, its old finder is still there. The two finders
+    # would call each other without end, so the old one goes.
     sys.meta_path[:] = [Finder(), *(finder for finder in sys.meta_path if type(finder).__module__ != __name__)]
 
 
 def register(threadpoolctl: Any) -> None:
-    """Make zerodl_c's library one of those that threadpoolctl controls."""
-    if not hasattr(threadpoolctl, "register"):  # before 3.2
+    """Add zerodl_c's library to those that threadpoolctl controls."""
+    if not hasattr(threadpoolctl, "register"):  # threadpoolctl before 3.2
         return
 
     class Controller(threadpoolctl.LibController):  # type: ignore[misc]
@@ -45,13 +46,13 @@ def register(threadpoolctl: Any) -> None:
 
 @cache
 def version() -> str:
-    from importlib import metadata  # slow, and used here only
+    from importlib import metadata  # slow to import, and used only here
 
     return metadata.version("zerodl_c")
 
 
 class Finder:
-    """A finder of modules that leaves them all to the others, but sees when threadpoolctl is imported."""
+    """A finder that leaves every module to the other finders, but notices when threadpoolctl is imported."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         if name != NAME:
@@ -64,7 +65,7 @@ class Finder:
 
 
 def watch(spec: ModuleSpec) -> None:
-    """Register once the module of this spec has been executed. A loader may have other modules, too."""
+    """Register after the module of this spec has been executed. The loader may serve other modules, too."""
     execute = spec.loader.exec_module  # type: ignore[union-attr]
 
     def exec_module(module: ModuleType) -> None:

@@ -1,7 +1,7 @@
 """Images to train on: scikit-learn's bundled digits, or the files of MNIST and Fashion-MNIST.
 
-A `Dataset` holds images as rows of floats in [0, 1] and labels as integers from 0 to 9, in one part
-to train with and one to test with.
+A `Dataset` has a training part and a test part. Images are rows of floats in [0, 1], and labels are
+integers from 0 to 9.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ __all__ = ["CLASSES", "Dataset", "load_digits", "load_idx", "load_mnist"]
 CLASSES = 10
 
 _UNSIGNED_BYTE = 0x08
-_GZIP_EXPANDS = 1032  # the most, to 1: two bits of deflate can stand for 258 bytes
-_CHUNK = 2**20  # bytes read at once, few beside the file's, many beside what a call costs
+_GZIP_EXPANDS = 1032  # the largest compression ratio: two bits of deflate can stand for 258 bytes
+_CHUNK = 2**20  # bytes read at once: memory stays small, and the cost of a call does not matter
 
 
 class Dataset(NamedTuple):
@@ -51,8 +51,8 @@ class Dataset(NamedTuple):
 def load_digits() -> Dataset:
     """Load the 1,797 digits of 8 x 8 pixels that come with scikit-learn.
 
-    They are the test set of "Optical Recognition of Handwritten Digits" (UCI), by 13 writers. A
-    shuffle with a fixed seed parts them into 1,437 to train with and 360 to test with.
+    They are the test set of "Optical Recognition of Handwritten Digits" (UCI), written by 13 people. A
+    shuffle with a fixed seed splits them into 1,437 for training and 360 for testing.
 
     Returns
     -------
@@ -79,15 +79,15 @@ def load_digits() -> Dataset:
 def load_mnist(folder: str | os.PathLike[str]) -> Dataset:
     """Load MNIST, Fashion-MNIST or another set in their format from a folder of IDX files.
 
-    The folder holds ``train-images-idx3-ubyte`` and ``train-labels-idx1-ubyte`` to train with, and
-    ``t10k-images-idx3-ubyte`` and ``t10k-labels-idx1-ubyte`` to test with. Each may also be spelled
-    with a dot (``train-images.idx3-ubyte``) and be compressed (``.gz``); the first that is there,
-    in that order, is taken.
+    The folder holds ``train-images-idx3-ubyte`` and ``train-labels-idx1-ubyte`` for training, and
+    ``t10k-images-idx3-ubyte`` and ``t10k-labels-idx1-ubyte`` for testing. A name may also have a dot
+    (``train-images.idx3-ubyte``), and the file may be compressed (``.gz``). If several spellings
+    exist, the first in this order is read.
 
-    A folder with only one of the two pairs is enough: a shuffle with a fixed seed then parts it
-    into 80 % to train with and 20 % to test with. Both parts then hold digits by the same writers,
-    whereas MNIST's own test set is by other people than its training set: accuracies from such a
-    split don't compare with published ones.
+    One of the two pairs is enough: a shuffle with a fixed seed then splits it into 80 % for training
+    and 20 % for testing. Both parts then hold digits by the same writers, whereas the writers of
+    MNIST's test set are not those of its training set. So accuracies from such a split cannot be
+    compared with published ones.
 
     Parameters
     ----------
@@ -102,9 +102,9 @@ def load_mnist(folder: str | os.PathLike[str]) -> Dataset:
     Raises
     ------
     FileNotFoundError
-        If the folder or a file of a pair is missing; says which names were looked for.
+        If the folder or a file of a pair is missing; the message has the names that were tried.
     ValueError
-        If a file is damaged or two files don't fit together; names the file and what is wrong.
+        If a file is damaged or two files don't fit together; the message names the file and the fault.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -119,14 +119,14 @@ def load_mnist(folder: str | os.PathLike[str]) -> Dataset:
         ((images, labels),) = parts
         if len(images) < 2:
             raise ValueError(
-                f"{folder} holds a single image: too few to part into training and test"
+                f"{folder} holds a single image: too few to split into training and test"
             )
         return _split(name, _pixels(images), labels)
     (train, t_train), (test, t_test) = parts
     if train.shape[1:] != test.shape[1:]:
         raise ValueError(
-            f"the images to train with in {folder} are {_by(train.shape[1:])} pixels, "
-            f"those to test with are {_by(test.shape[1:])}"
+            f"the training images in {folder} are {_by(train.shape[1:])} pixels, "
+            f"the test images are {_by(test.shape[1:])}"
         )
     return Dataset(name, _pixels(train), t_train, _pixels(test), t_test)
 
@@ -152,8 +152,8 @@ def load_idx(path: str | os.PathLike[str], ndim: int) -> NDArray[np.uint8]:
     OSError
         If the file is missing or cannot be read.
     ValueError
-        If it is damaged; names the file and what is wrong. No more is read than the header promises,
-        and no memory set aside for more than a file of this size can hold.
+        If it is damaged; the message names the file and the fault. No more is read than the header
+        promises, and no more memory is allocated than a file of this size can fill.
 
     References
     ----------
@@ -169,12 +169,12 @@ def load_idx(path: str | os.PathLike[str], ndim: int) -> NDArray[np.uint8]:
                 return _parse(path, file, ndim, _GZIP_EXPANDS * size)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"{path} is not a sound gzip file: {error}") from None
-    except OSError as error:  # from reading, it does not name the file
+    except OSError as error:  # an error from reading does not name the file
         raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def _parse(path: Path, file: BinaryIO | gzip.GzipFile, ndim: int, most: int) -> NDArray[np.uint8]:
-    """The array in a file, in which at most `most` bytes follow the header. One more than it promises is read."""
+    """The array in a file, which has at most `most` bytes after the header. Reads one more, to find trailing ones."""
     shape = _header(path, file, ndim)
     promised = math.prod(shape)
     if promised == 0:
@@ -215,7 +215,7 @@ def _fill(file: BinaryIO | gzip.GzipFile, buffer: memoryview) -> int:
 
 
 def _find(folder: Path, name: str) -> Path | None:
-    """The file `name` in whichever spelling is there: as it is, with a dot, compressed."""
+    """The first spelling of the file `name` that exists: as it is, with a dot, each also compressed."""
     for spelling in (name, name.replace("-idx", ".idx")):
         for suffix in ("", ".gz"):
             path = folder / (spelling + suffix)
@@ -225,7 +225,7 @@ def _find(folder: Path, name: str) -> Path | None:
 
 
 def _load_pair(folder: Path, prefix: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]] | None:
-    """Images (n, rows, columns) and their labels (n,); None where the folder has neither."""
+    """Images (n, rows, columns) and their labels (n,); None if the folder has neither."""
     names = f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"
     images_path, labels_path = (_find(folder, name) for name in names)
     if images_path is None and labels_path is None:
@@ -255,11 +255,11 @@ def _by(shape: tuple[int, ...]) -> str:
 
 
 def _split(name: str, x: NDArray[np.float64], t: NDArray[np.int64]) -> Dataset:
-    """Part one set into 80 % to train with and 20 % to test with.
+    """Split one set into 80 % for training and 20 % for testing.
 
-    Shuffled, because files come in some order: by label, or by writer, as MNIST's test set, whose
-    halves are by two groups of people. With one fixed seed, so that all runs are tested on the same
-    images; from RandomState, whose stream NumPy promises never to change.
+    The set is shuffled because files are sorted by label or by writer: the halves of MNIST's test set come
+    from two groups of people. The seed is fixed, so that all runs test on the same images. The
+    generator is RandomState because NumPy promises never to change its stream.
     """
     order = np.random.RandomState(0).permutation(len(x))
     train, test = np.split(order, [len(x) * 4 // 5])

@@ -1,9 +1,10 @@
 """Activations, losses and matrix products in C: the twins of `zerodl_c.reference.functions`.
 
-Arrays are floats: integers and bools are taken as float64, float16 is computed in float32 and given back as
-float16, and several operands promote as they do in NumPy. A 0-d input gives a NumPy scalar. `sigmoid_grad` and
-`relu_grad` take the *input* x of their function; every `..._backward` takes the gradient `dout` of the loss with
-respect to the output, and gives it for the inputs.
+All functions compute with floats. Integers and bools are converted to float64. Float16 is computed in float32, and the
+result is float16. Several operands promote as they do in NumPy. A 0-d input gives a NumPy scalar.
+
+`sigmoid_grad` and `relu_grad` take the *input* x of their function. Each `..._backward` takes `dout`, the gradient of
+the loss with respect to the output, and returns the gradient with respect to the inputs.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _bridge as bridge
 from ._arrays import as_array, broadcast_shape, rows_and_targets
-from ._bridge import FLOAT64, OK, alike, by_pieces, check, finish, lib, must_be_cut, real, reals, room
+from ._bridge import FLOAT64, OK, broadcast, by_pieces, check, finish, lib, must_be_cut, output_array, real, reals
 from .reference.functions import _check_affine, _matmul_operands, _sum_to, identity_function
 
 Array = NDArray[Any]
@@ -206,7 +207,7 @@ def relu(x: ArrayLike, out: Array | None = None) -> Array:
 
 
 def relu_grad(x: ArrayLike) -> Array:
-    """1 where x >= 0, else 0, in x's dtype: the derivative of relu, as the book takes it at 0.
+    """1 where x >= 0, else 0, in x's dtype: the derivative of relu, with the book's value 1 at 0.
 
     Parameters
     ----------
@@ -231,7 +232,7 @@ def relu_grad(x: ArrayLike) -> Array:
 
 
 def relu_backward(dout: ArrayLike, y: ArrayLike) -> Array:
-    """0 where y <= 0, else dout; y is relu's input or its output, dout has y's shape.
+    """0 where y <= 0, else dout. y is relu's input or its output, and dout has y's shape.
 
     Parameters
     ----------
@@ -322,7 +323,7 @@ _SOFTMAX_BACKWARD = lib.np_softmax_backward
 def softmax(x: ArrayLike, axis: int | None = -1, out: Array | None = None) -> Array:
     """exp(x) / sum(exp(x)) along `axis`, or over the whole array if axis is None.
 
-    The maximum is subtracted first, which leaves the ratio as it is and keeps exp from overflowing.
+    The maximum is subtracted first. This does not change the result, and it keeps exp from overflowing.
 
     Parameters
     ----------
@@ -390,7 +391,7 @@ def softmax_backward(dout: ArrayLike, y: ArrayLike, axis: int | None = -1) -> Ar
     array([ 0.1875, -0.1875])
     """
     dout, y, dtype = reals(dout=dout, y=y)
-    return _along_axis(_SOFTMAX_BACKWARD, axis, dtype, None, *alike(dout, y))
+    return _along_axis(_SOFTMAX_BACKWARD, axis, dtype, None, *broadcast(dout, y))
 
 
 def log_softmax(x: ArrayLike, axis: int | None = -1) -> Array:
@@ -428,7 +429,7 @@ def log_softmax(x: ArrayLike, axis: int | None = -1) -> Array:
 def _along_axis(
     c: bridge.Kernel, axis: int | None, dtype: np.dtype[Any], out: Array | None, *inputs: Array
 ) -> Array:
-    """c(y, *inputs) for inputs of one shape, by what lies along `axis`, or by everything if it is None."""
+    """c(y, *inputs) along `axis`, or over all elements if axis is None, for inputs of one shape."""
     shape = inputs[0].shape
     axis = axis if axis is None else operator.index(axis)
     if axis is not None and axis != -1 and axis != max(len(shape) - 1, 0):
@@ -437,7 +438,7 @@ def _along_axis(
         return finish(np.asarray(y, dtype, order="C"), dtype, out)
 
     inputs = tuple(np.asarray(x, order="C") for x in inputs)
-    y = out if out is inputs[0] else room(shape, inputs[0].dtype, out, *inputs)
+    y = out if out is inputs[0] else output_array(shape, inputs[0].dtype, out, *inputs)
     rows = [x.reshape(-1) if axis is None else x for x in (y, *inputs)]
     check(c(*map(id, rows)))
     return finish(y, dtype, out)
@@ -457,7 +458,7 @@ def sum_squared_error(y: ArrayLike, t: ArrayLike) -> float:
     Parameters
     ----------
     y, t : array_like
-        Outputs and what they should be, of one shape.
+        Outputs and targets, of one shape.
 
     Returns
     -------
@@ -487,7 +488,7 @@ def mean_squared_error(y: ArrayLike, t: ArrayLike) -> float:
     Parameters
     ----------
     y, t : array_like
-        Outputs and what they should be, of one shape.
+        Outputs and targets, of one shape.
 
     Returns
     -------
@@ -513,7 +514,7 @@ def mean_squared_error(y: ArrayLike, t: ArrayLike) -> float:
 
 def _sum_of_squares(y: ArrayLike, t: ArrayLike) -> tuple[Array, int, np.dtype[Any]]:
     y, t, dtype = reals(y=y, t=t)
-    y, t = alike(y, t)
+    y, t = broadcast(y, t)
     total = empty((), FLOAT64)
     check(_SUM_OF_SQUARES(id(total), id(y), id(t)))
     return total, y.size, dtype
@@ -725,7 +726,7 @@ def softmax_cross_entropy_gradient(x: ArrayLike, t: ArrayLike) -> tuple[float, A
 
 
 def _labels(y: Array, t: ArrayLike) -> tuple[Array, Array]:
-    """y as (batch, classes), and the (batch,) int64 labels of t, which holds them or is one-hot."""
+    """y as (batch, classes), and the (batch,) int64 labels, from t as labels or as one-hot rows."""
     y, t = rows_and_targets(y, t)
     return y, np.asarray(t if t.ndim == 1 else t.argmax(axis=1), np.int64, order="C")
 
@@ -737,7 +738,7 @@ _AFFINE, _AFFINE_BACKWARD = lib.np_affine, lib.np_affine_backward
 
 
 def matmul(a: ArrayLike, b: ArrayLike, out: Array | None = None) -> Array:
-    """a @ b, as NumPy's matmul: (..., m, k) by (..., k, n), or 1-D operands; never 0-d ones.
+    """a @ b, as NumPy's matmul: (..., m, k) by (..., k, n), or 1-D operands; 0-d ones are refused.
 
     Parameters
     ----------
@@ -773,7 +774,7 @@ def matmul(a: ArrayLike, b: ArrayLike, out: Array | None = None) -> Array:
             y = empty((m, n), a.dtype)
             if _MATMUL(id(y), id(a), id(b)) == OK:
                 return y
-        except (AttributeError, TypeError, ValueError):  # no two matrices
+        except (AttributeError, TypeError, ValueError):  # the operands are not two matrices
             pass
     a, b, dtype = reals(a=a, b=b)
     if not a.ndim or not b.ndim:
@@ -794,7 +795,7 @@ def matmul(a: ArrayLike, b: ArrayLike, out: Array | None = None) -> Array:
     if b.ndim > 1:
         shape = (*shape, n)
     bridge.check_out(out, shape, dtype)
-    y = room(shape, a.dtype, out, a, b)
+    y = output_array(shape, a.dtype, out, a, b)
     matrices = y.reshape(*stack, m, n)
     if stack:
         _multiply_stack(matrices, left, right)
@@ -820,7 +821,7 @@ def _offsets(x: Array, stack: tuple[int, ...]) -> Array:
 
 
 def dot(a: ArrayLike, b: ArrayLike) -> Array:
-    """a's last axis times b's last but one (or only) axis, as NumPy's dot, scalars included.
+    """The sum of products over a's last axis and b's second-to-last (or only) axis, as NumPy's dot; scalars, too.
 
     Parameters
     ----------
@@ -834,7 +835,7 @@ def dot(a: ArrayLike, b: ArrayLike) -> Array:
     Raises
     ------
     ValueError
-        If the last axis of a and the last but one of b do not match; the message has both shapes.
+        If the last axis of a and the second-to-last of b do not match; the message has both shapes.
 
     Examples
     --------
@@ -856,8 +857,8 @@ def dot(a: ArrayLike, b: ArrayLike) -> Array:
 def matmul_backward(dout: ArrayLike, a: ArrayLike, b: ArrayLike) -> tuple[Array, Array]:
     """da = dout @ b.T and db = a.T @ dout for a @ b, each of the shape of its operand.
 
-    dout has the shape of a @ b. Stacks transpose their last two axes; over the axes along which an
-    operand was broadcast, its gradient is summed.
+    dout has the shape of a @ b. In stacks, .T swaps the last two axes. If an operand was broadcast, its gradient is
+    summed over the broadcast axes.
 
     Parameters
     ----------
@@ -922,7 +923,7 @@ def affine(x: ArrayLike, W: ArrayLike, b: ArrayLike) -> Array:
         y = empty((m, n), x.dtype)
         if _AFFINE(id(y), id(x), id(W), id(b)) == OK:
             return y
-    except (AttributeError, TypeError, ValueError):  # no two matrices
+    except (AttributeError, TypeError, ValueError):  # the operands are not two matrices
         pass
     if must_be_cut(x, W):
         return by_pieces(lambda rows: affine(rows, W, b), x)

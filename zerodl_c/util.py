@@ -1,7 +1,7 @@
-"""Images as matrices in C, and the helpers of the book's scripts, which both engines share."""
+"""im2col and col2im in C, and the helpers for the book's scripts that both engines share."""
 
 # mypy: allow-redefinition
-# (an argument keeps the book's name once it is an array)
+# (an argument keeps the book's name after it is converted to an array)
 
 from __future__ import annotations
 

@@ -33,9 +33,9 @@ __all__ = [
 
 HOW_TO_READ = """\
 Each time is the least mean of 10 ms of calls; the engines take turns, with equal threads. A ratio is an engine's time
-over C's: above 1, C is faster. C's share is of what this machine can do: for matrix products, convolutions and nets,
-of the peak flops above, which multiply_adds in registers reach; for the others, of the speed of relu(x, out=y), a
-plain pass that reads and writes as many elements."""
+over C's: above 1, C is faster. C's share compares it with what this machine can do. For matrix products, convolutions
+and nets, that is the peak flops above, which multiply_adds in registers reach. For the others, it is the speed of
+relu(x, out=y), a plain pass that reads and writes as many elements."""
 
 
 def run(
@@ -48,12 +48,12 @@ def run(
     say: Callable[[str], None],
     digits: Digits | None = None,
 ) -> Result:
-    """Time the cases, and say each row of the table as it is measured.
+    """Time the cases, and print each row of the table as soon as it is measured.
 
     Parameters
     ----------
     peers : mapping of str to subclasses of Engine
-        The engines beside C and NumPy, by name: what `load_peers` gives.
+        The engines beside C and NumPy, by name, as `load_peers` returns them.
     engines : sequence of str or None
         Which take part beside C and NumPy; None for all that are installed.
     text : str
@@ -105,7 +105,7 @@ def run(
 
 
 def _measure(case: Case, dtype: np.dtype[Any], engines: Sequence[Engine], peaks: Peaks) -> Record:
-    """One case, with the threads in use."""
+    """Measure one case, with the current number of threads."""
     seconds = seconds_per_call(works_of(case, dtype, engines), peaks.rounds)
     for name in [name for name in seconds if name.endswith(OTHER)]:
         engine = name.removesuffix(OTHER)

@@ -1,4 +1,4 @@
-"""What is timed: shapes from the book's nets, from its users' scripts, and sizes around the steps of the caches."""
+"""The cases that are timed: shapes from the book's nets and its readers' scripts, and sizes around cache sizes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from .engines import Array, BenchError, Engine, Work
 from .nets import NETS, RELU, Net, fully_connected
 
-OTHER = ", otherwise"  # after the name of an engine: the same work by another function of it
+OTHER = ", otherwise"  # after an engine's name: the same work by another function of this engine
 SQUARES = (16, 32, 64, 100, 128, 200, 256, 512, 1024, 2048)
 # (m, k, n), and which operand is a transposed view: x.T @ dout for the weights, dout @ W.T for the inputs
 PRODUCTS = (
@@ -38,8 +38,8 @@ PRODUCTS = (
     *((m, 784, 50, "") for m in (2, 3, 11)),
 )
 NET = (784, 50, 10)
-FEW = (1, 3, 10)  # samples of a batch: of a gradient check, of a reader who looks on
-# (name, arrays that an update reads, arrays that it writes, and the learning rate of a net, which must not run wild)
+FEW = (1, 3, 10)  # small batches, as in a gradient check or when a reader tries something
+# (name, arrays that an update reads, arrays that it writes, a learning rate with which a net does not diverge)
 OPTIMIZERS = (
     ("SGD", 2, 1, 0.01),
     ("Momentum", 3, 2, 0.01),
@@ -53,28 +53,28 @@ OPTIMIZERS = (
 IMAGES = (((100, 1, 28, 28), 5, 0), ((100, 30, 12, 12), 3, 1))
 
 Make = Callable[[np.random.Generator], tuple[Any, ...]]
-Digits = tuple[Array, Array]  # (samples, 784) images, of which four fifths are zeros, and labels
+Digits = tuple[Array, Array]  # images (samples, 784), whose pixels are 80 % zeros, and their labels
 
 
 @dataclass(frozen=True)
 class Case:
-    """One kind of work on given inputs, and how much it is: flops, or elements that are read and written."""
+    """One kind of work on given inputs, and its amount: flops, or elements that are read and written."""
 
     group: str
     name: str
-    kind: str  # the method of an Engine
+    kind: str  # the name of a method of Engine
     make: Make
     flops: int = 0
     elements: int = 0
     passes: float = 1  # over these elements: each is read once and written once
-    check: Make | None = None  # like make, of inputs that leave nothing to chance
+    check: Make | None = None  # like make, but with inputs for which the result is not random
 
     def inputs(self, dtype: np.dtype[Any]) -> tuple[Any, ...]:
-        """The inputs, of this dtype where they are floats: the same in each run."""
+        """The inputs, the same in each run. Floats have this dtype."""
         return _inputs(self.make, dtype)
 
     def checked_inputs(self, dtype: np.dtype[Any]) -> tuple[Any, ...]:
-        """Inputs of which every engine must give the same result."""
+        """Inputs for which every engine must give the same result."""
         return _inputs(self.check or self.make, dtype)
 
 
@@ -89,7 +89,7 @@ def _cast(x: Any, dtype: np.dtype[Any]) -> Any:
 
 
 def chosen_cases(text: str = "", digits: Digits | None = None) -> list[Case]:
-    """The cases whose name contains `text`, those on real digits if there are any; BenchError if none does."""
+    """The cases whose name contains `text`, including cases on `digits` if given. BenchError if there are none."""
     cases = [*_cases(), *(_cases_on(digits) if digits else ())]
     found = [case for case in cases if text in case.name]
     if not found:
@@ -239,19 +239,19 @@ def _of_windows(kind: str, images: tuple[int, ...], size: int, pad: int) -> str:
 
 
 def _traffic(images: tuple[int, ...], size: int, pad: int) -> dict[str, Any]:
-    """The columns are read, and the images written, or the other way round."""
+    """The amount of work of im2col or col2im: one reads images and writes columns, the other the reverse."""
     elements = math.prod(_columns(images, size, pad))
     return {"elements": elements, "passes": (elements + math.prod(images)) / 2 / elements}
 
 
 def _columns(images: tuple[int, ...], size: int, pad: int) -> tuple[int, int]:
-    """The shape of what im2col gives, with stride 1."""
+    """The shape of im2col's result with stride 1."""
     batch, channels, height, width = images
     return batch * (height + 2 * pad - size + 1) * (width + 2 * pad - size + 1), channels * size**2
 
 
 def _samples(rng: np.random.Generator, batch: int, shape: tuple[int, ...], digits: Digits | None) -> Digits:
-    """Inputs and labels: digits where they are given, or random ones."""
+    """Inputs and labels: digits if they are given, otherwise random ones."""
     if digits is None:
         return rng.normal(size=(batch, *shape)), rng.integers(0, NET[-1], batch)
     x, t = digits
@@ -273,7 +273,7 @@ def _net_step(net: Net, batch: int, optimizer: str, lr: float, digits: Digits | 
 
 
 def _layers_loss(batch: int) -> Case:
-    """What a numerical gradient in Python calls, twice for each entry."""
+    """The loss that a numerical gradient in Python calls twice for each entry."""
     net = fully_connected("layers", NET, RELU)
 
     def make(rng: np.random.Generator) -> tuple[Any, ...]:
@@ -293,7 +293,7 @@ def _training_step(batch: int, digits: Digits | None = None) -> Case:
     def make(rng: np.random.Generator) -> tuple[Any, ...]:
         return _params(rng), *_samples(rng, batch, (inputs,), digits)
 
-    # x needs no gradient: the first layer has one product less to do on the way back
+    # x needs no gradient, so the backward pass of the first layer has one product less
     flops = 2 * batch * (2 * inputs * hidden + 3 * hidden * outputs)
     return Case("net", _name(f"TwoLayerNet{NET} step of {batch}", digits), "training_step", make, flops=flops)
 
@@ -334,7 +334,7 @@ def _params(rng: np.random.Generator) -> dict[str, Array]:
 
 
 def works_of(case: Case, dtype: np.dtype[Any], engines: Sequence[Engine]) -> dict[str, Work]:
-    """What does the case's work, by the engine's name; BenchError unless every engine gives NumPy's result."""
+    """The work of the case for each engine, by name. BenchError unless every engine gives NumPy's result."""
     checked = _works(case, case.checked_inputs(dtype), engines)
     expected = _arrays(checked["numpy"]())
     for name, work in checked.items():
@@ -354,7 +354,7 @@ def _arrays(result: Any) -> list[Array]:
 
 
 def _agree(got: Sequence[Array], expected: Sequence[Array]) -> bool:
-    """Of one dtype and shape, and close: the book's loss of probabilities p is of p + 1e-7, that of others is not."""
+    """Whether dtypes and shapes are equal and values close. Only the book's loss adds 1e-7 to probabilities."""
     return len(got) == len(expected) and all(
         (x.dtype, x.shape) == (y.dtype, y.shape) and np.allclose(x, y, rtol=0, atol=1e-3 * np.abs(y).max())
         for x, y in zip(got, expected, strict=True)

@@ -1,8 +1,8 @@
-"""Who is timed: the C engine, its reference in NumPy, and the peers that are installed.
+"""The engines that are timed: the C engine, its reference in NumPy, and the installed peers.
 
-An engine has a method for each kind of case that it can run: it takes the case's inputs and gives a callable that
-does the work once, as a user of that library would, and returns the result. What can be prepared, such as tensors from
-arrays, is prepared before the callable is made.
+An engine has a method for each kind of case that it can run. The method takes the case's inputs and returns a callable,
+which does the work once, as a user of that library would, and returns the result. Preparations, such as making tensors
+from arrays, are done before the callable is made.
 """
 
 from __future__ import annotations
@@ -30,37 +30,37 @@ from .nets import Array, Net, NetOfLayers
 Params = Mapping[str, Array]
 Work = Callable[[], Any]
 
-RATE = 0.1  # of learning
+RATE = 0.1  # the learning rate
 NO_PEERS = "no peers: for PyTorch, SciPy and others give --peers benchmarks/peers.py, which zerodl_c's repository has"
 
 
 class BenchError(Exception):
-    """What the user can mend, or must know: one line."""
+    """An error that the user can fix, or must know about. Its message is one line."""
 
 
 class Engine:
     """A library, imported when its engine is made."""
 
     name: ClassVar[str]
-    packages: ClassVar[Mapping[str, str]] = {}  # what it needs: the name that pip knows, and the module's
+    packages: ClassVar[Mapping[str, str]] = {}  # required packages: pip's name and the module's
 
     @classmethod
     def missing(cls) -> list[str]:
-        """The packages that are not installed, of those that it needs."""
+        """The required packages that are not installed."""
         return [package for package, module in cls.packages.items() if find_spec(module) is None]
 
     def version(self) -> str:
         return ", ".join(f"{package} {metadata.version(package)}" for package in self.packages)
 
     def isa(self) -> str:
-        """The instruction sets that it computes with, where it tells."""
+        """The instruction sets that it computes with, if it tells."""
         return ""
 
     def set_threads(self, n: int) -> None:
-        """Use n threads, where threadpoolctl does not see to it."""
+        """Use n threads, for a library that threadpoolctl does not control."""
 
     def work(self, kind: str, inputs: tuple[Any, ...]) -> Work | None:
-        """What does a case's work once, or None if this engine has nothing for it."""
+        """A callable that does a case's work once, or None if this engine cannot do it."""
         method = getattr(self, kind, None)
         return method(*inputs) if method else None
 

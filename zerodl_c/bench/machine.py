@@ -1,4 +1,4 @@
-"""What this machine is, and the most that it can do: its peak flops, and a plain pass over memory."""
+"""Describes this machine, and measures the most that it can do: its peak flops, and a plain pass over memory."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from .cases import Case
 from .engines import Engine
 from .timing import seconds_per_call
 
-BLAS = ("internal_api", "version", "architecture")  # what threadpoolctl tells of it
+BLAS = ("internal_api", "version", "architecture")  # the keys of threadpoolctl that describe it
 
-# Variables by which a library takes kernels for another processor than this one.
+# Variables that make a library use kernels for another processor than this one.
 HOLDING_BACK = (
     *("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "BLIS_ARCH_TYPE", "NVPL_BLAS_DEBUG_CPU_TYPE"),
     *("MKL_DEBUG_CPU_TYPE", "MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR"),
     *("NPY_DISABLE_CPU_FEATURES", "NPY_ENABLE_CPU_FEATURES"),
     *("ATEN_CPU_CAPABILITY", "DNNL_MAX_CPU_ISA", "ONEDNN_MAX_CPU_ISA", "GLIBC_TUNABLES"),
 )
-# The kernels of OpenBLAS, and the features of NumPy and PyTorch, that are of each of our levels.
+# For each of our levels: the names of OpenBLAS's kernels and of NumPy's and PyTorch's features at this level.
 OF_LEVEL = {
     "avx2": {"Haswell", "Zen", "Excavator", "X86_V3", "AVX2"},
     "avx512": {"SkylakeX", "Cooperlake", "SapphireRapids", "X86_V4", "AVX512_SKX", "AVX512"},
 }
-PEAK_ROUNDS = 200_000  # 0.3 ms or more, of which starting the threads takes a few us
+PEAK_ROUNDS = 200_000  # these take 0.3 ms or more, of which starting the threads takes a few us
 
 
 def describe(engines: Sequence[Engine]) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def describe(engines: Sequence[Engine]) -> dict[str, Any]:
 
 
 def header(machine: dict[str, Any]) -> Iterator[str]:
-    """What `describe` tells, line by line, and a warning for each peer that does not run at its full strength."""
+    """The lines for the result of `describe`, and a warning for each peer that does not run at its full strength."""
     yield f"CPU       {machine['cpu']}, {machine['cores']} cores, {machine['isa']}"
     yield f"compiler  {machine['compiler']}"
     yield f"engines   {', '.join(machine['engines'].values())}; Python {machine['python']}"
@@ -77,14 +77,14 @@ def _warnings(machine: dict[str, Any]) -> Iterator[str]:
 
 
 def _is_below(best: str, words: Sequence[str]) -> bool:
-    """Whether no word is of the best level or a later one. Of a level that has no words, nothing is below."""
+    """Whether no word belongs to the level `best` or a later one. False if that level has no words."""
     levels = [*OF_LEVEL]
     enough = [OF_LEVEL[level] for level in levels[levels.index(best) :]] if best in OF_LEVEL else []
     return bool(enough) and not set().union(*enough) & {*words}
 
 
 def _processor() -> str:
-    """The processor's name, where the system tells."""
+    """The processor's name, if the system has it."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
@@ -92,12 +92,12 @@ def _processor() -> str:
 
 
 class Peaks:
-    """The most that this machine does with the threads in use: measured once for each dtype, size and thread count.
+    """The most that this machine does with the current threads, measured once for each dtype, size and thread count.
 
-    A case's share is what it reaches of that. Of a matrix product, a convolution or a net: its flops per second, of
-    those that multiply_adds in registers reach. Of other functions: the time that a plain pass takes,
-    `relu(x, out=y)`, which reads and writes as many elements, of the case's; the elements are in the cache in which
-    the case has them.
+    A case's share is the part of this that it reaches. For a matrix product, a convolution or a net, the share is its
+    flops per second, divided by those that multiply_adds in registers reach. For other functions it is the time of a
+    plain pass, divided by the time of the case. The plain pass is `relu(x, out=y)` with as many elements, which are
+    then in the same cache as those of the case.
     """
 
     def __init__(self, rounds: int) -> None:
@@ -106,7 +106,7 @@ class Peaks:
         self.seconds: dict[tuple[str, int, int], float] = {}  # of a pass, by dtype, threads and elements
 
     def share(self, case: Case, dtype: np.dtype[Any], seconds: float) -> float | None:
-        """None where what a call costs is most of it."""
+        """The share of a case; None for tiny cases, whose time is mostly the cost of a call."""
         if case.group == "tiny":
             return None
         if case.flops:
@@ -130,7 +130,7 @@ class Peaks:
         return self.seconds[key]
 
     def as_records(self) -> dict[str, list[dict[str, Any]]]:
-        """What was measured, for JSON."""
+        """The measurements, for JSON."""
         return {
             "flops": [
                 {"dtype": dtype, "threads": threads, "per_second": flops}
@@ -151,7 +151,7 @@ class Peaks:
 
 @contextmanager
 def _highest_isa() -> Iterator[None]:
-    """Use the highest level that this machine has, whatever ZERODL_ISA says."""
+    """Use the highest level that this machine has, even if ZERODL_ISA names another."""
     before = lib.zdl_get_isa()
     lib.zdl_set_isa(_config.isa_levels()[-1].encode())
     try:

@@ -1,4 +1,4 @@
-"""The nets whose steps are timed: layer by layer, so that every engine makes the same net of the same parameters."""
+"""The nets whose steps are timed, described layer by layer, so that every engine builds the same net."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-Params = dict[str, Array]  # "W1", "b1", "gamma1", "beta1", "W2", ...: as the layers follow each other
+Params = dict[str, Array]  # "W1", "b1", "gamma1", "beta1", "W2", ...: in the order of the layers
 
 
 class Layer(NamedTuple):
-    """A class of the book's `layers`, the shape of its W or gamma, and its arguments beside its parameters."""
+    """A class of the book's `layers`, the shape of its W or gamma, and its arguments other than parameters."""
 
     kind: str
     shape: tuple[int, ...] = ()
@@ -26,7 +26,7 @@ class Layer(NamedTuple):
 
 @dataclass(frozen=True)
 class Net:
-    """What a net is made of; softmax and its loss follow the last layer, which is affine but for dropout."""
+    """The layers of a net. The last is affine, perhaps followed by dropout; softmax and its loss come after it."""
 
     name: str
     input_shape: tuple[int, ...]  # of one sample
@@ -40,12 +40,12 @@ class Net:
         return self.shapes_of("Affine")[-1][1]
 
     def without_chance(self) -> Net:
-        """This net with dropouts that drop nothing: what every engine drops is its own."""
+        """This net with dropout ratio 0, for comparing engines: each draws its own dropout masks."""
         layers = (layer._replace(arguments=(0.0,)) if layer.kind == "Dropout" else layer for layer in self.layers)
         return replace(self, layers=tuple(layers))
 
     def params(self, rng: np.random.Generator) -> Params:
-        """Weights of He's size, which a signal passes with its own; biases are not 0, so that steps can be compared."""
+        """Parameters: weights of He's size, which keep a signal's size, and biases that are not 0, to compare steps."""
         params: Params = {}
         for i, layer in self.numbered():
             if layer.kind == "BatchNormalization":
@@ -58,14 +58,14 @@ class Net:
         return params
 
     def numbered(self) -> Iterator[tuple[int, Layer]]:
-        """The layers, with the number that their parameters have: a new one with each W."""
+        """The layers with the number of their parameters, which grows by 1 at each layer with a W."""
         i = 0
         for layer in self.layers:
             i += layer.kind in ("Affine", "Convolution")
             yield i, layer
 
     def flops(self, batch: int) -> int:
-        """Of the products of a gradient: for out, dW and dx, save that the net's input needs no gradient."""
+        """The flops of a gradient's products, for out, dW and dx. The net's input needs no gradient."""
         height, total = self.input_shape[-1], 0
         for i, layer in self.numbered():
             places = 1
@@ -79,13 +79,13 @@ class Net:
         return total
 
     def made_of(self, module: ModuleType, params: Params) -> Any:
-        """This net on an engine with the book's interface; it learns these params themselves."""
+        """This net on an engine with the book's interface. Training changes the arrays of `params`."""
         fully_connected = len(self.input_shape) == 1
         return _multi_layer_net(self, module, params) if fully_connected else NetOfLayers(self, module, params)
 
 
 def _multi_layer_net(net: Net, module: ModuleType, params: Params) -> Any:
-    """The book's class of this name, whose own parameters are replaced."""
+    """The book's class of this name, with these parameters in place of its own."""
     *hidden, _ = (shape[1] for shape in net.shapes_of("Affine"))
     made = getattr(module, net.name)(*net.input_shape, hidden, net.outputs, **_options(net))
     made.params = params
@@ -95,13 +95,13 @@ def _multi_layer_net(net: Net, module: ModuleType, params: Params) -> Any:
 
 
 def _options(net: Net) -> dict[str, Any]:
-    """What MultiLayerNetExtend must be told of this net."""
+    """The options of MultiLayerNetExtend for this net."""
     ratios = [layer.arguments[0] for layer in net.layers if layer.kind == "Dropout"]
     return {"use_batchnorm": True, "use_dropout": True, "dropout_ration": ratios[0]} if ratios else {}
 
 
 class NetOfLayers:
-    """A net as readers of the book write it, of layers: as its convolutional nets, which are no part of `common`."""
+    """A net made of layers, as in the book's chapters on convolution, whose nets are not in `common`."""
 
     def __init__(self, net: Net, module: ModuleType, params: Params) -> None:
         self.params = params

@@ -1,4 +1,4 @@
-"""What was measured: as a table, as JSON, and beside an older result."""
+"""Shows measurements as a table, stores them as JSON, and compares them with an older result."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 
 from .engines import BenchError
 
-Key = tuple[str, str, int]  # what names a measurement: case, dtype, threads
+Key = tuple[str, str, int]  # identifies a measurement: case, dtype, threads
 
 SCHEMA = 1
-LONGEST = 2**24  # characters of a file that are read: a result of all cases has 1e5, and a device may have no end
+LONGEST = 2**24  # the most characters to read: a result of all cases has 1e5, and a device may never end
 CASE_WIDTH = 47
 
 
@@ -30,10 +30,10 @@ class Record:
     flops: int
     elements: int
     seconds: dict[str, float]
-    share: float | None  # of this machine's peak; see machine.Peaks
+    share: float | None  # the share of this machine's peak; see machine.Peaks
 
     def ratio(self, engine: str = "numpy") -> float:
-        """How many times as fast as this engine C is."""
+        """How many times as long as C this engine takes."""
         return self.seconds[engine] / self.seconds["c"]
 
     @property
@@ -50,7 +50,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Result:
-    """All that a run found out."""
+    """All results of a run."""
 
     version: str
     date: str
@@ -76,10 +76,10 @@ def read(path: Path) -> Result:
 
 
 def _result(records: list[dict[str, Any]], machine: dict[str, Any], **rest: Any) -> Result:
-    """From JSON; an error of these that `read` catches if what a comparison needs is not there."""
+    """A Result from JSON. Raises an error that `read` catches if something that a comparison needs is missing."""
     result = Result(records=[Record(**record) for record in records], machine=dict(machine), **rest)
     times = {record.key: (record.seconds["c"], record.seconds["numpy"]) for record in result.records}
-    # isfinite refuses what is no number, and an integer that no float holds.
+    # isfinite raises for anything but numbers, and for an integer that is too large for a float.
     if not times or not all(math.isfinite(seconds) and seconds > 0 for pair in times.values() for seconds in pair):
         raise ValueError
     if not all(isinstance(case, str) and isinstance(dtype, str) for case, dtype, _ in times):
@@ -106,7 +106,7 @@ class Table:
         return self.line(record.dtype, record.threads, record.case, c, _rate(record), share, numpy, *ratios)
 
     def summary(self, records: Sequence[Record]) -> Iterator[str]:
-        """The geometric mean and the worst of the ratios, of the cases of one group, dtype and thread count."""
+        """The geometric mean and the worst of the ratios over the cases of one group, dtype and thread count."""
         if len(records) == 1:
             return
         first = records[0]
@@ -123,7 +123,7 @@ class Table:
 
 
 def _line(cells: Sequence[Any], widths: Sequence[int]) -> str:
-    """A row of Markdown, the cells of negative width to the left."""
+    """A row of Markdown. A cell of negative width is aligned to the left."""
     padded = (f"{cell:{'<' if width < 0 else '>'}{abs(width)}}" for cell, width in zip(cells, widths, strict=True))
     return f"| {' | '.join(padded)} |"
 
@@ -162,7 +162,7 @@ def compare(old: Result, new: Result) -> Iterator[str]:
     before = {record.key: record for record in old.records}
     after = {record.key: record for record in new.records}
     common = [key for key in after if key in before]
-    yield "\nSpeed since the older result: above 1 is faster now. NumPy's, beside it, is noise, which C's must exceed."
+    yield "\nSpeed since the older result: above 1 is faster now. NumPy's change is noise, which C's must exceed."
     if old.machine.get("cpu") != new.machine.get("cpu"):
         yield f"The older result is from another processor: {old.machine.get('cpu')}"
     if common:

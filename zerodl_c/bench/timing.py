@@ -1,7 +1,7 @@
-"""How long a call takes: the least of many short stretches, in turns in which the engines alternate.
+"""Measures how long a call takes: the least of many short stretches of calls. The engines take turns.
 
-What else the machine does makes a stretch longer and never shorter, so the least is what the work itself takes, and
-stretches that are short and many find a quiet moment.
+Other work on the machine makes a stretch longer and never shorter. So the least time is closest to that of the work
+itself, and with many short stretches, one is likely to find the machine quiet.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ import zerodl_c
 
 STRETCH = 0.01  # seconds
 TURN = 0.03  # a few stretches
-WARM_UP = 0.02  # for the caches, the threads and the clock of the processor
-# For 0.1 s after their last job OpenBLAS's threads spin, and hold the cores that the next engine's threads need.
+WARM_UP = 0.02  # seconds, for the caches, the threads and the clock of the processor
+# Seconds. OpenBLAS's threads spin for 0.1 s after their last job, on the cores that the next engine's threads need.
 PAUSE = 0.15
 
 
 def keep_freed_memory() -> None:
-    """Make glibc keep blocks of up to 24 MB that are freed, for the next result.
+    """Make glibc keep freed blocks of up to 24 MB, to use them again for the next result.
 
-    It does so once it has seen one come and go. Until then every large result is made of fresh pages, which the
-    kernel must clear, and which engine meets them is chance.
+    glibc does so after a block of this size has been freed once. Until then, every large result gets new pages, which
+    the kernel must clear first, and it is chance which engine has to wait for that.
     """
     np.ones(3_000_000)
 
 
 def seconds_per_call(works: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Seconds that a call of each takes: the least of `rounds` turns of each."""
+    """The seconds that a call of each work takes: the least over `rounds` turns."""
     best = dict.fromkeys(works, float("inf"))
     for _ in range(rounds):
         for name, work in works.items():
@@ -54,7 +54,7 @@ def _turn(work: Callable[[], Any]) -> float:
 
 
 def _repeat(work: Callable[[], Any], seconds: float) -> tuple[int, float]:
-    """How many calls fill this time, and how long they really take."""
+    """The number of calls that fill this time, and the time that they took."""
     start, calls, elapsed = time.perf_counter(), 0, 0.0
     while elapsed < seconds:
         work()

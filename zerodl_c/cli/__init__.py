@@ -1,6 +1,6 @@
-"""The command ``zerodl-c``: what can be done with the engine without writing a line of Python.
+"""The command ``zerodl-c``, which uses the engine without a line of Python.
 
-Each command is a module, which has its options and what it does.
+Each subcommand is a module with its options and its function.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .output import complain, say, stdout
 
 __all__ = ["main"]
 
-INTERRUPTED, CLOSED_PIPE = 130, 141  # 128 and the signal, as a shell tells of grep
+INTERRUPTED, CLOSED_PIPE = 130, 141  # 128 plus the signal, as in a shell
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,16 +33,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status: 0, or 1 where `bench --strict` finds a case that is slower than the reference, or `check` a
-        gradient that is not well or an error of the user's own code, whose traceback it shows; or 2 after an error and
-        130 after Ctrl-C, each of these two with one line on stderr, or 141 without a word where nobody reads stdout
-        any more. What a script raises that `run` runs, SystemExit and KeyboardInterrupt included, is raised;
+        The exit status. 0 is success. 1 means that `bench --strict` found a case slower than the reference, or that
+        `check` found a wrong gradient or an error in the user's own code, whose traceback it shows. 2 means an error,
+        and 130 means Ctrl-C; both print one line on stderr. 141 means that stdout is a closed pipe; nothing is printed.
+        Errors of a script that `run` runs are raised, including SystemExit and KeyboardInterrupt.
         `run --verify` raises SystemExit(1) at a difference.
     """
     args = None
     try:
         args = _parser().parse_args(argv, argparse.Namespace(argv=sys.argv[1:] if argv is None else [*argv]))
-        if args.command is not run.run:  # a script may have nothing to say
+        if args.command is not run.run:  # a script may not need stdout
             stdout()
         return args.command(args) or 0
     except CommandError as error:
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _show_users(error.error)
     except (MissingExtra, OSError, MemoryError, KeyboardInterrupt) as error:
         if args is not None and args.command is run.run:
-            raise  # the script's: Python ends it as any script
+            raise  # it is the script's error: Python handles it as for any script
         return _tell(error)
 
 
@@ -61,7 +61,7 @@ def _parser() -> Parser:
         description="The engine of 'Deep Learning from Scratch' in C, beside the NumPy original.",
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
-    # required=True would complain of a missing command before it complains of a mistyped option.
+    # required=True would report a missing command before a mistyped option.
     parser.set_defaults(command=lambda args: parser.error("the following arguments are required: COMMAND"))
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for command in (train, bench, check, run, hook, info):
@@ -70,7 +70,7 @@ def _parser() -> Parser:
 
 
 class _Version(argparse.Action):
-    """argparse's own would need the version, which is slow to find, before it is asked for."""
+    """Unlike argparse's own action, this one looks up the version, which is slow, only when it is asked for."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         say(f"zerodl-c {zerodl_c.__version__}")
@@ -78,7 +78,7 @@ class _Version(argparse.Action):
 
 
 def _tell(error: BaseException) -> int:
-    """Tell of what the environment lacks or does, which is no bug, and return the exit status."""
+    """Report an error of the environment, which is no bug, and return the exit status."""
     match error:
         case BrokenPipeError():
             return CLOSED_PIPE
@@ -92,7 +92,7 @@ def _tell(error: BaseException) -> int:
 
 
 def _show_users(error: Exception) -> int:
-    """Show the traceback from the user's code on; return the status with which Python ends then."""
+    """Show the traceback, beginning with the user's code, and return the status 1, as Python does."""
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_globals.get("__package__") == __package__:
         trace = trace.tb_next

@@ -1,4 +1,4 @@
-"""``zerodl-c bench``: the C engine, NumPy and their peers are timed."""
+"""``zerodl-c bench``: times the C engine, NumPy and their peers."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def add_to(commands: Commands) -> None:
 
 
 def bench(args: argparse.Namespace) -> int:
-    """Time the cases, print a table, keep the results; 1 if --strict and a case is slower than the reference."""
+    """Time the cases, print a table, save the results. Return 1 if --strict and a case is slower than the reference."""
     need("bench", "threadpoolctl")
     if args.png:
         need("bench", DRAWING)
@@ -106,13 +106,13 @@ def _require_known(names: Sequence[str], known: Sequence[str], hint: str) -> Non
 
 
 def _again_without(variables: Sequence[str], argv: Sequence[str]) -> int:
-    """The status of this command in a new process, whose environment lacks the variables: libraries have read them."""
+    """The status of this command in a new process without these variables. Here, libraries have already read them."""
     environment = {name: value for name, value in os.environ.items() if name not in variables}
     return subprocess.run([sys.executable, "-m", "zerodl_c", *argv], env=environment).returncode
 
 
 def _digits(folder: Path) -> Any:
-    """The first 10,000 images and labels of MNIST, which is as many as it has to test with."""
+    """The first 10,000 images and labels of MNIST: as many as its test set has."""
     data = mnist(folder)
     if data.x_train.shape[1] != 28 * 28:
         raise CommandError(f"argument --data: needs images of 28 x 28 pixels, got {data.x_train.shape[1]} pixels")

@@ -1,4 +1,4 @@
-"""``zerodl-c check``: a gradient is checked against central differences."""
+"""``zerodl-c check``: checks a gradient against central differences."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _target(text: str) -> tuple[str, str]:
 
 
 def check(args: argparse.Namespace) -> int:
-    """Check the user's gradient, or that of the book's net; 1 if anything is wrong."""
+    """Check the user's gradient, or that of the book's net. Return 1 if anything is wrong."""
     if args.target and args.engine:
         raise CommandError("argument --engine: is for the book's net, and not for MODULE:OBJECT")
     if args.target:
@@ -76,7 +76,7 @@ def _gradient_check(args: argparse.Namespace, arguments: tuple[Any, ...]) -> Any
 
 
 def _verdict(result: Any) -> int:
-    """Print what was found, and return the exit status."""
+    """Print the result, and return the exit status."""
     say(str(result))
     return int(not result)
 
@@ -89,13 +89,13 @@ def _book_net(engine: str, seed: int) -> tuple[Any, ...]:
 
 
 def _arguments(module: str, name: str, seed: int) -> tuple[Any, ...]:
-    """What the user's function returns: three arguments for gradient_check."""
+    """The three arguments for gradient_check, which the user's function returns."""
     must = f"{module}:{name} must be a function without parameters that returns (net, x, t) or (f, x, gradient)"
     np.random.seed(seed)
     try:
-        users(__import__, module)  # and not importlib's function, which shows in tracebacks
+        users(__import__, module)  # not importlib's function, which would show in tracebacks
     except UsersError as raised:
-        # A module that the user's own module misses is told by its traceback.
+        # If the user's own module imports a missing module, its traceback says so.
         missing = raised.error.name if isinstance(raised.error, ModuleNotFoundError) else None
         if not f"{module}.".startswith(f"{missing}."):
             raise

@@ -1,4 +1,4 @@
-"""What ends a command early."""
+"""Errors that end a command early."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 
 class CommandError(Exception):
-    """What the user can mend. It is reported as one line, without a traceback."""
+    """An error that the user can fix. It is reported as one line, without a traceback."""
 
 
 class UsersError(Exception):
-    """What the user's own code raised. It is shown as Python shows it."""
+    """An error of the user's own code. It is shown as Python shows it."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(error)
@@ -19,7 +19,7 @@ class UsersError(Exception):
 
 
 def users(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    """Call the user's own code."""
+    """Call the user's own code. Its errors become UsersErrors."""
     try:
         return function(*arguments, **options)
     except Exception as error:

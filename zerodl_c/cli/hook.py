@@ -1,4 +1,4 @@
-"""``zerodl-c hook``: ZERODL_SWAP=1 is made to do what run does."""
+"""``zerodl-c hook``: makes ZERODL_SWAP=1 do what run does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``zerodl-c info``: what zerodl_c is and runs on."""
+"""``zerodl-c info``: shows the version, the compiler, the instruction sets and the threads."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def add_to(commands: Commands) -> None:
 
 
 def info(args: argparse.Namespace) -> None:
-    """Show what zerodl_c is and runs on."""
+    """Print what `zerodl_c.show_config` prints."""
     with redirect_stdout(io.StringIO()) as shown:
         zerodl_c.show_config()
     say(shown.getvalue(), end="")

@@ -1,4 +1,4 @@
-"""What the options of several commands share."""
+"""Types and helpers that the options of several commands share."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ DRAWING = "matplotlib.figure"  # what zerodl_c.plot needs
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser of one command or of all: each of its errors names its own help, and what was probably meant."""
+    """A parser whose errors name the command's help and the word that was probably meant."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        """Refuse what is not known here: argparse would leave it to the parser of all commands."""
+        """Refuse unknown arguments here. argparse would leave them to the main parser."""
         known, unknown = super().parse_known_args(args, namespace)
         if unknown:
             meant = did_you_mean(unknown[0].partition("=")[0], self._option_string_actions)
@@ -49,8 +49,8 @@ Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The end of an error's line: the word that was probably meant, if there is one."""
-    names = {name.lstrip("-"): name for name in known}  # dashes would make all options alike
+    """The end of an error message, with the word that was probably meant, or ""."""
+    names = {name.lstrip("-"): name for name in known}  # the dashes would make all options look similar
     found = get_close_matches(word.lstrip("-"), names, n=1)
     return f"; did you mean {names[found[0]]}?" if found else ""
 

@@ -1,4 +1,4 @@
-"""How commands write to stdout, to stderr and to files; a failure to write is an error of one line."""
+"""Writes to stdout, stderr and files for the commands. A failure to write is an error of one line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FAILED = 2
 
 
 def say(text: str, end: str = "\n") -> None:
-    """Print to stdout now, so that a full disk or a closed pipe behind it is noticed here; nothing else prints."""
+    """Print to stdout and flush, so that a full disk or a closed pipe is noticed here. All output goes through here."""
     stream = stdout()
     # A folder's name may hold characters that stdout's encoding lacks.
     encoding = stream.encoding or "utf-8"
@@ -33,14 +33,14 @@ def say(text: str, end: str = "\n") -> None:
 
 def stdout() -> TextIO:
     """Python's stdout, or CommandError if there is none."""
-    if sys.stdout is None:  # so Python has it where the descriptor is closed
+    if sys.stdout is None:  # Python sets it so if the descriptor is closed
         raise CommandError(f"cannot write to standard output: {os.strerror(errno.EBADF)}")
     return sys.stdout
 
 
 def complain(text: str, status: int = FAILED) -> int:
     """Print one line to stderr, if there is one, and return the exit status."""
-    if sys.stderr is not None:  # or print would take stdout
+    if sys.stderr is not None:  # with file=None, print would write to stdout
         try:
             print("zerodl-c:", " ".join(text.splitlines()), file=sys.stderr, flush=True)
         except OSError:
@@ -49,14 +49,14 @@ def complain(text: str, status: int = FAILED) -> int:
 
 
 def _discard(stream: TextIO) -> None:
-    """Let the rest of a stream go nowhere: Python would try once more to write it when it exits, and complain."""
+    """Discard the rest of a stream. Python would try to write it again at exit, and report another error."""
     with suppress(OSError), open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), stream.fileno())
 
 
 @contextmanager
 def writing(option: str, path: Path) -> Iterator[None]:
-    """Report that a path cannot be written to, as the option's fault."""
+    """Report a path that cannot be written to as an error of the option."""
     try:
         yield
     except OSError as error:
@@ -64,14 +64,14 @@ def writing(option: str, path: Path) -> Iterator[None]:
 
 
 def require_writable(option: str, path: Path) -> None:
-    """Find out before the work whether its result can be kept."""
+    """Check before the work that its result can be saved."""
     with writing(option, path):
         try_to_write(path)
 
 
 @contextmanager
 def replaced(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes the place of `path` once it is whole."""
+    """A file that replaces `path` once it is complete."""
     try:
         with replacing(path) as file:
             yield file

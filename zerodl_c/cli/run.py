@@ -1,4 +1,4 @@
-"""``zerodl-c run``: a script of the book runs on this engine."""
+"""``zerodl-c run``: runs a script of the book on this engine."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def add_to(commands: Commands) -> None:
     parser.set_defaults(kind=running.script)
     kind("-m", dest="kind", action="store_const", const=running.module, help="SCRIPT is a module's name")
     kind("-c", dest="kind", action="store_const", const=running.command, help="SCRIPT is a program itself")
-    # PARSER hands on what follows the script as it is; REMAINDER after SCRIPT would lose a "--".
+    # PARSER passes on the arguments after the script unchanged. REMAINDER after SCRIPT would lose a "--".
     option("script", metavar="SCRIPT", nargs=argparse.PARSER, help="and its own arguments")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run a script on this engine; whatever it raises goes on to Python, as if it had been run by it."""
+    """Run a script on this engine. Its errors go to Python, as if Python had run it."""
     script, *arguments = args.script
     for name in ("verify", "report"):
         if getattr(args, name) and args.engine != "c":

@@ -1,4 +1,4 @@
-"""``zerodl-c train``: the book's net learns handwritten digits on both engines."""
+"""``zerodl-c train``: trains the book's net on handwritten digits with both engines."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def add_to(commands: Commands) -> None:
 
 
 def train(args: argparse.Namespace) -> None:
-    """Train the two-layer net on one engine or both, print how they did, and keep the results."""
+    """Train the two-layer net on one engine or both, print the results, and save them."""
     need("demo", "tqdm", "threadpoolctl")
     if not args.data:
         need("demo", "sklearn.datasets")
@@ -93,7 +93,7 @@ def train(args: argparse.Namespace) -> None:
         f"net {data.x_train.shape[1]}-{args.hidden}-{CLASSES}, {args.dtype}, {args.gradient}, epochs {args.epochs}, "
         f"batch size {args.batch_size}, lr {args.lr:g}, seed {args.seed}, threads {args.threads}\n"
     )
-    # A net that diverges is reported by evaluate(), once, rather than by NumPy's warnings.
+    # evaluate() reports a net that diverges, once, so NumPy's warnings are off.
     with _threads(args.threads), np.errstate(over="ignore", invalid="ignore"):
         runs = [_start(engine, data, args) for engine in engines]
         _fit(runs, data, args)
@@ -104,7 +104,7 @@ def train(args: argparse.Namespace) -> None:
 
 @dataclass
 class _Run:
-    """One engine's net, the time its steps took, and how it did at first and after each epoch."""
+    """One engine's net, the time of its steps, and its loss and accuracy at first and after each epoch."""
 
     engine: str
     net: TwoLayerNet
@@ -143,7 +143,7 @@ def _load(args: argparse.Namespace) -> Dataset:
 
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
-    """Give both engines the same number of threads, so that they are compared fairly."""
+    """Give both engines the same number of threads, for a fair comparison."""
     from threadpoolctl import threadpool_limits
 
     before = zerodl_c.get_num_threads()
@@ -156,7 +156,7 @@ def _threads(count: int) -> Iterator[None]:
 
 
 def _start(engine: str, data: Dataset, args: argparse.Namespace) -> _Run:
-    """Seed anew for each engine: so weights and batches are equal, with one engine or two."""
+    """Seed again for each engine, so that weights and batches are equal, with one engine or two."""
     np.random.seed(args.seed)
     module = ENGINES[engine]
     net = module.TwoLayerNet(data.x_train.shape[1], args.hidden, CLASSES, dtype=np.dtype(args.dtype))
@@ -164,7 +164,7 @@ def _start(engine: str, data: Dataset, args: argparse.Namespace) -> _Run:
 
 
 def _fit(runs: list[_Run], data: Dataset, args: argparse.Namespace) -> None:
-    """Train the engines in TURNS turns each, so that a busy machine slows them alike."""
+    """Train the engines in TURNS turns each, so that a busy machine slows both equally."""
     from tqdm import tqdm
 
     from zerodl_c.bench.timing import PAUSE
@@ -215,7 +215,7 @@ def _table(runs: list[_Run], data: Dataset) -> str:
 
 
 def _prepare(folder: Path, engines: list[str]) -> None:
-    """Find out before the training whether its results can be kept."""
+    """Check before the training that its results can be saved."""
     with writing("--out", folder):
         folder.mkdir(parents=True, exist_ok=True)
     for name in _results(engines):

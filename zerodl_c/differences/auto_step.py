@@ -1,11 +1,10 @@
-"""h="auto": the step for the entries of each magnitude, from how f behaves.
+"""h="auto": finds a step for the entries of each magnitude by evaluating f.
 
-The error of a central difference is what the formula leaves out, which grows with a power of the
-step, and the rounding of f divided by the step. The best step needs two things that x alone does not
-tell: how noisy f is, and how large its third derivative is (the fifth for order 4). A few
-evaluations tell both, not for each entry, but for each decade of magnitudes. (J. J. More and S. M. Wild,
-Estimating computational noise, SIAM J. Sci. Comput. 33, 2011, and Estimating derivatives of noisy
-simulations, ACM Trans. Math. Softw. 38, 2012, do so for one variable.)
+A central difference has two errors: that of the formula, which grows with a power of the step, and the rounding of f
+divided by the step. The best step depends on two things that x alone does not tell: how noisy f is, and how large its
+third derivative is (the fifth for order 4). A few evaluations estimate both, for each decade of magnitudes rather than
+for each entry. (J. J. More and S. M. Wild do this for one variable: Estimating computational noise, SIAM J. Sci.
+Comput. 33, 2011, and Estimating derivatives of noisy simulations, ACM Trans. Math. Softw. 38, 2012.)
 """
 
 from collections.abc import Callable
@@ -21,11 +20,11 @@ from .formula import rounding
 
 Array = NDArray[Any]
 
-# f((j + 1) h) - f(-(j + 1) h), weighted so, is 2 h^(order + 1) times the derivative that the formula leaves out.
+# The sum of these weights times f((j + 1) h) - f(-(j + 1) h) is 2 h^(order + 1) times the derivative in the error term.
 _WEIGHTS = {2: np.array([-2.0, 1.0]), 4: np.array([5.0, -4.0, 1.0])}
-# With that difference S for a step and the noise, the best step is (constant noise / S)^(1 / (order + 1)) times it.
+# If S is that sum for a step, the best step is (constant * noise / S)^(1 / (order + 1)) times this step.
 _BEST = {2: 6 / 2**0.5, 4: 15 * 0.95}
-_SAMPLE = 16  # entries of a decade that are moved, all at once
+_SAMPLE = 16  # entries of a decade that are moved together
 
 
 def find_step(evaluator: Evaluator, order: int) -> Array:
@@ -46,7 +45,7 @@ def find_step(evaluator: Evaluator, order: int) -> Array:
 
 
 def noise_and_eps(evaluator: Evaluator) -> tuple[float, float]:
-    """The standard deviation of f's rounding, by differences of f within some ulps of x; and its eps."""
+    """The standard deviation of f's rounding, from differences of f within some ulps of x; and f's eps."""
     x, direction = evaluator.x, np.rint(16 * _direction(evaluator.x.size)).reshape(evaluator.x.shape)
     ulps = np.spacing(np.where(x == 0, 1, abs(x))) * direction
     values = np.array([_value(evaluator, x + i * ulps) for i in range(-3, 4)])
@@ -56,16 +55,16 @@ def noise_and_eps(evaluator: Evaluator) -> tuple[float, float]:
 
 
 def _difference(evaluator: Evaluator, group: Array, order: int) -> Callable[[float], float]:
-    """S of a step in some entries at once: a function of the step."""
+    """S as a function of the step, which is taken in some entries of the group at once."""
     some = group[:: -(-len(group) // _SAMPLE)]
     x = evaluator.x
     direction: Array = np.zeros(x.shape)
-    # Where f is a sum over its entries, this sees as much bend as one of them has; where f bends with all, more.
+    # If f is a sum over its entries, this S is that of one entry. If the derivative depends on several, S is larger.
     entries_of(direction)[some] = _direction(len(some)) / len(some) ** (0.5 / (order + 1))
 
     def difference(step: float) -> float:
         total = 0.0
-        offset = (x + step * direction).astype(x.dtype) - x  # so that rounding leaves equal distances
+        offset = (x + step * direction).astype(x.dtype) - x  # rounded first, so that both distances are equal
         for j, weight in enumerate(_WEIGHTS[order], 1):
             total += weight * (_value(evaluator, x + j * offset) - _value(evaluator, x - j * offset))
         return abs(total)
@@ -76,9 +75,9 @@ def _difference(evaluator: Evaluator, group: Array, order: int) -> Callable[[flo
 def _best(
     difference: Callable[[float], float], noise: float, order: int, step: float, least: float, most: float
 ) -> float:
-    """Shrink or grow the step until f's bend is well above the noise, and not too far above; compute the best."""
+    """Change the step until S is above the noise, but not too far above, and then compute the best step."""
     power = order + 1
-    spread = float(np.sqrt(2 * np.sum(_WEIGHTS[order] ** 2)))  # of the difference, for noise 1
+    spread = float(np.sqrt(2 * np.sum(_WEIGHTS[order] ** 2)))  # the standard deviation of S if the noise is 1
     grown, before, factor = False, 0.0, 1.0
     for _ in range(30):
         seen = difference(step)
@@ -86,20 +85,20 @@ def _best(
             step = most = step / 8
             continue
         if seen > 2 * (before + 4 * spread * noise) * 16**power if grown else step <= least:
-            louder = max(seen / spread / noise, 1)  # no smooth f bends that much more, or within so short a step
+            louder = max(seen / spread / noise, 1)  # a smooth f has no such S: it is noise
             noise, most = noise * louder, most * louder ** (1 / power)
         factor = (_BEST[order] * noise / max(seen, noise)) ** (1 / power)
         if seen < 64 * spread * noise and step < most:
             before, step, grown = seen, min(step * 16, most), True
         elif factor > 1 / 32 or grown:
             break
-        else:  # too far for a formula that holds for small steps
+        else:  # the step is too long for the formula, which holds for small steps
             step = max(step * 16 * factor, least)
     return max(min(step * min(factor, 1), most), least)
 
 
 def _value(evaluator: Evaluator, point: Array) -> float:
-    """f, or nan where it is not defined: steps are tried that are too long."""
+    """f, or nan where it is not defined: a trial step may be too long."""
     try:
         value = evaluator.value(point.astype(evaluator.x.dtype))
     except (ArithmeticError, ValueError):
@@ -114,7 +113,7 @@ def _sum(values: Array) -> float:
 
 
 def _direction(count: int) -> Array:
-    """About 1 or -1, so that nothing cancels by symmetry: like terms sum to their root, as random ones do."""
+    """Numbers near 1 or -1, so that no symmetry cancels terms. Equal terms add up to sqrt(count), as random ones do."""
     random = np.random.default_rng(0)
     signs = np.where(np.arange(count) < round((count + count**0.5) / 2), 1, -1)
     return random.permutation(signs) * (1 + random.permutation(np.arange(count) - (count - 1) / 2) / (2 * count))

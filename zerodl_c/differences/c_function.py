@@ -1,8 +1,7 @@
-"""C functions `double f(const double *x, ptrdiff_t n, void *data)`, however Python holds them.
+"""C functions `double f(const double *x, ptrdiff_t n, void *data)`, in every form that Python has for them.
 
-A C function comes as a pointer of cffi or ctypes, as numba's `cfunc`, or as a
-`scipy.LowLevelCallable`, which brings data along. All of them say what they take; what is not of
-that form is refused, for a call would crash.
+A C function is a pointer of cffi or ctypes, numba's `cfunc`, or a `scipy.LowLevelCallable`, which also carries data.
+Each of these knows its signature. Any other signature is refused, because a call would crash.
 """
 
 import ctypes
@@ -22,7 +21,7 @@ _C = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_void_p, ctypes.c_ssize_t, ctypes
 
 
 class CFunction:
-    """A C function and its data; called with a C-contiguous array. Whoever gave the function keeps it alive."""
+    """A C function and its data. It is called with a C-contiguous array. The caller must keep the function alive."""
 
     def __init__(self, address: int, data: int = 0) -> None:
         if not address:
@@ -35,8 +34,8 @@ class CFunction:
 
 
 def c_function(f: Any) -> CFunction | None:
-    """f as a C function, or None if it is something else. TypeError if its signature is another."""
-    scipy, cffi = sys.modules.get("scipy"), sys.modules.get("_cffi_backend")  # who made f is loaded
+    """f as a CFunction, or None if f is not a C function. TypeError if f has another signature."""
+    scipy, cffi = sys.modules.get("scipy"), sys.modules.get("_cffi_backend")  # the library that made f is loaded
     if scipy and hasattr(scipy, "LowLevelCallable") and isinstance(f, scipy.LowLevelCallable):
         _check(f.signature)
         return _of_capsule(tuple.__getitem__(f, 0))
@@ -58,7 +57,7 @@ def _check(signature: str) -> None:
 
 
 def _of_capsule(capsule: Any) -> CFunction:
-    """A capsule's name is the signature, its pointer the function, its context the data."""
+    """The function in a capsule: its name is the signature, its pointer the function, and its context the data."""
     api = ctypes.pythonapi
     name = ctypes.PYFUNCTYPE(ctypes.c_char_p, ctypes.py_object)(("PyCapsule_GetName", api))(capsule)
     pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)
@@ -68,7 +67,7 @@ def _of_capsule(capsule: Any) -> CFunction:
 
 
 def _signature_of_ctypes(f: Any) -> str:
-    """As SciPy writes it: "double (double *, long, void *)"."""
+    """The signature as SciPy writes it: "double (double *, long, void *)"."""
     arguments = ["not declared"] if f.argtypes is None else map(_name_of_ctypes, f.argtypes)
     return f"{_name_of_ctypes(f.restype)} ({', '.join(arguments)})"
 

@@ -1,11 +1,11 @@
-"""What the entries of one parameter change in a chain of layers, many entries at a time.
+"""How the entries of one parameter change the loss of a chain of layers, for many entries at a time.
 
-An entry changes one unit of its layer, a column of an affine layer or a channel of a convolution, by so many times what
-goes into the layer. Only what changes is computed anew: the unit alone while the layers that follow keep the units
-apart, and everything from the first layer on that mixes them.
+An entry affects one unit of its layer: a column of an affine layer, or a channel of a convolution. The change of that
+unit is the change of the entry times an input of the layer. Only what changes is recomputed: this unit alone as long as
+the following layers do not mix units, and all units from the first layer on that mixes them.
 
-Many entries are computed in one call of each layer. They are a stack of shape (batch, variants, units, ...): a variant
-is the net with one entry at one of its points. All is float64.
+Each call of a layer computes many entries, as a stack of shape (batch, variants, units, ...). A variant is the net with
+one entry at one of its points. All numbers are float64.
 """
 
 from collections.abc import Iterator
@@ -19,34 +19,34 @@ from .engine import Engine
 
 Array = NDArray[Any]
 
-_STACK = 1 << 17  # numbers in a stack: about what the cache of a core holds
+_STACK = 1 << 17  # numbers in a stack: about as many as the cache of a core holds
 
 
 class Layer:
-    """A layer with constant settings, which are what the engine's layer `name` is made of."""
+    """A layer with constant settings: the arguments that the engine's class `name` is called with."""
 
-    mixes = False  # its units
+    mixes = False  # whether each output depends on several units
 
     def __init__(self, engine: Engine, name: str, settings: tuple[Any, ...]) -> None:
         self.engine, self.make, self.settings = engine, getattr(engine.layers, name), settings
 
     def __call__(self, x: Array) -> Array:
-        """What the layer gives for x, to the bit."""
+        """The layer's output for x, bit for bit."""
         out: Array = self.make(*self.settings).forward(x)
         return out
 
     def of_stack(self, stack: Array, units: slice) -> Array:
-        """What it gives for a stack that holds all units or, where it keeps units apart, these."""
+        """The output for a stack that holds all units, or only `units` if the layer does not mix them."""
         return _by_samples(self, stack)
 
     def of_change(self, change: Array, units: slice) -> Array:
-        """What a stack of changes of these units adds to the output of a layer that mixes units."""
+        """The change of the output that follows from a stack of changes of `units`, for a layer that mixes units."""
         raise NotImplementedError
 
     def directions(self, x: Array, place: int) -> Array:
-        """What 1 more in an entry of settings[place] adds to its unit: (batch, entries, 1 or units, ...).
+        """The derivative of a unit by each of its entries in settings[place]: (batch, entries, 1 or units, ...).
 
-        With 1, it is the same for each unit. In between it is linear.
+        The third axis has length 1 if the derivative is the same for every unit. The unit is linear in its entries.
         """
         raise NotImplementedError
 
@@ -91,7 +91,7 @@ class _BatchNormalization(Layer):
         return self._normalized(x, *self.settings[:4])
 
     def of_stack(self, stack: Array, units: slice) -> Array:
-        """A feature of each variant is a feature by itself, with its own statistics."""
+        """The output for a stack, in which each feature of each variant has its own statistics."""
         features, variants = prod(stack.shape[2:]), stack.shape[1]
         settings = (
             value if value is None else np.tile(value[units] if np.ndim(value) else np.full(features, value), variants)
@@ -103,14 +103,14 @@ class _BatchNormalization(Layer):
         return np.ones((len(x), 1, 1)) if place else self._normalized(x, 1.0, 0.0, *self.settings[2:4])[:, np.newaxis]
 
     def _normalized(self, x: Array, gamma: Any, beta: Any, mean: Any, variance: Any) -> Array:
-        """By the statistics of x if there is no mean."""
+        """Batch normalization with this mean and variance, or with the statistics of x if the mean is None."""
         layer = self.make(gamma, beta, running_mean=mean, running_var=variance)
         out: Array = layer.forward(x, train_flg=mean is None)
         return out
 
 
 def _by_samples(layer: Any, stack: Array) -> Array:
-    """layer(stack) for a layer that computes each sample by itself: each variant of one is a sample."""
+    """layer(stack) for a layer that treats samples independently: each variant of a sample becomes a sample."""
     out: Array = layer(stack.reshape(-1, *stack.shape[2:]))
     return out.reshape(*stack.shape[:2], *out.shape[1:])
 
@@ -128,7 +128,7 @@ _KINDS: dict[str, tuple[type[Layer], str]] = {
 
 
 def layer_of(engine: Engine, name: str, settings: tuple[Any, ...]) -> Layer:
-    """The layer that notes call by this name."""
+    """The layer for this name in a note."""
     kind, of_engine = _KINDS[name]
     return kind(engine, of_engine, settings)
 
@@ -140,10 +140,10 @@ class Changes:
     ----------
     engine : Engine
     chain : list of Layer
-        In float64. They end with the scores of the classes.
+        Float64 layers. The output of the last one is the scores of the classes.
     place : int
     x : (batch, ...) ndarray
-        What goes into the first layer.
+        The input of the first layer.
     labels : (batch,) ndarray of int
     """
 
@@ -157,10 +157,11 @@ class Changes:
         self.parameter = chain[0].settings[place]
         self.directions = chain[0].directions(x, place)
         entries = np.arange(self.parameter.size).reshape(len(self.parameter), -1)
-        self.entries = entries.T if self.parameter.ndim == 2 else entries  # of each unit: affine's W has columns
+        # A row for each unit. A unit of an affine layer is a column of W.
+        self.entries = entries.T if self.parameter.ndim == 2 else entries
 
     def fill(self, values: Array, points: Array) -> Iterator[int]:
-        """Write how the loss changes at points[i, j] of entry i into values[i, j]; yields how many are done."""
+        """Write the change of the loss at points[i, j] of entry i into values[i, j]; yield how many are done."""
         done, batch, per_entry = 0, len(self.labels), points.shape[1]
         widest = max(output.size for output in self.outputs[1:] or self.outputs)
         count = max(_STACK // (widest * per_entry), 1)
@@ -176,7 +177,7 @@ class Changes:
                 yield done
 
     def _of_unit(self, change: Array, unit: int) -> Array:
-        """How the loss changes with each variant of the change of a unit."""
+        """The change of the loss for each variant of the change of a unit."""
         changes = np.zeros(change.shape[1])
         apart = next((i for i, layer in enumerate(self.layers) if layer.mixes), len(self.layers))
         live = _that_change(change)
@@ -193,16 +194,16 @@ class Changes:
         return changes
 
     def _unit(self, i: int, unit: int) -> Array:
-        """A unit of the output of layer i, as it is, to be added to stacks."""
+        """A unit of the unchanged output of layer i, in a shape that can be added to stacks."""
         return self.outputs[i][:, np.newaxis, unit : unit + 1]
 
     def _places(self, i: int, unit: int) -> slice:
-        """Where a unit of that output is, if the output of each sample is one row."""
+        """The columns of a unit in the output of layer i, if each sample is one row."""
         pixels = prod(self.outputs[i].shape[2:])
         return slice(unit * pixels, (unit + 1) * pixels)
 
     def _mixed(self, i: int, change: Array, unit: int) -> Array:
-        """A stack of all units that follow from the change of one in the output of layer i."""
+        """A stack of all units of the layer that mixes them, given the change of one unit in outputs[i]."""
         if i < len(self.layers):
             return self.outputs[i + 1][:, np.newaxis] + self.layers[i].of_change(change, self._places(i, unit))
         scores = np.repeat(self.outputs[i][:, np.newaxis], change.shape[1], axis=1)
@@ -210,7 +211,7 @@ class Changes:
         return scores
 
     def _loss_changes(self, scores: Array) -> Array:
-        """How far the loss of each variant of (batch, variants, classes) is from that at x: mean log(before / now)."""
+        """The loss of each variant in (batch, variants, classes), less the loss at x: mean log(before / now)."""
         ratio = (self._picked(scores) - self.picked) / (self.picked + 1e-7)
         changes: Array = -np.log1p(ratio).mean(axis=0)
         return changes
@@ -223,5 +224,5 @@ class Changes:
 
 
 def _that_change(change: Array) -> Array:
-    """Which variants of a stack of changes are not 0."""
+    """The indices of the variants whose change is not 0."""
     return np.flatnonzero(change.any(axis=(0, *range(2, change.ndim))))

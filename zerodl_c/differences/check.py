@@ -1,6 +1,6 @@
-"""Is an analytic gradient right, and if not, why: central differences beside it, and a diagnosis.
+"""Compares an analytic gradient with central differences, and says what is wrong with it.
 
-Both engines share this function: its time is that of the net's `loss`, or of f.
+Both engines share this function, because nearly all of its time is spent in the net's `loss`, or in f.
 """
 
 from __future__ import annotations  # np.random.Generator itself would import numpy.random
@@ -18,14 +18,14 @@ from .problem import Problem, function_problem, is_net, net_problem
 
 Array = NDArray[Any]
 
-# The default step, and the least tolerance, by the bytes of the float dtype that f is computed in. The
-# step is about the fourth root of eps: there both the rounding of f, eps / h, and what a second step
-# leaves of the formula's error, h^4, are far below the tolerance.
+# The default step and the smallest tolerance, by the bytes of the float dtype that f is computed in. The step is about
+# the fourth root of eps. Then the rounding of f, eps / h, is far below the tolerance, and so is the formula's error
+# after extrapolation, h^4.
 _STEP = {8: 1e-4, 4: 5e-2, 2: 2e-1}
 _RTOL = {8: 0.0, 4: 2e-2, 2: 2e-1}
-_LONGER = 1, 10, 100  # for a parameter that has no visible say at the first step
-_AGAIN = 64  # eps that two evaluations may be apart: threads may add up numbers of about 1 in any order
-_NEARLY_ALL = 0.9  # of the entries; the others may have a kink besides
+_LONGER = 1, 10, 100  # longer steps, for a parameter that does not change f visibly at the first
+_AGAIN = 64  # two evaluations may differ by so many eps: threads may add up numbers of about 1 in any order
+_NEARLY_ALL = 0.9  # share of the entries; the others may also have a kink
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Entry:
     ----------
     index : tuple of int
     numeric, analytic : float
-        The derivative as measured (nan where h is lost in the entry), and the gradient in question.
+        The measured derivative (nan if h is lost in the entry), and the gradient in question.
     error : float
         ``|numeric - analytic| / max(|numeric|, |analytic|, floor)``, with the floor of the step that decided.
     slopes : tuple of float
@@ -52,20 +52,20 @@ class Entry:
 
 @dataclass(frozen=True)
 class ParameterCheck:
-    """What was found out about the gradient of one parameter.
+    """The findings about the gradient of one parameter.
 
     Attributes
     ----------
     name : str
         Its key in `net.params`, or in x; "x" if x is one array.
     size, checked, within : int
-        Its entries; those that were checked; those of them whose error is at most rtol.
+        The numbers of entries, of checked entries, and of checked entries whose error is at most rtol.
     worst : Entry
-        The checked entry of the largest error.
+        The checked entry with the largest error.
     reason : str or None
-        Why it is not well, where that is recognisable; see `gradient_check`.
+        What is wrong, if that is recognisable; see `gradient_check`.
     ratio : float or None
-        numeric / analytic, where it is not 1 but the same at nearly all entries.
+        numeric / analytic, if it is the same at nearly all entries, but not 1.
     """
 
     name: str
@@ -78,12 +78,12 @@ class ParameterCheck:
 
     @property
     def share(self) -> float:
-        """The share of the checked entries that is within tolerance, from 0 to 1."""
+        """The share of the checked entries that are within tolerance, from 0 to 1."""
         return self.within / self.checked
 
     @property
     def ok(self) -> bool:
-        """Whether every entry is within tolerance, and that means something."""
+        """Whether every entry is within tolerance, and this proves something."""
         return self.within == self.checked and self.reason is None
 
 
@@ -98,7 +98,7 @@ class GradientCheck:
     value : float
         f(x), the loss.
     spread : float
-        How far evaluations of f at the same point lay apart.
+        The largest difference between evaluations of f at the same point.
     h, rtol, floor : float
         The step, the tolerance, and the size below which entries are compared absolutely.
     """
@@ -145,25 +145,25 @@ def gradient_check(
     net_or_f : net or callable
         A net has a dict `params` of float arrays, `loss(x, t)`, and `gradient(x, t)` that gives a
         dict of the same keys. If `loss` takes train_flg, as the book's nets with dropout do, it is
-        called with train_flg=True, for a gradient is that of the loss while the net learns.
+        called with train_flg=True, because the net's gradient is that of the training loss.
         A callable is a scalar function f(x) -> one real number.
     x : array_like, or dict, list or tuple of arrays
-        The net's input, handed on as it is; or the point at which f is differentiated: one array of
-        any shape, or several parameters. Float arrays are perturbed in place, put back to the last
-        bit, and f is handed x itself. Of anything else f is handed a float64 copy.
+        The net's input, passed on as it is; or the point at which f is differentiated: one array of
+        any shape, or several parameters. Float arrays are perturbed in place and restored to the last
+        bit, and f gets x itself. If x is anything else, f gets a float64 copy.
     t_or_gradient : array_like, dict, list or callable
-        The net's targets, handed on as they are; or f's gradient at x, in the form of x, or a
-        function of x that gives it.
+        The net's targets, passed on as they are; or f's gradient at x, in the form of x, or a
+        function of x that returns it.
     h : float, optional
-        The step. By default 1e-4, as in the book; 0.05 if f is computed in float32, and 0.2 if in
-        float16, to rise above the rounding of f.
+        The step. By default 1e-4, as in the book. It is 0.05 if f is computed in float32, and 0.2 if in
+        float16, because the rounding of f is larger then.
     rtol : float, optional
         The largest error that is within tolerance. By default 1e-4 for a net and 1e-3 for f; 0.02
         if f is computed in float32 and 0.2 if in float16.
     sample : int, optional
         Check this many random entries of each parameter (all, where it has fewer).
     seed : int
-        Seeds the choice of the sample, whose generator is its own.
+        The seed of the sample, which has its own generator.
 
     Returns
     -------
@@ -176,8 +176,8 @@ def gradient_check(
     ------
     TypeError
         If net_or_f is neither a net nor callable; arrays do not hold real numbers of up to 64 bits,
-        or have masked entries; f gives anything but one real number; f would be handed a copy of a
-        matrix, masked array or the like, which is another type; or an option is not a number of its
+        or have masked entries; f gives anything but one real number; x is a matrix, masked array or
+        the like, of which f would get a copy of another type; or an option is not a number of its
         kind.
     ValueError
         If the keys of the gradients are not those of the parameters; a gradient has another shape
@@ -190,46 +190,46 @@ def gradient_check(
     that below which the rounding of f hides an error of rtol. That rounding is measured: f is
     evaluated while the entries of a parameter move by some ulps.
 
-    An entry that exceeds rtol is measured again, with steps down to h / 1024, because right gradients
-    may differ from a central difference. Two steps extrapolate to the limit (Richardson), where the
-    formula has no error; short steps step over the kinks of a relu; and at a kink itself the slope to
-    one side is as good as that to the other. A step at which rounding hides the disagreement proves
-    nothing. By default, a parameter in which f is as good as constant gets steps of 10 h or 100 h.
+    An entry whose error exceeds rtol is measured again, with steps down to h / 1024, because a right
+    gradient may differ from a central difference. Extrapolation from two steps removes the formula's
+    error (Richardson). Short steps avoid the kinks of a relu. At a kink itself, the slope to either
+    side is accepted. A step at which rounding hides the disagreement proves nothing. By default, a
+    parameter in which f is nearly constant gets steps of 10 h or 100 h.
 
-    The book's cross-entropy adds 1e-7 to each probability y in the log, which its gradient leaves
-    out: an error of 1e-7 / y. So a net that does not pass is measured again with its loss taken
-    without it, by the probabilities that the net or its last layer keeps in `y`, or that it
-    predicts: the gradient must be that of one of the two losses. Of a mere f nothing of the kind is
-    known: where y is below 1e-4, use `log_softmax`, or give the net.
+    The book's cross-entropy adds 1e-7 to each probability y in the log. Its gradient leaves this out,
+    an error of 1e-7 / y. So a net that does not pass is measured again with the loss without the 1e-7.
+    That loss is computed from the probabilities that the net or its last layer keeps in `y`, or that
+    the net predicts. The gradient must be that of one of the two losses. For a function f there are no
+    such probabilities: if some y is below 1e-4, use `log_softmax` in f, or pass the net.
 
-    A net is measured by a deep copy of it in float64, parameters and x: the net itself, running
-    statistics and all, stays as it is. So float32 hides nothing: the gradient is that of a copy as
-    the net is, or of the one in float64, where they are the same but for rounding. If there is no
-    such copy, because the net holds something that cannot be copied, or its loss reads parameters
-    from elsewhere, the net itself is measured, in its own dtype, and its parameters are put back to
-    the last bit; what else its loss changes stays changed.
+    A net is measured on a deep copy with float64 parameters and x, so that float32 hides nothing. The
+    net itself, with its running statistics, stays as it is. The gradient in question is that of a copy
+    in the net's own dtype, or that of the float64 copy where both are equal apart from rounding. If
+    there is no such copy, because the net holds something that cannot be copied, or its loss reads
+    parameters from elsewhere, the net itself is measured in its own dtype. Its parameters are then
+    restored to the last bit, but other things that its loss changes stay changed.
 
-    Every evaluation begins with the same state of NumPy's global generator, which is put back, so
-    that dropout draws the same masks for f and the gradient.
+    Every evaluation begins with the same state of NumPy's global generator, so that dropout draws the
+    same masks for f and the gradient. The generator is restored in the end.
 
     These reasons are recognised:
 
-    - "step below one ulp": x + h == x. A larger h may do.
+    - "step below one ulp": x + h == x. A larger h may help.
     - "nan": one of f's values or of the gradient is nan or infinite.
     - "not deterministic": two evaluations of f at the same point differ by more than rounding; or
       entries disagree, and f draws other numbers from NumPy's global generator than the gradient
       does: dropout is on in one of them.
-    - "both sides are 0": f does not change, nor should it, so that nothing is proven.
-    - "float32 noise": no entry rises above the floor, so that rounding of f explains all of it and
-      nothing is proven. A larger h, or float64, may do. (An analytic gradient that is 0 but for its
-      own rounding is confirmed, though: such is that of a bias before a batch normalisation.)
-    - "transposed": the transpose of the analytic gradient matches at nearly all entries; or it has
-      the parameter's shape, and the gradient has not. Then the figures compare the transpose.
-    - "analytic is 0" and "numeric is 0": all of it, while the other is not. The gradient is
-      missing; or f does not depend on x, perhaps because it reads a copy.
+    - "both sides are 0": f does not change, and the gradient is 0, so that nothing is proven.
+    - "float32 noise": no entry rises above the floor, so that rounding of f could explain all of it and
+      nothing is proven. A larger h, or float64, may help. (But an analytic gradient that is 0 apart
+      from its own rounding is accepted, such as that of a bias before a batch normalization.)
+    - "transposed": the transpose of the analytic gradient matches at nearly all entries; or only the
+      transpose has the parameter's shape. In the second case the figures are those of the transpose.
+    - "analytic is 0" and "numeric is 0": all entries of one are 0, but not of the other. The gradient
+      is missing; or f does not depend on x, perhaps because it reads a copy.
     - "scaled": numeric / analytic is the same at nearly all entries; the batch size is named.
     - "kink within h": at nearly all entries that are not within tolerance, the slopes on either side
-      go on to disagree for every step, and the gradient is somewhere between them.
+      disagree at every step, and the gradient is between them.
 
     Examples
     --------
@@ -243,7 +243,7 @@ def gradient_check(
     >>> print(bool(check), check.parameters["x"].reason)
     False scaled: numeric / analytic = 1/4
 
-    Of several parameters:
+    With several parameters:
 
     >>> W, b = np.array([[1.0, 2.0]]), np.array([0.5])
     >>> bool(gradient_check(lambda p: np.sum(p["W"] ** 2) * p["b"], {"W": W, "b": b}, {"W": 2 * W * b, "b": [5.0]}))
@@ -295,7 +295,7 @@ def _check(problem: Problem, chosen: dict[Any, Array], h: float | None, rtol: fl
     return GradientCheck(checks, problem.first, spread, steps[0], rtol, scale.noise / steps[0] / rtol)
 
 
-# ---- What it means -------------------------------------------------------------------------------
+# ---- Diagnosis ----------------------------------------------------------------------------------
 
 
 @np.errstate(all="ignore")
@@ -321,7 +321,7 @@ def _diagnose(name: Any, m: Measure, scale: Scale, spread: float, problem: Probl
 
 
 def _no_verdict(m: Measure, scale: Scale, spread: float, problem: Problem) -> str | None:
-    """Why the comparison itself is void."""
+    """The reason why the comparison is not valid, or None."""
     if m.first.lost.any():
         return "step below one ulp"
     if not np.isfinite([scale.value, spread, *m.numeric, *m.analytic]).all():
@@ -332,20 +332,20 @@ def _no_verdict(m: Measure, scale: Scale, spread: float, problem: Problem) -> st
 
 
 def _nothing_proven(m: Measure, rtol: float, problem: Problem) -> str | None:
-    """Why agreement means nothing: f does not change, or by no more than rounding explains."""
+    """Why agreement proves nothing: f does not change, or only by as much as rounding explains. None if it does."""
     numeric, analytic, floor = abs(m.numeric).max(), abs(m.analytic).max(), float(m.floor.min())
     noise = floor * rtol
     if not numeric and not analytic:
         return "both sides are 0"
     if max(numeric, analytic) > floor or analytic <= problem.residue or 0 < analytic < noise / 1000:
-        return None  # seen, or 0 but for its own rounding, such as that of a bias before a batch normalization
+        return None  # visible, or 0 apart from its own rounding, such as that of a bias before batch normalization
     return f"float{8 * problem.size} noise, floor {floor:.1e}"
 
 
 def _fault(
     m: Measure, worst: Entry, flipped: bool, ratio: float | None, rtol: float, problem: Problem
 ) -> str | None:
-    """Why entries disagree, where that is recognisable."""
+    """The reason why entries disagree, if it is recognisable."""
     if problem.draw_after_f != problem.draw_after_gradient:
         return "not deterministic: f and the gradient draw other random numbers"
     if flipped or _explains(m.turned, m, rtol):
@@ -360,7 +360,7 @@ def _fault(
 
 
 def _explains(other: Array, m: Measure, rtol: float) -> bool:
-    """Whether nearly all entries that rise above the floor agree with `other`, and more than with the gradient."""
+    """Whether nearly all entries above the floor agree with `other`, and more of them than with the gradient."""
     strong = abs(m.numeric) > m.floor
     if not strong.any():
         return False
@@ -369,7 +369,7 @@ def _explains(other: Array, m: Measure, rtol: float) -> bool:
 
 
 def _ratio(m: Measure, rtol: float) -> float | None:
-    """What the analytic gradient must be multiplied by to be right, if it is one number, and not 1."""
+    """The factor by which the analytic gradient is wrong, if one number explains nearly all entries; else None."""
     strong = (abs(m.numeric) > m.floor) & (m.analytic != 0)
     if strong.sum() < 2:
         return None
@@ -378,7 +378,7 @@ def _ratio(m: Measure, rtol: float) -> float | None:
 
 
 def _named(ratio: float, batch: int | None, rtol: float) -> str:
-    """A ratio as a whole number or its inverse, if it is one; and whether that is the batch size."""
+    """A ratio as text: as an integer or its inverse if it is one, with a note if that is the batch size."""
     size = max(abs(ratio), 1 / abs(ratio))
     whole = round(size)
     if abs(size - whole) > rtol * size:

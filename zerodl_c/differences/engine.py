@@ -1,4 +1,4 @@
-"""What plans use of an engine, which gives it: nothing else in this package knows one."""
+"""The parts of an engine that plans use. The engine itself provides them; this package imports no engine."""
 
 from collections.abc import Callable, Iterator
 from types import ModuleType
@@ -11,15 +11,15 @@ from .notes import readers_of
 
 
 class Engine:
-    """An engine whose layers are noted.
+    """An engine whose layers and functions `notes` can watch.
 
     Parameters
     ----------
     functions, layers, util : module
     differences_of_first_layer : callable
-        Called as differences_of_first_layer(arrays, x, labels, hidden, h, of_b=...), for a fully connected net with the
-        activation `hidden`, "identity", "relu", "sigmoid" or "tanh", behind each of its hidden layers: yields the
-        central differences of the cross-entropy in the first W, or b, that are done, again and again.
+        Called as differences_of_first_layer(arrays, x, labels, hidden, h, of_b=...) for a fully connected net. `hidden`
+        is the activation of each hidden layer: "identity", "relu", "sigmoid" or "tanh". It yields, several times, those
+        central differences of the cross-entropy in the first W, or b, that are done so far.
     """
 
     def __init__(
@@ -38,5 +38,5 @@ class Engine:
         ]
 
     def is_in_place(self) -> bool:
-        """Whether its functions and the layers' `forward` are its own, and not a program's in their place."""
+        """Whether its functions and the layers' `forward` are still its own, and no program has replaced them."""
         return all(own.are_in_place() for own in self._own)

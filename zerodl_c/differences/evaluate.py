@@ -1,4 +1,4 @@
-"""Evaluating f where single entries of x have other values: in x itself, or in copies.
+"""Evaluates f at points where one entry of x is changed, in x itself or in copies.
 
 `points` holds, in row i, the values that entry i takes one after the other while all other entries
 keep theirs; the result holds f at each of them. Who changes x changes it back, whatever happens.
@@ -30,23 +30,23 @@ Report = Callable[[int], object] | None
 EVERY_POINT = "f at every point"
 Workers = int | Callable[..., Iterable[Any]]
 
-_STACK = 1 << 20  # numbers in a stack that a vectorized f is handed: 8 MiB of float64
-_SHARES = 128  # for a map whose workers we cannot count: enough for each of 64 to have two
+_STACK = 1 << 20  # numbers in a stack for a vectorized f: 8 MiB of float64
+_SHARES = 128  # blocks for a map whose workers we cannot count: two for each of 64 workers
 
 
 class Evaluator(Protocol):
     """f around x, which is an array of the dtype that f is evaluated in."""
 
     x: Array
-    dtype: np.dtype[Any]  # of the gradient
+    dtype: np.dtype[Any]  # the dtype of the gradient
     evaluations: int
     way: str
-    """How `values` come about."""
+    """How `values` were computed: at every point, or by a plan."""
     offset: float
-    """What they are less than f."""
+    """What must be added to `values` to get f."""
 
     def prepare(self) -> None:
-        """Refuse an f that does not read what it is handed, once the other arguments are checked."""
+        """Refuse an f that does not read its argument. Called after the other arguments are checked."""
 
     def value(self, point: Array) -> Any:
         """f at a point of x's shape."""
@@ -161,7 +161,7 @@ class InPlace:
 
 
 class Copies:
-    """f of copies of x: one for each worker, or stacks of many."""
+    """f of copies of x: one copy for each worker, or stacks of copies."""
 
     def __init__(
         self,
@@ -261,20 +261,23 @@ def _in_a_stack(f: Callable[..., Any], reader: Reader, x: Array, block: Block) -
 
 @contextmanager
 def _map_in_threads(f: Callable[..., Any], workers: int) -> Iterator[tuple[Any, Callable[..., Any]]]:
-    """A map in threads, and f for it: once the context is left, no thread begins another evaluation."""
-    from concurrent.futures import ThreadPoolExecutor, wait  # takes a tenth of the package's import
+    """A map in threads, and the f to use with it. After the context ends, no thread begins another evaluation."""
+    from concurrent.futures import (  # slow: a tenth of the package's import
+        ThreadPoolExecutor,
+        wait,
+    )
 
     stop = Event()
 
     def until_stopped(x: Array) -> Any:
         if stop.is_set():
-            raise RuntimeError("stopped")  # nobody is left to see it
+            raise RuntimeError("stopped")  # nobody waits for this result
         return f(x)
 
     def in_order(function: Callable[[Block], Array], blocks: list[Block]) -> Iterator[Array]:
         for future in [pool.submit(function, block) for block in blocks]:
             while not future.done():
-                wait([future], timeout=0.05)  # Windows sees Ctrl-C between two waits only
+                wait([future], timeout=0.05)  # Windows handles Ctrl-C only between two waits
             yield future.result()
 
     with ThreadPoolExecutor(workers) as pool:
@@ -301,7 +304,7 @@ def count_workers(workers: Any) -> Any:
 
 @contextmanager
 def reporting(progress: Progress, total: int) -> Iterator[Report]:
-    """What to call with the number of evaluations done: nothing, the caller's, or tqdm's bar."""
+    """The function to call with the number of evaluations done: the caller's, tqdm's bar's, or None."""
     if callable(progress):
         yield lambda done: progress(done, total)
     elif progress:
@@ -346,7 +349,7 @@ def _notices(value: Callable[[Array], Any], argument: Array, watched: Array, oth
                 with np.errstate(all="ignore"):
                     watched[...] = other
                     after = value(argument)
-            except Exception:  # f cannot take such entries: it has noticed them
+            except Exception:  # f cannot take such entries, so it reads them
                 return True
             if not np.array_equal(before, after, equal_nan=True):
                 return True
@@ -356,7 +359,7 @@ def _notices(value: Callable[[Array], Any], argument: Array, watched: Array, oth
 
 
 def _integers(x: Array) -> list[Array]:
-    """Entries for x's place: several, for bools and constants by pieces notice only some."""
+    """Arrays to replace x with. There are several, because a bool or a piecewise constant f reacts only to some."""
     odd, other = _count(x) % 2, 1 + _count(x) * 53 % 127
     return [0 * other, other, odd * other, (odd - 1) * other]
 
@@ -366,7 +369,7 @@ def _count(x: Array) -> Array:
 
 
 def number(value: Any) -> float:
-    """What f gave, as a float: at once, for f may hand out one buffer again and again."""
+    """The value of f as a float. It is converted at once, because f may return the same buffer each time."""
     if isinstance(value, (float, int, np.floating, np.integer)):
         return float(value)
     result = real_result(value)
@@ -383,7 +386,7 @@ def real_result(value: Any) -> Array:
 
 
 def plain(name: str, x: Any) -> Any:
-    """x, whose copies are ndarrays: TypeError if they would be another type than x, as those of a matrix or a mask."""
+    """x. TypeError if it is a matrix, a masked array or the like, because its copies would be plain ndarrays."""
     if isinstance(x, np.ndarray) and type(x) not in (np.ndarray, np.memmap):
         kind = type(x).__name__
         raise TypeError(f"{name} must be a plain array, as f is handed copies, got {kind}: pass np.asarray({name})")

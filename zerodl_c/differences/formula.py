@@ -1,9 +1,9 @@
-"""Which points central differences take, and what follows from f at them.
+"""The points at which central differences evaluate f, and the formulas for the gradient and its error.
 
-With D(h) = (f(x + h) - f(x - h)) / 2h, order 2 is D(h) and order 4 is (4 D(h) - D(2h)) / 3. The
-error of D(h) is h^2 f'''/6 at first, and that of order 4 is h^4 f^(5)/30; so the same formula at
-twice the step is further off by a factor of 4 or 16, and a third or a fifteenth of the difference of
-both estimates the error (Richardson; see Press et al., Numerical Recipes, 5.7).
+With D(h) = (f(x + h) - f(x - h)) / 2h, order 2 is D(h), and order 4 is (4 D(h) - D(2h)) / 3. The leading error of order
+2 is h^2 f'''/6, and that of order 4 is h^4 f^(5)/30. So with twice the step, the error is 4 or 16 times as large, and a
+third or a fifteenth of the difference between the two results estimates the error (Richardson; see Press et al.,
+Numerical Recipes, 5.7).
 """
 
 from numbers import Real
@@ -23,9 +23,9 @@ class GradientInfo(NamedTuple):
     step: Array
     """The step of each entry of x: half the distance between the two points next to x."""
     evaluations: int
-    """How often f was evaluated, for finding steps and checking f, too."""
+    """How often f was evaluated, including evaluations that find steps and check f."""
     way: str
-    """Whether f was evaluated at every point, and why, or a plan computed the differences."""
+    """How the differences were computed: by a plan, or with f at every point and why."""
 
 
 def check_step(h: Any, word: str = "") -> None:
@@ -40,7 +40,7 @@ def check_step(h: Any, word: str = "") -> None:
 
 
 def default_step(x: Array, order: int) -> Any:
-    """The book's for float64. For narrower dtypes where the errors of rounding and formula balance."""
+    """The book's step for float64; for narrower dtypes, one that balances the errors of rounding and formula."""
     if x.dtype.itemsize == 8:
         return 1e-4
     with np.errstate(all="ignore"):
@@ -48,10 +48,10 @@ def default_step(x: Array, order: int) -> Any:
 
 
 def points_around(x: Array, step: Any, pairs: int, exact: bool = False) -> tuple[Array, Array]:
-    """x + step, x - step, x + 2 step, x - 2 step, ... in the rows of one array, rounded to x's dtype.
+    """The points x + step, x - step, x + 2 step, x - 2 step, ... rounded to x's dtype, and the distances to divide by.
 
-    Then the distances to divide by: those between the points as they are rounded, where `exact` is
-    set or x is narrower than float64; else 2 step, 4 step, ..., as in the book.
+    Each entry has a row. The distances are those between the rounded points if `exact` is set or x is narrower than
+    float64. Otherwise they are 2 step, 4 step, ..., as in the book.
     """
     centre = x.astype(np.float64).reshape(-1, 1)
     offset = np.broadcast_to(step, x.shape).reshape(-1, 1) * 2.0 ** np.arange(pairs)
@@ -80,7 +80,7 @@ def combine(values: Array, widths: Array, order: int) -> tuple[Array, Array]:
 
 
 def rounding(values: Array) -> float:
-    """The eps of the type that f seems to be computed in: float64, unless float32 holds all values."""
+    """The eps of the dtype that f seems to be computed in: float32 if it can hold all values, else float64."""
     with np.errstate(all="ignore"):
         narrow = values.astype(np.float32)
     return float(np.finfo(np.float32 if np.array_equal(narrow, values, equal_nan=True) else np.float64).eps)

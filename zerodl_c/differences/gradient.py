@@ -1,8 +1,8 @@
 """Central differences: derivatives, gradients, and descent along them.
 
-A float array x is perturbed in place, one entry at a time, because the book's functions read their
-parameter through a closure and ignore their argument; whatever happens, x is put back to the last
-bit. Integers, lists and numbers cannot hold x + h: f is handed a float copy, and must read that.
+A float array x is perturbed in place, one entry at a time, because the book's functions read their parameter through a
+closure and ignore their argument. x is always restored to the last bit, even after an error. Integers, lists and
+numbers cannot hold x + h, so f gets a float copy and must read that.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def numerical_diff(f: Function, x: ArrayLike, h: float = 1e-4) -> Array:
     Parameters
     ----------
     f : callable
-        Called as f(x + h) and f(x - h), in float64 whatever x is.
+        Called as f(x + h) and f(x - h), always with float64.
     x : array_like
         Any shape; not changed.
     h : float
@@ -75,7 +75,7 @@ def numerical_diff(f: Function, x: ArrayLike, h: float = 1e-4) -> Array:
     ------
     TypeError
         If f is not callable or gives something that is not real, or x or h is not real, or x is a
-        matrix, a masked array or the like, for f is handed plain arrays.
+        matrix, a masked array or the like, because f gets plain arrays.
     ValueError
         If h is not positive and finite, or x + h == x or x - h == x for some entry.
 
@@ -170,8 +170,8 @@ def numerical_gradient(
         The order of the formula's error in h. 4 takes two more evaluations for each entry, at
         x + 2h and x - 2h.
     full_output : bool
-        Whether to return `info`, too. It takes two more evaluations for each entry, at the next
-        step twice as far, and the gradient is the same.
+        Whether to also return `info`. It takes two more evaluations for each entry, at twice the
+        largest step. The gradient stays the same.
 
     Returns
     -------
@@ -186,9 +186,9 @@ def numerical_gradient(
     ------
     TypeError
         If f is not callable or gives anything but one real number (or, `vectorized`, k of them), or
-        is a C function of another form; or x or h is not real, or workers or progress is none of
-        what they may be; or f would be handed a copy of a matrix, a masked array or the like, which
-        is another type; or x has masked entries.
+        is a C function of another form; or x or h is not real, or workers or progress has a
+        wrong type; or x is a matrix, a masked array or the like, of which f would get a copy of
+        another type; or x has masked entries.
     ValueError
         If h is not positive and finite, or so small that x + h == x or x - h == x for some entry;
         workers or order is out of range; a C function is given with args, `vectorized` or `workers`; f
@@ -204,14 +204,15 @@ def numerical_gradient(
     Narrower ones, and those of "auto", are divided by the step really taken, (x + h) - (x - h) after
     rounding. Order 4 is (4 D(h) - D(2h)) / 3 (Abramowitz and Stegun, 25.3.24).
 
-    Where f is a chain of the layers of `zerodl_c`, from one that has x as W or b to the loss, it is
-    called some 30 times, and not for each entry, if x has 32 entries at least: f is watched while it
-    runs once, all differences are computed from what was seen, and before they are given, f itself
-    has proved that they are its own. `docs/plans.md` says how.
+    If f is a chain of layers of `zerodl_c`, from one with x as W or b to the loss, and x has at least
+    32 entries, f is called only some 30 times. f is watched while it runs once, and all differences are
+    computed from the layers that were seen. Further calls of f prove that the differences are those of
+    f before they are returned. `docs/plans.md` says how.
 
-    Whether f reads a copy is found out by changing x for a moment, if it is a writable array (then
-    f must not notice), or else the copy (then f must notice); a constant f is accepted only in the
-    first case. It costs two calls of f for a float array, and up to seven for what else is copied.
+    Where f gets a copy, a test finds out whether f reads it. If x is a writable array, x is changed for
+    a moment, and f's value must stay the same. Otherwise the copy is changed, and f's value must change,
+    so that a constant f is refused. This takes two calls of f for a float array, and up to seven for
+    other x.
 
     Examples
     --------
@@ -367,7 +368,7 @@ def central_differences(evaluator: Evaluator, h: Any, progress: Progress, order:
 
 
 def _points(evaluator: Evaluator, h: Any, order: int, pairs: int) -> tuple[Array, Array]:
-    """Where to evaluate f, and the distances to divide by, once h and f are what they must be."""
+    """The points at which to evaluate f, and the distances to divide by. Checks h and f first."""
     x = evaluator.x
     if isinstance(h, str):
         evaluator.prepare()
@@ -382,7 +383,7 @@ def _points(evaluator: Evaluator, h: Any, order: int, pairs: int) -> tuple[Array
 def numerical_gradient_2d(f: Function, X: ArrayLike) -> Array:
     """The gradient at X, if it is 1-D; else the gradients of f at each row of a 2-D X, as rows.
 
-    f is handed one row at a time, a view of X. Errors are those of `numerical_gradient`.
+    f gets one row at a time, a view of X. Errors are those of `numerical_gradient`.
 
     Examples
     --------
@@ -414,8 +415,8 @@ def gradient_descent(f: Function, init_x: ArrayLike, lr: float = 0.01, step_num:
     Parameters
     ----------
     f : callable
-        f(x) -> one real number. x is a copy of init_x: f must read its argument, and is refused
-        with a ValueError if it reads init_x itself (see `numerical_gradient`).
+        f(x) -> one real number. x is a copy of init_x, so f must read its argument. A ValueError is
+        raised if it reads init_x itself (see `numerical_gradient`).
     init_x : array_like
         Any shape; not changed.
     lr : float
@@ -446,7 +447,7 @@ def gradient_descent(f: Function, init_x: ArrayLike, lr: float = 0.01, step_num:
 
 
 def _real_array(f: Any, x: ArrayLike, name: str = "x") -> Array:
-    """x as an array (a view, whose shape f cannot change), once f and x are what they must be."""
+    """x as an array, which is a view so that f cannot change its shape. Checks f and x first."""
     if not callable(f):
         raise TypeError(f"f must be callable, got {type(f).__name__}")
     values = as_array(name, x).view()

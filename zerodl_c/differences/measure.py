@@ -1,9 +1,13 @@
-"""Derivatives for `gradient_check`: central differences and, where an entry disagrees, others with shorter steps.
+"""Derivatives for `gradient_check`: central differences, and shorter steps for the entries that disagree.
 
-A right gradient may disagree with a central difference for three reasons besides rounding: the formula's error, which
-extrapolation takes away (Richardson); a kink within the step, as of a relu, which a shorter step steps over; and a kink
-at this very point, where the slope to one side is what backpropagation gives.
-An entry that disagreed is taken for right only where the noise of what agrees with it is well below how far it was off.
+A right gradient may disagree with a central difference for three reasons besides rounding:
+
+- the formula's error, which extrapolation removes (Richardson)
+- a kink within the step, such as a relu's, which a shorter step avoids
+- a kink at this very point, where backpropagation gives the slope to one side.
+
+An entry that disagreed at first is accepted only if the estimate that agrees with it is precise enough: its noise must
+be well below the first disagreement.
 """
 
 from collections.abc import Sequence
@@ -20,12 +24,12 @@ from .problem import Problem
 
 Array = NDArray[Any]
 
-_SHORTER = 2, 16, 128, 1024  # what the step is divided by: half for the formula's error, the others for kinks
-_BOUND = 10  # deviations of rounding: beyond it is no rounding
+_SHORTER = 2, 16, 128, 1024  # divisors of the step: 2 for the formula's error, the others for kinks
+_BOUND = 10  # standard deviations: a larger change is not taken for rounding
 
 
 class Scale(NamedTuple):
-    """f at the point itself, how far rounding takes it, and what counts as equal."""
+    """f at the point itself, the largest change that rounding explains, and the tolerance."""
 
     value: float
     noise: float
@@ -33,7 +37,7 @@ class Scale(NamedTuple):
 
 
 class Slopes(NamedTuple):
-    """What f does one step to either side of some entries of a parameter, a row for each."""
+    """The slopes of f one step to either side of some entries of a parameter. Each entry has a row."""
 
     h: float
     estimates: Array  # the central difference, and the slopes to the left and to the right
@@ -49,14 +53,14 @@ class Slopes(NamedTuple):
 
 @dataclass
 class Measure:
-    """The checked entries of a parameter: a number for each."""
+    """The measurements of the checked entries of a parameter. Each array has a number for each entry."""
 
     chosen: Array  # their flat indices
     analytic: Array
     turned: Array  # the analytic gradient at the transposed place
     first: Slopes
     numeric: Array
-    floor: Array  # the size below which they are compared absolutely
+    floor: Array  # below this size, entries are compared absolutely
     kink: Array
 
     @property
@@ -71,7 +75,7 @@ def errors(numeric: Array, analytic: Array, floor: Any) -> Array:
 
 
 def noise_of(problem: Problem) -> float:
-    """How far rounding takes f: the median over the parameters, for some may have a kink at this very point."""
+    """The largest change of f by rounding. It is the median over the parameters, since some may have a kink here."""
     evaluators = [InPlace(lambda _: problem.value(), param, param) for param in problem.params.values()]
     with np.errstate(all="ignore"):
         noise = [noise_and_eps(evaluator)[0] for evaluator in evaluators]
@@ -79,7 +83,7 @@ def noise_of(problem: Problem) -> float:
 
 
 def measure(problem: Problem, name: Any, chosen: Array, steps: Sequence[float], scale: Scale) -> Measure:
-    """Measure the chosen entries, and those that disagree more closely."""
+    """Measure the chosen entries, and measure those that disagree again with shorter steps."""
     param, grad = problem.params[name], problem.grads[name]
     turned = grad.T.ravel()[chosen].astype(np.float64)
     first = _first_slopes(problem, param, chosen, steps, scale)
@@ -97,7 +101,7 @@ def measure(problem: Problem, name: Any, chosen: Array, steps: Sequence[float], 
 
 
 def _first_slopes(problem: Problem, param: Array, chosen: Array, steps: Sequence[float], scale: Scale) -> Slopes:
-    """With the first step at which f changes by more than rounding can hide in some entry, or with the last."""
+    """The slopes with the first step at which some entry changes f visibly above rounding, or with the last step."""
     for h in steps:
         slopes = _slopes_at(problem, param, chosen, h, scale)
         if (abs(slopes.estimates[:, 0]) * h > scale.noise / scale.rtol).any() or slopes.lost.any():
@@ -126,7 +130,7 @@ def _slopes_at(problem: Problem, param: Array, chosen: Array, h: float, scale: S
 
 
 def _shorten_steps(problem: Problem, param: Array, m: Measure, scale: Scale) -> None:
-    """Measure the entries that disagree again, with ever shorter steps."""
+    """Measure the entries that disagree again, with shorter and shorter steps."""
     with np.errstate(all="ignore"):
         off = abs(m.numeric - m.analytic)
     doubtful = np.flatnonzero(~(m.error <= scale.rtol) & ~m.first.lost)
@@ -140,19 +144,20 @@ def _shorten_steps(problem: Problem, param: Array, m: Measure, scale: Scale) -> 
 
 @np.errstate(all="ignore")
 def _judge(m: Measure, doubtful: Array, off: Array, before: Slopes, now: Slopes, scale: Scale) -> Array:
-    """Settle the entries that agree now, note kinks, and say which of the others a shorter step may settle."""
+    """Update the entries that agree now, mark kinks, and say for which others a shorter step may help."""
     noise, jump = scale.noise / now.h, now.jump
     _, left, right = now.estimates.T
     agree = _agree(m, doubtful, off, before, now, scale)
     between = (m.analytic[doubtful] - left) * (right - m.analytic[doubtful]) >= 0
-    lasting = jump > m.first.jump[doubtful] * (now.h / m.first.h) ** 0.5  # that of a curve shrinks as the step does
+    # The jump of a smooth curve shrinks in proportion to the step.
+    lasting = jump > m.first.jump[doubtful] * (now.h / m.first.h) ** 0.5
     m.kink[doubtful] = between & lasting & (noise < np.minimum(off, jump) / 4)
     settled = np.maximum(jump, abs(now.estimates - before.estimates)[:, 0]) <= off / 4
     return ~agree & ~settled & (noise <= off / 2)
 
 
 def _agree(m: Measure, doubtful: Array, off: Array, before: Slopes, now: Slopes, scale: Scale) -> Array:
-    """Whether an estimate agrees, and its noise does not hide how far the entry was off."""
+    """Whether an estimate agrees, and its noise is small enough to prove it."""
     candidates, noise = _candidates(before, now, scale.noise)
     floor = noise / scale.rtol
     error = errors(candidates, m.analytic[doubtful, np.newaxis], floor)
@@ -160,14 +165,14 @@ def _agree(m: Measure, doubtful: Array, off: Array, before: Slopes, now: Slopes,
     error[~clear | ~np.isfinite(candidates).all(axis=1, keepdims=True)] = np.inf
     best, agree = error.argmin(axis=1), error.min(axis=1) <= scale.rtol
     m.numeric[doubtful[agree]], m.floor[doubtful[agree]] = candidates[agree, best[agree]], floor[best[agree]]
-    if before.h == m.first.h:  # for the report, the extrapolated one is the better one
+    if before.h == m.first.h:  # the extrapolated estimate is the better one for the report
         better = ~agree & np.isfinite(candidates[:, 1])
         m.numeric[doubtful[better]] = candidates[better, 1]
     return agree
 
 
 def _candidates(before: Slopes, now: Slopes, noise: float) -> tuple[Array, Array]:
-    """The central difference, and what two steps extrapolate: central, to the left, to the right; and their noise."""
+    """The central difference, the extrapolations of two steps (central, left, right), and the noise of these four."""
     power = (before.h / now.h) ** np.array([2, 1, 1])
     further = (power * now.estimates - before.estimates) / (power - 1)
     amplified = (power + 1) / (power - 1) * np.array([1, 2, 2])

@@ -1,8 +1,8 @@
-"""Notes of one evaluation of a function: what the engine's layers and functions were given, and what they gave.
+"""Records one evaluation of a function: the arguments and results of the engine's layers and functions.
 
-Python tells a profiler of each call that a thread makes. While a function is watched, and only then, our profiler
-looks for the code of a layer or function of the engine, whichever name it is called by. A call outside of that pays
-nothing, and other threads are neither watched nor slowed.
+Python calls a profiler for each call that a thread makes. While a function is watched, and only then, our profiler
+looks for the code of the engine's layers and functions, so it finds them under any name. Other calls are not slowed,
+and other threads are neither watched nor slowed.
 """
 
 import sys
@@ -11,21 +11,21 @@ from contextlib import contextmanager
 from types import CodeType, FrameType, ModuleType
 from typing import Any, NamedTuple
 
-_MOST = 1000  # notes: one evaluation of a net has far fewer
+_MOST = 1000  # the most notes; one evaluation of a net has far fewer
 
 
 class Note(NamedTuple):
-    """One call: layers and functions that compute the same have one name."""
+    """One call. Layers and functions that compute the same have the same name."""
 
     name: str
     x: Any
-    """What goes through the layer."""
+    """The input of the layer."""
     settings: tuple[Any, ...]
-    """Its parameters, and whatever else its output depends on."""
+    """Its parameters, and everything else that its output depends on."""
     output: Any
 
 
-Reader = Callable[[dict[str, Any]], tuple[Any, ...] | None]  # x and the settings, from the arguments by name
+Reader = Callable[[dict[str, Any]], tuple[Any, ...] | None]  # gets x and the settings from the named arguments
 
 
 def _of_layer(*names: str) -> Reader:
@@ -50,11 +50,11 @@ def _function(given: dict[str, Any]) -> tuple[Any, ...] | None:
     return (given["x"],) if given["out"] is None and given.get("axis", -1) == -1 else None
 
 
-Readers = dict[int, tuple[CodeType, str, Reader]]  # by the identity of the code, quicker to find than its value
+Readers = dict[int, tuple[CodeType, str, Reader]]  # by the id of the code, which is quicker to look up than the code
 
 
 def readers_of(functions: ModuleType, layers: ModuleType) -> Readers:
-    """How to read the arguments of an engine's functions, and of its layers' `forward`."""
+    """The readers of an engine's functions, and of its layers' `forward`."""
     read = (
         ("affine", layers.Affine.forward, _of_layer("W", "b")),
         ("affine", functions.affine, lambda given: (given["x"], given["W"], given["b"])),
@@ -77,12 +77,12 @@ def readers_of(functions: ModuleType, layers: ModuleType) -> Readers:
 
 
 class _Watcher:
-    """The profiler. What a layer calls within itself is a part of the layer."""
+    """The profiler. Calls that a layer makes are a part of the layer, and get no notes."""
 
     def __init__(self, readers: Readers) -> None:
         self.readers = readers
         self.notes: list[Note] = []
-        self.frame: FrameType | None = None  # the call that goes on
+        self.frame: FrameType | None = None  # the frame of the call that is being watched
         self.name = ""
         self.given: tuple[Any, ...] = ()
 
@@ -99,20 +99,20 @@ class _Watcher:
         _, name, read = self.readers[id(frame.f_code)]
         try:
             given = read(frame.f_locals)
-        except Exception:  # a layer without its attributes raises an error of its own, which f may expect
+        except Exception:  # a layer without its attributes will raise its own error, which f may expect
             return
         if given is not None:
             self.frame, self.name, self.given = frame, name, given
 
 
 def may_watch() -> bool:
-    """Whether this thread has no profiler, or one of ours: a function that is watched may watch another."""
+    """Whether this thread has no profiler, or one of ours, since a watched function may itself watch another."""
     return isinstance(sys.getprofile(), _Watcher | None)
 
 
 @contextmanager
 def watching(readers: Readers) -> Iterator[list[Note]]:
-    """The notes of what this thread calls inside the block."""
+    """The notes of the calls that this thread makes inside the block."""
     watcher, before = _Watcher(readers), sys.getprofile()
     sys.setprofile(watcher)
     try:

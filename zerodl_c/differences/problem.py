@@ -1,4 +1,4 @@
-"""What `gradient_check` checks: a function of arrays that are perturbed in place, and its gradient."""
+"""What `gradient_check` checks: a function of arrays, which are perturbed in place, and its claimed gradient."""
 
 import inspect
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ _TERMS = 128  # how many roundings of its dtype a gradient may be off by
 
 
 class Problem:
-    """A scalar function of the arrays `params`, and the gradient that it is said to have.
+    """A scalar function of the arrays `params`, and its claimed gradient.
 
     Every evaluation begins with the same state of NumPy's global generator, so that dropout draws the same masks.
     """
@@ -38,11 +38,11 @@ class Problem:
             self.draw_after_f = self._draw()
             self._draws = self.draw_after_f != self._draw()
         self.first = number(result)
-        self.size = _narrowest(*params.values(), np.asarray(result))  # of the dtype that f is computed in, in bytes
+        self.size = _narrowest(*params.values(), np.asarray(result))  # bytes of the dtype that f is computed in
         with np.errstate(all="ignore"):
             largest = max(float(abs(grad).max()) for grad in self.grads.values())
         eps = float(np.finfo(f"f{_narrowest(*params.values(), *self.grads.values())}").eps)
-        self.residue = _TERMS * eps * largest  # how far from 0 rounding may leave what should be 0
+        self.residue = _TERMS * eps * largest  # by so much may rounding move a derivative that should be 0
 
     def value(self) -> float:
         if self._draws:
@@ -50,12 +50,12 @@ class Problem:
         return number(self._f())
 
     def readings(self) -> Iterator["Problem"]:
-        """What f may be taken for: the gradient must be that of one of them."""
+        """The functions that f may stand for. The gradient must be that of one of them."""
         yield self
 
     @contextmanager
     def restored(self) -> Iterator[None]:
-        """Put the parameters and NumPy's generator back to the last bit, whatever happens."""
+        """Restore the parameters and NumPy's generator to the last bit, even after an error."""
         saved = {name: param.copy() for name, param in self.params.items()}
         try:
             yield
@@ -71,7 +71,7 @@ class Problem:
         np.random.set_state(self._random)
 
     def _draw(self) -> float:
-        """A random number, by which it is seen how many were drawn before; then the generator is rewound."""
+        """The next random number, which shows how many were drawn before. Rewinds the generator."""
         drawn = np.random.random()
         self._rewind()
         return drawn
@@ -82,7 +82,7 @@ def _narrowest(*arrays: Array) -> int:
 
 
 def _like(params: dict[Any, Array], grads: Any) -> dict[Any, Array]:
-    """Copies of the gradients, each of its parameter's shape or the transposed one."""
+    """Copies of the gradients. Each has its parameter's shape or the transposed shape."""
     if not isinstance(grads, dict):
         raise TypeError(f"gradient must give a dict of arrays, got {type(grads).__name__}")
     if grads.keys() != params.keys():
@@ -103,7 +103,7 @@ def real(name: str, value: Any) -> Array:
 
 
 def perturbable(name: str, param: Any) -> Array:
-    """A view of a parameter, whose shape f cannot change."""
+    """A view of a parameter, so that f cannot change the shape."""
     if not isinstance(param, np.ndarray) or param.dtype.kind != "f" or param.dtype.itemsize > 8:
         got = param.dtype if isinstance(param, np.ndarray) else type(param).__name__
         raise TypeError(f"{name} must be an array of floats of up to 64 bits, got {got}")
@@ -118,7 +118,7 @@ def perturbable(name: str, param: Any) -> Array:
 
 
 def function_problem(f: Callable[[Any], Any], x: Any, gradient: Any) -> Problem:
-    """f of an array, or of a dict, list or tuple of arrays."""
+    """The problem of a function f of an array, or of a dict, list or tuple of arrays."""
 
     def claimed() -> Any:
         return gradient(x) if callable(gradient) else gradient
@@ -156,14 +156,14 @@ def is_net(net: Any) -> bool:
 
 
 def net_problem(net: Any, x: Any, t: Any) -> Problem:
-    """The loss of a copy of a net in float64; of the net itself, if it has no copy that does what it does."""
+    """The loss of a float64 copy of a net, or of the net itself if no copy behaves as it does."""
     if not isinstance(net.params, dict) or not net.params:
         raise TypeError(f"params must be a dict of arrays, got {net.params!r:.60}")
     for name, param in net.params.items():
         perturbable(f"params[{name!r}]", param)
-    if share_memory(net.params.values()):  # copies would not
+    if share_memory(net.params.values()):  # copies would not share it
         return _NetProblem(net, x, t)
-    with suppress(Exception):  # it holds what cannot be copied, or takes nothing but float32, or knows itself by name
+    with suppress(Exception):  # the net cannot be copied, or takes only float32, or refers to itself by name
         same, wide = deepcopy(net), _in_float64(net)
         problem = _NetProblem(same, x, t)
         precise = x.astype(np.float64) if isinstance(x, np.ndarray) and x.dtype.kind == "f" else x
@@ -175,9 +175,9 @@ def net_problem(net: Any, x: Any, t: Any) -> Problem:
 
 
 class _NetProblem(Problem):
-    """The loss of a net while it learns, which is what its gradient is the gradient of."""
+    """The loss of a net in training mode, whose gradient the net computes."""
 
-    rtol = 1e-4  # as the 1e-7 in the log is known here
+    rtol = 1e-4  # stricter than for a function, since the 1e-7 in the log is known here
 
     def __init__(self, net: Any, x: Any, t: Any) -> None:
         self.net, self.x, self.t = net, x, t
@@ -187,7 +187,7 @@ class _NetProblem(Problem):
         self.batch = len(x) if isinstance(x, np.ndarray) and x.ndim > 1 else None
 
     def follows(self, other: Problem) -> bool:
-        """Whether this has the loss of the other, and the loss changes with the parameters that matter there."""
+        """Whether this problem has the other's loss, and depends on the parameters that matter to the other."""
         if not abs(self.first - other.first) <= 0.01 * max(abs(other.first), 1):
             return False
         matters = {name: float(abs(grad).max()) for name, grad in other.grads.items()}
@@ -201,7 +201,7 @@ class _NetProblem(Problem):
         return True
 
     def judge(self, other: Problem) -> None:
-        """Take the gradients of the other for its own, but those that it confirms to within their rounding."""
+        """Take over the other's gradients, except where both agree to within rounding."""
         self.residue = other.residue
         with np.errstate(invalid="ignore"):
             for name, grad in other.grads.items():
@@ -209,7 +209,7 @@ class _NetProblem(Problem):
                     self.grads[name] = grad
 
     def readings(self) -> Iterator[Problem]:
-        """As it is; then without the 1e-7, which the book's gradients leave out."""
+        """The loss as it is, then the loss without the 1e-7, which the book's gradients leave out."""
         yield self
         give = self._probabilities()
         if give:
@@ -218,13 +218,13 @@ class _NetProblem(Problem):
             yield exact
 
     def _probabilities(self) -> Callable[[], Any] | None:
-        """What gives those that the loss was computed from: `y` of the net or its last layer, or what it predicts."""
+        """A function for the probabilities in the loss: `y` of the net or its last layer, or its prediction."""
         holders = [self.net, *getattr(self.net, "__dict__", {}).values()]
         gives: list[Callable[[], Any]] = [partial(getattr, holder, "y") for holder in holders]
         gives += [self._predicted, lambda: _softmax(self._predicted())]
         value = self.value()
         for give in gives:
-            with suppress(Exception), np.errstate(all="ignore"):  # there is no y, or it is something else
+            with suppress(Exception), np.errstate(all="ignore"):  # there is no such y
                 y = give()
                 loss = -np.log(_of_labels(y, self.t) + _ADDED).mean()
                 sums = np.sum(np.atleast_2d(y), axis=1, dtype=np.float64)
@@ -250,7 +250,7 @@ def _softmax(scores: Any) -> Array:
 
 @np.errstate(all="ignore")
 def _by_the_1e_7(y: Array) -> float:
-    """How much less the loss is by it."""
+    """By how much the 1e-7 lowers the loss."""
     return float(np.log1p(_ADDED / y).mean())
 
 
@@ -264,8 +264,8 @@ def _takes(function: Callable[..., Any], name: str) -> bool:
 def _in_float64(net: Any) -> Any:
     """A copy whose parameters are float64, wherever the net holds them.
 
-    It lacks the views of parameters that a net holds: a layer makes its own anew, and where a view is what a layer
-    computes with, the copy fails at its first loss.
+    The copy lacks views of parameters that the net holds. A layer that only caches a view makes a new one. If a layer
+    computes with such a view, the first loss of the copy fails.
     """
     params = [*net.params.values()]
     memo: dict[int, Any] = {id(param): param.astype(np.float64) for param in params}

@@ -1,12 +1,12 @@
-"""f by a plan that is proved, or at every point.
+"""Computes f by a plan that is proved first, or else evaluates f at every point.
 
-The notes of one evaluation say how f depends on x as far as the engine's layers know. They may miss something: a weight
-decay in NumPy, a branch on a weight, a cache. So f itself is compared with the plan, to the bit, at points where the
-central differences need it: in pairs x + d and x - d that move all entries of x at once, with other signs in each pair,
-so that every entry is seen at both of its points, and at points that move one entry alone.
+The notes of one evaluation show how f depends on x through the engine's layers. They may miss something: a weight decay
+in NumPy, a branch on a weight, a cache. So f itself is compared with the plan, bit for bit, at points that the central
+differences use. Pairs x + d and x - d move all entries of x at once, with different signs in each pair, so that every
+entry is seen at both of its points. Other points move one entry alone.
 
-Whatever raises an exception or a doubt, f is evaluated at every point, as if nothing had been tried. The evaluation
-that is watched is the first of these, so that nothing is lost, nor seen by f, where its notes show no plan.
+After any exception or Doubt, f is evaluated at every point. The watched evaluation is the first of these, so if its
+notes show no plan, f is called as often as without the attempt.
 """
 
 import pickle
@@ -28,13 +28,13 @@ from .plan import Doubt, Plan, is_same, outputs_of
 
 Array = NDArray[Any]
 
-_FEWEST = 32  # entries of x: fewer cost less than a proof
+_FEWEST = 32  # entries of x: with fewer, a proof costs more than it saves
 _OTHERWISE = "f depends on x in a way that the engine's layers do not show"
-_PAIRS = 10  # of points where all entries are moved: one for each of 9 bits, and one more
+_PAIRS = 10  # pairs of points where all entries are moved: one for each of 9 bits, and one more
 
 
 class Planned(InPlace):
-    """f of x itself: by a plan where one is found and proved, else at every point."""
+    """f of x itself: by a plan if one is found and proved, otherwise at every point."""
 
     def __init__(self, f: Callable[..., Any], x: Array, original: Any, h: Any, engine: Engine) -> None:
         super().__init__(f, x, original)
@@ -51,7 +51,7 @@ class Planned(InPlace):
         return values if isinstance(values, np.ndarray) else self._at_every_point(points, report, values, first)
 
     def _at_every_point(self, points: Array, report: Report, why: Any, first: float | None = None) -> Array:
-        """`values` without a plan; f at the first point may be known."""
+        """`values` without a plan. `first` is f at the first point, if it is known."""
         self.way = f"{EVERY_POINT}: {str(why) or type(why).__name__}"
         if first is None:
             return super().values(points, report)
@@ -63,7 +63,7 @@ class Planned(InPlace):
         return values
 
     def _first(self, points: Array) -> tuple[float | None, Any]:
-        """f at the first point, and the plan that follows from it; or else why there is none."""
+        """f at the first point, and the plan from its notes, or the exception that says why there is none."""
         point = self._alone(0, points[0, 0])
         try:
             with watching(self.engine.readers) as notes:
@@ -77,16 +77,16 @@ class Planned(InPlace):
         try:
             plan = Plan(self.engine, notes, self.original)
             if value != float(plan.result):
-                raise Doubt("f gives something else than the loss of its last layer")
+                raise Doubt("f does not return the loss of its last layer")
             _compare(value, plan, point)
             if 2 * plan.memory > points.size:
-                raise Doubt("running statistics would not be those of the last evaluations")
+                raise Doubt("the running statistics would not be those of the last evaluations")
         except Exception as error:
             return value, error
         return value, plan
 
     def _by_plan(self, plan: Plan, points: Array, report: Report) -> Any:
-        """How f changes at the points; or why not."""
+        """The changes of f at the points, or the exception that says why there are none."""
         before = self.evaluations - 1
         try:
             value = self._prove(plan, points)
@@ -108,8 +108,8 @@ class Planned(InPlace):
         return values
 
     def _prove(self, plan: Plan, points: Array) -> float:
-        """f at x; Doubt if f is not the plan wherever it is evaluated."""
-        signs = np.random.default_rng(0)  # our own, and the same in each run
+        """f at x. Doubt if f differs from the plan at any point of the proof."""
+        signs = np.random.default_rng(0)  # our own generator, the same in each run
         with self._undisturbed() as require_no_draws:
             value = _compare(self._at(self.saved), plan, self.saved)
             require_no_draws()
@@ -119,15 +119,15 @@ class Planned(InPlace):
             notes = self._notes_at(plan, self._point(some))
             self.x[...] = self.saved
             if not plan.has_the_constants_of(Plan(self.engine, notes, self.original)):
-                raise Doubt("what goes into the layers depends on x")
+                raise Doubt("an input or another parameter of the layers depends on x")
             if self._at(self.saved) != value:
-                raise Doubt("f is not what it was before")
+                raise Doubt("f at x is not what it was before")
         return value
 
     def _confirm(self, plan: Plan, points: Array, values: Array, value: float) -> None:
-        """Doubt if f is not the plan where one entry changes it most, up and down, and where the loop ends.
+        """Doubt if f differs from the plan where one entry changes it most, up and down, or where the loop ends.
 
-        An entry alone may change the loss further than all entries do together.
+        One entry alone may change the loss more than all entries together.
         """
         with self._undisturbed():
             for k in (values.argmin(), values.argmax()):
@@ -139,7 +139,7 @@ class Planned(InPlace):
 
     @contextmanager
     def _undisturbed(self) -> Iterator[Callable[[], None]]:
-        """Doubt if random numbers are drawn in the block, in which case they are put back; and x in every case."""
+        """Restores x after the block. If the block draws random numbers, restores the generators and raises Doubt."""
         state = _random_state()
 
         def require_no_draws() -> None:
@@ -155,7 +155,7 @@ class Planned(InPlace):
                 _set_random_state(state)
 
     def _ends(self, plan: Plan, points: Array) -> Array:
-        """f where the loop ends, so that layers hold in the end what they hold after the loop."""
+        """f at the points that end the loop, so that layers then hold what they hold after the loop."""
         rows = max(-(-plan.memory // points.shape[1]), 1)
         self.x[...] = self.saved
         ends = self._values_from(len(points) - rows, points[-rows:], None)
@@ -164,7 +164,10 @@ class Planned(InPlace):
         return ends
 
     def _notes_at(self, plan: Plan, point: Array) -> list[Note]:
-        """The notes of f there; Doubt if its layers give something else, which a loss near its least may hide."""
+        """The notes of f at a point. Doubt if the layers' outputs differ from the plan's.
+
+        A loss near its minimum may hide such a difference.
+        """
         with watching(self.engine.readers) as notes:
             value = self._at(point)
         outputs = plan.outputs(point)
@@ -173,7 +176,7 @@ class Planned(InPlace):
         return notes
 
     def _at(self, point: Array) -> float:
-        """f at a point, called as at every point."""
+        """f at a point, with x changed in place as in the loop."""
         self.evaluations += 1
         self.x[...] = point
         value = number(self.f(self.argument))
@@ -184,8 +187,9 @@ class Planned(InPlace):
     def _pairs(self, points: Array, signs: np.random.Generator) -> Iterator[Array]:
         """x + d, x - d, x + d', x - d', ...: all entries are moved, each to one of its points.
 
-        First all go the same way. Then each goes as the bits of a number say that no other has among 512 entries in a
-        row. So any two of these go the same way in some pair, and each its own in another.
+        In the first pair, all entries move the same way. In the others, the bits of a number say which way an entry
+        moves, and among 512 entries in a row no two have the same number. So any two of these entries move the same way
+        in some pair, and opposite ways in another.
         """
         blocks = -(-len(points) // 512)
         numbers = np.concatenate([signs.permutation(512) for _ in range(blocks)])[: len(points)] << 1
@@ -202,13 +206,13 @@ class Planned(InPlace):
         return point
 
     def _point(self, entries: Array) -> Array:
-        """These entries in x's own order in memory, for C computes the same in other orders, but not to the bit."""
+        """These entries in x's own order in memory. In another order, C's results may differ in the last bits."""
         point = np.empty_like(self.x)
         point[...] = entries.reshape(self.x.shape)
         return point
 
     def _step(self, points: Array) -> float | None:
-        """The h of points that are x + h, x - h, x + 2h, x - 2h, x + 4h, ...; None of others."""
+        """h if the points are x + h, x - h, x + 2h, x - 2h, x + 4h, ..., otherwise None."""
         if self.h is None or self.x.itemsize < 8:
             return None
         expected, _ = points_around(self.x, self.h, points.shape[1] // 2)
@@ -222,7 +226,7 @@ def _compare(value: float, plan: Plan, point: Array) -> float:
 
 
 def _check(values: Array, value: float, ends: Array, rounding: float) -> None:
-    """Doubt if the plan's differences are not those of f for the last entries, to rounding."""
+    """Doubt if the plan's differences for the last entries are not those of f, apart from rounding."""
     if not np.isfinite(values).all():
         raise Doubt("not all differences are finite")
     changes, plans = ends - value, values[-len(ends) :]
@@ -232,7 +236,7 @@ def _check(values: Array, value: float, ends: Array, rounding: float) -> None:
 
 
 def _random_state() -> tuple[Any, bytes]:
-    """Of the generators that functions share: Python's and NumPy's."""
+    """The states of the generators that all code shares: Python's and NumPy's."""
     return random.getstate(), pickle.dumps(np.random.get_state(legacy=False))
 
 

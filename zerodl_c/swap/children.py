@@ -1,4 +1,4 @@
-"""Processes that a script starts by multiprocessing's spawn and forkserver: they begin with the swap in place."""
+"""Installs the swap in the processes that a script starts by multiprocessing's spawn and forkserver."""
 
 import sys
 from collections.abc import Callable
@@ -10,29 +10,29 @@ MODULE = "multiprocessing.spawn"
 
 
 def lead(module: ModuleType, statement: Callable[[], str]) -> None:
-    """Let what multiprocessing tells a child make it evaluate an expression first; "" is none.
+    """Make each child evaluate an expression before it imports the script. If the expression is "", change nothing.
 
-    The child unpickles what it is told before it imports the script; and the server that forks children evaluates the
-    path of the script as a part of its command line.
+    multiprocessing hands a child a dict of preparation data, and the child unpickles it before it imports the script.
+    The forkserver reads the script's path as a part of its command line. A string of type `_After` works in both cases.
     """
-    tell = module.get_preparation_data
-    if hasattr(tell, "__wrapped__"):  # it was done before
+    original = module.get_preparation_data
+    if hasattr(original, "__wrapped__"):  # it is already replaced
         return
 
-    @wraps(tell)
+    @wraps(original)
     def get_preparation_data(name: str) -> dict[str, Any]:
-        told: dict[str, Any] = tell(name)
+        data: dict[str, Any] = original(name)
         first = statement()
         if first:
-            for key in {"name", "init_main_from_path"} & told.keys():
-                told[key] = _After(told[key], first)
-        return told
+            for key in {"name", "init_main_from_path"} & data.keys():
+                data[key] = _After(data[key], first)
+        return data
 
     module.get_preparation_data = get_preparation_data  # type: ignore[attr-defined]
 
 
 class _After(str):
-    """A string that is read, unpickled or as a part of a program, as the value of an expression that does more."""
+    """A string whose pickle and repr are an expression: it evaluates `first`, then gives the string."""
 
     expression: str
 

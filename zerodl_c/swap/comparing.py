@@ -1,4 +1,7 @@
-"""Copies of what a call gets, for other code than the engine's, and the first place where two results are not alike."""
+"""Compares two results of a call, and makes the copies of its arguments that the other code is called with.
+
+"The other code" is the script's own definition or the reference.
+"""
 
 import copy
 import math
@@ -14,7 +17,7 @@ _ROUNDINGS = 8
 
 
 class Mismatch(NamedTuple):
-    """Where two values are not alike, as text: the place, what both are, and how far apart they may be."""
+    """The place where two values differ, both values, and the allowed distance, as text."""
 
     place: str
     ours: str
@@ -23,15 +26,15 @@ class Mismatch(NamedTuple):
 
 
 class Tolerance:
-    """How far two results of one call may be apart: by rounding alone.
+    """How far two results of one call may differ by rounding alone.
 
-    A number may be off by 8 * eps * sqrt(n) of `scale`, or of the largest number of its own array, if that is larger.
-    n is the size of the largest array of the call, as no sum in it has more terms, and roundings add up like steps in
-    random directions; `scale` is the largest number among the arguments, which may cancel in the result. float16 is
-    computed in float32 on both engines, and then rounded: 2 * eps(float16) besides.
+    A number may be off by 8 * eps * sqrt(n) * max(scale, the largest number of its own array). n is the size of the
+    largest array of the call: no sum in the call has more terms, and roundings add up like steps in random directions.
+    `scale` is the largest number among the arguments, because such numbers may cancel in the result. Both engines
+    compute float16 in float32 and then round, which adds 2 * eps(float16).
 
-    What is divided by a small difference may be off by more. So `bends` has, for each place, how far the result moves
-    with arguments that are off by one eps each, and 8 * sqrt(n) of that is allowed, too.
+    A result that was divided by a small difference may be off by more. So `bends` has, for each place, how far the
+    result moves when each argument moves by one eps, and 8 * sqrt(n) times that is also allowed.
     """
 
     def __init__(self, arguments: Any) -> None:
@@ -40,19 +43,19 @@ class Tolerance:
         self.bends: dict[str, float] = {}
 
     def of(self, expected: np.ndarray, place: str = "") -> float:
-        """What is allowed between the numbers of two arrays, of which the other code's is `expected`."""
+        """The allowed distance between the engine's numbers and the array `expected` of the other code."""
         if expected.dtype.kind != "f":
             return 0.0
         own, computed = np.finfo(expected.dtype), np.finfo(np.promote_types(expected.dtype, np.float32))
         roundings = _ROUNDINGS * math.sqrt(max(self.terms, expected.size))
         relative = roundings * float(computed.eps)
-        least = own.smallest_normal  # below it the engines underflow at different points
+        least = own.smallest_normal  # below this, the engines underflow at different points
         if expected.dtype.itemsize < 4:
             relative, least = relative + 2 * float(own.eps), own.smallest_subnormal
         return relative * max(self.scale, largest(expected)) + float(least) + roundings * self.bends.get(place, 0.0)
 
     def bend(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
-        """Note how far the results at each place moved as the arguments were shaken."""
+        """Record how far the result at each place moved when `shake` had moved the arguments."""
         for root in before:
             for place, a, b in _leaves(root, before[root], after.get(root)):
                 if isinstance(a, _NUMBERS) and isinstance(b, _NUMBERS) and np.shape(a) == np.shape(b):
@@ -67,7 +70,7 @@ def largest(value: Any) -> float:
 
 
 def shake(value: Any) -> None:
-    """Move each number in the arrays of a twin by one eps, up or down."""
+    """Move each number in the arrays of a value by one eps, up or down."""
     random, seen = np.random.RandomState(0), set()
     for array in _arrays(value):
         if array.dtype.kind == "f" and array.ndim and id(array) not in seen:
@@ -80,7 +83,7 @@ def shake(value: Any) -> None:
 
 
 def _arrays(value: Any, within_objects: bool = True) -> Iterator[np.ndarray]:
-    """The arrays of real numbers in a value; a float is one."""
+    """The arrays of real numbers in a value. A float counts as an array."""
     if isinstance(value, (np.ndarray, np.generic, float)):
         array = np.asarray(value)
         if array.dtype.kind in "biuf":
@@ -96,9 +99,9 @@ def _arrays(value: Any, within_objects: bool = True) -> Iterator[np.ndarray]:
 
 
 class _Twin(type):
-    """The class of a twin: a subclass of an object's own class, in which other code comes before the engine's.
+    """The metaclass of a twin's class: a subclass of the object's class that puts the other code before the engine's.
 
-    So what a script has in a subclass of its own comes first as ever, and `super()` and isinstance go on as ever.
+    Methods of a script's own subclass still come first, and `super()` and isinstance still work.
     """
 
     def mro(cls) -> list[type]:
@@ -110,15 +113,15 @@ class _Twin(type):
 
 
 class Twins:
-    """Makes twins, in which each class of the engine is what `other` has for it, if not None."""
+    """Makes twins: copies in which each class of the engine is replaced by `other(class)`, unless that is None."""
 
     def __init__(self, other: Callable[[type], type | None]) -> None:
         self._other = other
 
     def of(self, value: Any, memo: dict[int, Any] | None = None) -> Any:
-        """A deep copy, in which the engine's layers, optimizers and nets are of the other code.
+        """A deep copy whose layers, optimizers and nets are those of the other code.
 
-        What was one object is one in the copy. What cannot be copied is itself.
+        An object that occurs twice is one object in the copy, too. An object that cannot be copied is used as it is.
         """
         memo = {} if memo is None else memo
         if id(value) in memo:
@@ -128,7 +131,7 @@ class Twins:
             result: Any = object.__new__(_twin_class(type(value), others))
             found = attributes(value)
             memo[id(value)] = result
-            memo.setdefault(id(memo), []).append(found)  # as deepcopy does: what was made just now keeps its id
+            memo.setdefault(id(memo), []).append(found)  # keeps `found`, and so its id, as deepcopy does
             vars(result).update((name, self.of(attribute, memo)) for name, attribute in found.items())
             return result
         if isinstance(value, np.ndarray):
@@ -165,10 +168,10 @@ def _made_twin_class(kind: type, others: tuple[type | None, ...]) -> type:
 
 
 def attributes(thing: Any) -> dict[str, Any]:
-    """An object's attributes, with those that C computes when they are read, as Convolution.col."""
+    """An object's attributes, including properties that C computes when they are read, such as Convolution.col."""
     found = dict(vars(thing))
     for name in properties(thing.__class__):
-        with suppress(Exception):  # it cannot be read yet, as before the first call
+        with suppress(Exception):  # it may not be readable before the first call
             found[name] = getattr(thing, name)
     return found
 
@@ -177,13 +180,13 @@ def attributes(thing: Any) -> dict[str, Any]:
 
 
 def mismatch(place: str, ours: Any, theirs: Any, tolerance: Tolerance) -> Mismatch | None:
-    """The first place where a value is not what the other code's is, or None."""
+    """The first place where a value differs from the other code's, or None."""
     found = (_of_values(*leaf, tolerance) for leaf in _leaves(place, ours, theirs))
     return next((one for one in found if one), None)
 
 
 def _leaves(place: str, ours: Any, theirs: Any) -> Iterator[tuple[str, Any, Any]]:
-    """The places in two values, and what both have there."""
+    """Each place in two values, with the parts of both at this place."""
     if isinstance(type(theirs), _Twin):
         ours, theirs = attributes(ours), attributes(theirs)
         names = [name for name in theirs if name in ours and not name.startswith("_")]
@@ -200,7 +203,7 @@ def _leaves(place: str, ours: Any, theirs: Any) -> Iterator[tuple[str, Any, Any]
 
 
 _NUMBERS = np.ndarray, np.generic, bool, int, float
-_COMPARED = *_NUMBERS, str, Mapping, list, tuple, type(None)  # functions and others are not
+_COMPARED = *_NUMBERS, str, Mapping, list, tuple, type(None)  # functions and other objects are not
 
 
 def _of_values(place: str, ours: Any, theirs: Any, tolerance: Tolerance) -> Mismatch | None:
@@ -214,7 +217,7 @@ def _of_values(place: str, ours: Any, theirs: Any, tolerance: Tolerance) -> Mism
 
 
 def _of_arrays(place: str, ours: np.ndarray, theirs: np.ndarray, tolerance: Tolerance) -> Mismatch | None:
-    # The engine keeps float32 in places where the book's code makes float64 of it: the same numbers are no difference.
+    # The engine sometimes keeps float32 where the book's code makes float64 of it. Equal numbers then count as equal.
     are_floats = ours.dtype.kind == theirs.dtype.kind == "f"
     equal = ours.shape == theirs.shape and np.array_equal(ours, theirs, equal_nan=are_floats)
     if ours.shape != theirs.shape or (ours.dtype != theirs.dtype and not (equal and are_floats)):
@@ -231,15 +234,15 @@ def _of_arrays(place: str, ours: np.ndarray, theirs: np.ndarray, tolerance: Tole
 
 
 def _error(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """How far each number is off; nan is nan, and inf is inf, and infinitely far from all else."""
-    alike = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
+    """How far each number is off. Nan equals nan, and inf equals inf; both are infinitely far from other numbers."""
+    equal = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
     with np.errstate(all="ignore"):
         error = np.abs(np.subtract(ours, theirs, dtype=np.float64))
-    return np.where(alike, 0, np.where(np.isnan(error), np.inf, error))
+    return np.where(equal, 0, np.where(np.isnan(error), np.inf, error))
 
 
 def described(value: Any, depth: int = 0) -> str:
-    """A value in few words: of an array its shape and dtype."""
+    """A short description of a value; for an array its shape and dtype."""
     if isinstance(value, np.ndarray) and value.ndim:
         return f"{value.shape} {value.dtype}"
     if isinstance(value, Mapping) and depth < 2:

@@ -1,4 +1,4 @@
-"""The engine's functions and classes in the meaning of older editions."""
+"""The engine's functions and classes with the behaviour of older editions."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 
 
 def softmax_until_2020(softmax: Callable[..., Any]) -> Callable[..., Any]:
-    """Over the whole array where that has not two axes, and not over its last axis."""
+    """softmax over the whole array, not its last axis, unless the array has two axes."""
 
     def softmax_of_edition(x: Any) -> Any:
         return softmax(x) if np.ndim(x) == 2 else softmax(x, axis=None)
@@ -16,7 +16,7 @@ def softmax_until_2020(softmax: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def pooling_until_2020(pooling: Any) -> type:
-    """With stride=1 unless another is given."""
+    """Pooling with stride=1 by default."""
 
     class Pooling(pooling):  # type: ignore[misc]
         def __init__(self, pool_h: int, pool_w: int, stride: int = 1, pad: int = 0) -> None:
@@ -26,7 +26,7 @@ def pooling_until_2020(pooling: Any) -> type:
 
 
 def extended_net_until_2020(net: Any) -> type:
-    """With X and T as the names of two methods' arguments."""
+    """The net with X and T as the names of the arguments of two methods."""
 
     class MultiLayerNetExtend(net):  # type: ignore[misc]
         def accuracy(self, X: Any, T: Any) -> Any:

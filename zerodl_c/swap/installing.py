@@ -1,4 +1,4 @@
-"""Installing the swap, and taking it away."""
+"""Installing and removing the swap."""
 
 import os
 import sys
@@ -11,25 +11,28 @@ from . import children
 from .modules import Finder, Made, adopt, forget, modules_of_common
 from .names import BOOK, ENGINES, EngineName, of_engine
 
-# What Python runs when it starts, once `zerodl-c hook --install` has put it into a .pth file of site-packages.
+# `zerodl-c hook --install` writes this line into a .pth file of site-packages. Python runs it at each start.
 HOOK = 'import os; os.environ.get("ZERODL_SWAP", "") in ("", "0") or __import__("zerodl_c").swap.start()\n'
 
 
 def install(engine: EngineName = "c") -> None:
-    """Let `common`, which the book's scripts import, compute on this engine, until `uninstall`.
+    """Make `common`, which the book's scripts import, compute on this engine until `uninstall`.
 
-    What is the book's in a script's own `common`, to the letter of some edition, and uses nothing that is not, is
-    replaced by the engine's in the meaning of that edition. All else stays the script's own. A script without a
-    `common` gets one, with the names of all editions: there `mean_squared_error` is that of the first printings, 0.5
-    times the sum of squares, which later ones call `sum_squared_error`; `zerodl_c.mean_squared_error` is the mean.
+    A definition in the script's own `common` is replaced if it is identical to that of some edition of the book and
+    uses only names that mean what they mean in the book. The engine's definition then behaves as in that edition.
+    All other definitions stay the script's own.
 
-    Modules of `common` that were imported before are changed in place; what was bound by
-    `from common.layers import Affine` before cannot be.
+    A script without a `common` gets one with the names of all editions. Its `mean_squared_error` is that of the first
+    printings: 0.5 times the sum of squares, which later printings call `sum_squared_error`.
+    `zerodl_c.mean_squared_error` is the mean.
+
+    Modules of `common` that are already imported are changed in place. A name that
+    `from common.layers import Affine` has already bound cannot be changed.
 
     Parameters
     ----------
     engine : {"c", "numpy"}
-        This engine, or its reference in NumPy. Another one than before takes its place.
+        This engine, or its reference in NumPy. It replaces the one installed before.
 
     Raises
     ------
@@ -39,7 +42,7 @@ def install(engine: EngineName = "c") -> None:
     Warns
     -----
     UserWarning
-        If a module holds functions or classes that were imported from `common` before. It names them.
+        If a module holds functions or classes that were imported from `common` before. The message names them.
 
     Examples
     --------
@@ -65,16 +68,16 @@ def install(engine: EngineName = "c") -> None:
 
 
 def uninstall() -> None:
-    """Undo `install`: `common` is again what it was, and what was imported of it meanwhile is forgotten.
+    """Undo `install`: restore `common`, and remove its modules that were imported since from `sys.modules`.
 
-    Names that a script bound meanwhile, by `from common.layers import Affine`, stay this engine's.
+    Names that a script has bound since `install`, by `from common.layers import Affine`, stay this engine's.
 
     Examples
     --------
     >>> import zerodl_c
     >>> zerodl_c.install("numpy")
     >>> zerodl_c.uninstall()
-    >>> zerodl_c.uninstall()  # nothing is left to undo
+    >>> zerodl_c.uninstall()  # does nothing: there is no swap
     """
     global _swap
     if _swap is not None:
@@ -84,7 +87,7 @@ def uninstall() -> None:
 
 
 def start() -> None:
-    """Install what the variable ZERODL_SWAP asks for, as Python starts."""
+    """Install the engine that the variable ZERODL_SWAP names, as Python starts."""
     value = os.environ["ZERODL_SWAP"]
     engines: dict[str, EngineName] = {"1": "c", "c": "c", "numpy": "numpy"}
     engine = engines.get(value)
@@ -95,11 +98,11 @@ def start() -> None:
 
 
 class Swap:
-    """A swap in place: it knows what the modules of `common` were before."""
+    """An installed swap, with the modules of `common` as they were before."""
 
     def __init__(self, engine: str) -> None:
         self.engine = engine
-        self.in_children = f"__import__('zerodl_c').install({engine!r})"  # what they begin with
+        self.in_children = f"__import__('zerodl_c').install({engine!r})"  # what child processes evaluate first
         self.finder = Finder(engine, {children.MODULE: _lead_children})
         self.before = modules_of_common()
         self.replaced: list[tuple[ModuleType, str, Any]] = []
@@ -112,7 +115,7 @@ class Swap:
             sys.meta_path.insert(0, self.finder)
 
     def take_over(self) -> list[Any]:
-        """Change the modules that were imported before; return what of them was replaced."""
+        """Change the modules that were imported before; return the values that were replaced."""
         self.replaced = adopt(self.finder)
         return [value for _, _, value in self.replaced]
 
@@ -130,7 +133,7 @@ class Swap:
         sys.modules.update(self.before)
 
     def _forget(self, fullname: str, module: ModuleType) -> None:
-        """Undo that the import of a module made it an attribute of its package."""
+        """Remove the attribute that the import of a module added to its package."""
         package, _, name = fullname.rpartition(".")
         parent = self.before.get(package)
         if parent is None or vars(parent).get(name) is not module:
@@ -141,7 +144,7 @@ class Swap:
             delattr(parent, name)
 
 
-_swap: Swap | None = globals().get("_swap")  # which a reload of this module leaves in place
+_swap: Swap | None = globals().get("_swap")  # a reload of this module keeps it
 
 
 def swap_in_place() -> Swap | None:
@@ -157,13 +160,13 @@ def _everything(engine: str) -> list[Any]:
 
 
 def _warn_of_bound(identities: set[int]) -> None:
-    """Warn of the modules that hold what was replaced, by its identities, and go on using it."""
+    """Warn of the modules that still hold, and go on using, the replaced values of these identities."""
     bound = []
     for fullname, module in list(sys.modules.items()):
-        # By type(): cffi's libraries say that they are modules, and have no __dict__.
+        # type() and not isinstance: cffi's libraries claim to be modules, but have no __dict__.
         if not issubclass(type(module), ModuleType) or fullname.partition(".")[0] == "zerodl_c":
             continue
-        # Not vars(module), at which a module that is to load at its first use would load.
+        # Not vars(module): it would load a module that waits for its first use.
         attributes = list(object.__getattribute__(module, "__dict__").items())
         names = sorted(key for key, value in attributes if id(value) in identities)
         if names:

@@ -1,9 +1,9 @@
-"""The modules of `common` while the swap is in place: what is the book's in them is the engine's from the start.
+"""Executes the modules of `common` so that the book's definitions in them are the engine's from the start.
 
-A module's own source is executed as ever, but for the definitions that are the book's: in each one's place stands a
-question, whether it is the book's with all that it uses, and what the answer binds. So subclasses and tables further
-down hold the engine's classes. What a script replaces later, of the names that a definition uses, lets the definition's
-own code take over.
+A module's own source is executed, except that each definition of the book becomes an `if`: where the definition and all
+that it uses are the book's, the engine's is bound in its place, and otherwise the definition is executed. So subclasses
+and tables further down in the module hold the engine's classes. If the script later replaces a name that a definition
+uses, the definition's own code takes over.
 """
 
 import __future__
@@ -23,13 +23,13 @@ from .recognition import Definition, Recognition
 
 _HIDDEN = "__zerodl_c__"
 _MISSING = object()
-# What is in every class, or may come to be when it is asked for, and no part of what it does.
+# Attributes that every class has, or gets when they are first read. They do not affect its behaviour.
 _OF_EVERY_CLASS = {*vars(type("", (), {})), "__static_attributes__", "__firstlineno__"}
 _OF_EVERY_CLASS |= {"__annotations__", "__annotations_cache__", "__annotate_func__"}
 
 
 def modules_of_common() -> dict[str, ModuleType]:
-    """The modules that were imported. (Where None stands, nothing can be.)"""
+    """The modules of `common` in sys.modules, without entries of None, which block an import."""
     return {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "common" and module}
 
 
@@ -37,14 +37,14 @@ def modules_of_common() -> dict[str, ModuleType]:
 
 
 class Made:
-    """A script's own module of `common`, in which the engine stands in for what is the book's."""
+    """A script's own module of `common`, whose definitions of the book are replaced by the engine's."""
 
     all: dict[str, "Made"] = {}  # noqa: RUF012  by the module's name
 
     def __init__(self, module: ModuleType, tree: ast.Module, path: str, engine: str) -> None:
         self.module, self.tree, self.path, self.engine = module, tree, path, engine
         self.recognition = Recognition(tree, engine)
-        self.put: dict[str, Any] = {}  # what stands in for the definitions of these names
+        self.put: dict[str, Any] = {}  # the engine's replacement for each name
         self._own: dict[str, Any] = {}
         self._taken_over: dict[str, list[tuple[Any, str, Any]]] = {}
         self._needed: set[str] = set()
@@ -70,12 +70,12 @@ class Made:
         self.watch()
 
     def _stand_in(self, name: str) -> bool:
-        """Bind the name of a definition to the engine's, if it is the book's."""
+        """Bind the name to the engine's definition, and return True, if the module's definition is the book's."""
         if not self.recognition.stands(name, vars(self.module)):
             return False
         stand_in = served(self.engine, self.definition(name).edition)
         if not _is_as_it_was(stand_in):
-            self.recognition.refuse(name, "the script has changed the class, and made its module once more")
+            self.recognition.refuse(name, "the script has changed the class and imported its module again")
             return False
         self.put[name] = vars(self.module)[name] = stand_in
         return True
@@ -84,9 +84,9 @@ class Made:
         return self.recognition.definitions[name]
 
     def own(self, name: str) -> Any:
-        """The module's own function or class, for which the engine's stands in. Its globals are the module's."""
+        """The module's own function or class, which the engine's replaces. Its globals are the module's."""
         if name not in self._own:
-            # Annotations stay unread: what they name may be there for type checkers alone.
+            # Annotations are not evaluated: their names may exist only for type checkers.
             code = self._compiled([self.definition(name).node], __future__.annotations.compiler_flag)
             exec(code, vars(self.module), self._own)
         return self._own[name]
@@ -99,7 +99,7 @@ class Made:
     # ---- Names that are replaced later
 
     def watch(self) -> None:
-        """Look again at the definitions whenever a name that they use is bound anew."""
+        """Check the definitions again whenever a name that they use is rebound."""
         self._needed = {need for name in self.put for need in self.definition(name).edition.needs.split()}
         if self.put and type(self.module) is ModuleType:
             self.module.__class__ = _Watched
@@ -110,7 +110,7 @@ class Made:
             self.look_again()
 
     def look_again(self) -> None:
-        """Let the own code of those definitions take over whose names were replaced, and of no others."""
+        """Let a definition's own code take over if a name that it uses was replaced; undo that if it was restored."""
         for name in self.put:
             misses = self.recognition.misses(name, vars(self.module))
             if misses and name not in self._taken_over:
@@ -131,7 +131,7 @@ class Made:
             _replace_everywhere(stand_in, own)
             return
         methods = {key: value for key, value in vars(own).items() if key not in _OF_EVERY_CLASS}
-        places: list[tuple[Any, str, Any]] = [  # the engine's classes that inherit from it keep what they have
+        places: list[tuple[Any, str, Any]] = [  # the engine's subclasses keep the methods that they inherit now
             (heir, key, getattr(heir, key))
             for heir in _heirs(stand_in)
             for key in methods
@@ -155,24 +155,24 @@ class Made:
 
 
 class _Watched(ModuleType):
-    """A module that tells when a name is bound in it from outside."""
+    """A module that reports when a name is bound in it from outside."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        self._tell(name)
+        self._report(name)
 
     def __delattr__(self, name: str) -> None:
         super().__delattr__(name)
-        self._tell(name)
+        self._report(name)
 
-    def _tell(self, name: str) -> None:
+    def _report(self, name: str) -> None:
         made = Made.all.get(self.__name__)
         if made and made.module is self:
             made.bound(name)
 
 
 def own_definition(stand_in: Any) -> Any:
-    """What a script has of its own for a function or class of the engine that stands in for it; None if nothing."""
+    """The script's own definition that a function or class of the engine replaces; None if there is none."""
     for made in Made.all.values():
         for name, value in made.put.items():
             if value is stand_in:
@@ -180,11 +180,14 @@ def own_definition(stand_in: Any) -> Any:
     return None
 
 
-as_they_were: dict[type, dict[str, Any]] = {}  # what classes held when they first stood in
+as_they_were: dict[type, dict[str, Any]] = {}  # the contents of each class when it first replaced a definition
 
 
 def _is_as_it_was(stand_in: Any) -> bool:
-    """Whether a script has left a class alone since then. Its own would be another one each time its module is made."""
+    """Whether the script has not changed the engine's class since then.
+
+    A changed class cannot replace the definition again: each import of the module must give a fresh class.
+    """
     if not isinstance(stand_in, type):
         return True
     held = {name: value for kind in reversed(stand_in.__mro__[:-1]) for name, value in vars(kind).items()}
@@ -194,24 +197,24 @@ def _is_as_it_was(stand_in: Any) -> bool:
 
 
 def _heirs(kind: type) -> list[type]:
-    """The engine's own classes that inherit from one."""
+    """The engine's own direct subclasses of a class."""
     heirs: list[type] = kind.__subclasses__()
     return [heir for heir in heirs if heir.__module__.startswith("zerodl_c.") or is_made(heir)]
 
 
 @cache
 def properties(kind: type) -> list[str]:
-    """The names of what the engine computes when it is read."""
+    """The names of the class's properties, which the engine computes when they are read."""
     return [name for name in dir(kind) if isinstance(getattr(kind, name), property)]
 
 
 def attributes_in_place(kind: type) -> dict[str, None]:
-    """Plain attributes in place of properties, for code that sets what the engine computes when it is read."""
+    """Plain attributes that hide the class's properties, for code that sets these names itself."""
     return dict.fromkeys(properties(kind))
 
 
 def _replace_everywhere(old: Any, new: Any) -> None:
-    """Bind the names that modules of `common` and the script have for a function to another."""
+    """Rebind every name for `old` in the modules of `common` and in the script to `new`."""
     for module in [*modules_of_common().values(), sys.modules.get("__main__")]:
         for key, value in list(vars(module).items()) if module else ():
             if value is old:
@@ -222,11 +225,11 @@ def _replace_everywhere(old: Any, new: Any) -> None:
 
 
 class Finder:
-    """Finds the modules of `common`. (It is not of importlib.abc: Python does not ask, and that is slow to import.)"""
+    """Finds the modules of `common`. (No base of importlib.abc: Python does not need it, and it is slow to import.)"""
 
     def __init__(self, engine: str, after: dict[str, Callable[[ModuleType], None]]) -> None:
-        self.engine, self.after = engine, after  # what is to be done to other modules, once they are imported
-        self.unread: dict[str, str] = {}  # modules that are as they were, and why
+        self.engine, self.after = engine, after  # what to do to other modules after they are imported
+        self.unread: dict[str, str] = {}  # modules that are left as they are, and why
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -246,7 +249,7 @@ class Finder:
         return ModuleSpec(fullname, _Namesake(self.engine), origin=origin, is_package=not name)  # type: ignore[arg-type]
 
     def _later(self, fullname: str, path: Sequence[str] | None) -> ModuleSpec | None:
-        """Where a module is without the swap; by now sys.path may lead to the script's own package."""
+        """The spec of a module without the swap. By now sys.path may lead to the script's own package."""
         if isinstance(path, list) and not path:
             own = self._own("common", None)
             path += own.submodule_search_locations or [] if own else []
@@ -267,7 +270,7 @@ def _with(spec: ModuleSpec, loader: Any) -> ModuleSpec:
 
 
 class _Loader:
-    """A loader that leaves all to another, and nothing of itself in the module."""
+    """A loader that wraps the module's own loader, and leaves no trace in the module."""
 
     def __init__(self, own: Any, finder: Finder) -> None:
         self.own, self.finder = own, finder
@@ -299,7 +302,7 @@ class _Loader:
 
 
 class _After(_Loader):
-    """A loader that does something to the module in the end."""
+    """A loader that calls a function on the module after executing it."""
 
     def __init__(self, own: Any, do: Callable[[ModuleType], None]) -> None:
         self.own, self.do = own, do
@@ -310,7 +313,7 @@ class _After(_Loader):
 
 
 class _Namesake:
-    """Makes a module that holds what the book's holds, for a script that has none."""
+    """Makes a module with the contents of the book's, for a script that has none."""
 
     def __init__(self, engine: str) -> None:
         self.engine = engine
@@ -324,7 +327,7 @@ class _Namesake:
 
 
 def source_of(loader: Any, name: str) -> bytes | str | None:
-    """A module's source, if its loader is one of Python's own that read it."""
+    """A module's source, if its loader is Python's own for files or zip archives."""
     zipped = getattr(sys.modules.get("zipimport"), "zipimporter", None)
     try:
         if type(loader) is SourceFileLoader:
@@ -332,14 +335,14 @@ def source_of(loader: Any, name: str) -> bytes | str | None:
         if zipped and type(loader) is zipped:
             source: str | None = loader.get_source(name)
             return source
-    except OSError:  # the loader itself will tell
+    except OSError:  # the loader itself will raise it
         pass
     return None
 
 
 def _parsed(source: bytes | str | None) -> ast.Module | None:
-    """The syntax tree. Python warns of a module's syntax only while it has no compiled one: here nothing does."""
-    with warnings.catch_warnings(), suppress(SyntaxError, ValueError):  # as above
+    """The syntax tree, or None. No warning is shown here: Python shows its own when it compiles the module."""
+    with warnings.catch_warnings(), suppress(SyntaxError, ValueError):  # the loader itself will raise it
         warnings.simplefilter("ignore")
         return ast.parse(source) if source is not None else None
     return None
@@ -349,16 +352,16 @@ def _parsed(source: bytes | str | None) -> ast.Module | None:
 
 
 def forget(name: str) -> None:
-    """Forget what was known of a module, which is to be made anew."""
+    """Forget a module that is about to be executed again."""
     made = Made.all.pop(name, None)
     if made:
         made.hand_back_all()
 
 
 def adopt(finder: Finder) -> list[tuple[ModuleType, str, Any]]:
-    """Put the engine's in modules that were imported before; return what it took the place of.
+    """Put the engine's definitions into modules that were imported before; return what they replaced.
 
-    What something in them holds besides modules, a subclass or a table, stays: one name is one class.
+    A class stays if it has subclasses or if a table holds it, so that one name does not mean two classes.
     """
     made = {name: of for name, module in modules_of_common().items() for of in _imported(name, module, finder)}
     replaced: list[tuple[ModuleType, str, Any]] = []
@@ -372,7 +375,7 @@ def adopt(finder: Finder) -> list[tuple[ModuleType, str, Any]]:
             vars(other.module).update(dict.fromkeys(keys, stand_in))
     for of in made.values():
         for name in of.recognition.definitions.keys() - of.put.keys():
-            of.recognition.refuse(name, "in use before the swap, or uses what is not the book's")
+            of.recognition.refuse(name, "in use before the swap, or uses a name that is not the book's")
         of.watch()
     return replaced
 
@@ -419,7 +422,7 @@ def _mangled(name: str, owner: str) -> str:
 
 
 def _holds(module: ModuleType, value: Any) -> bool:
-    """Whether a class has subclasses, or a table of a module holds it."""
+    """Whether a class has subclasses, or a table of the module holds the value."""
     if isinstance(value, type) and type.__subclasses__(value):
         return True
     values = [of for key, of in vars(module).items() if key != "__builtins__"]
@@ -428,7 +431,7 @@ def _holds(module: ModuleType, value: Any) -> bool:
 
 
 def recognised_in(module: ModuleType) -> list[str]:
-    """The definitions of a module that are the book's, as far as their own code goes."""
+    """The definitions of a module whose own code is the book's."""
     loader = getattr(module, "__loader__", None)
     tree = _parsed(source_of(loader, module.__name__))
     return list(Recognition(tree, "c").definitions) if tree else []

@@ -1,4 +1,4 @@
-"""What the modules of the book's `common` hold, and what the engine has for it."""
+"""The names in the modules of the book's `common`, and the engine's functions and classes for them."""
 
 import os
 import sys
@@ -25,7 +25,7 @@ _LAYERS = {
     "util": "im2col col2im",
     "layers": "Relu Sigmoid Affine SoftmaxWithLoss Dropout BatchNormalization Convolution Pooling",
 }
-# For each module of the book what `import *` brings, and the engine's module where it is.
+# For each module of the book: the names that `import *` brings, by the engine's module that defines them.
 BOOK = {
     "functions": _FUNCTIONS,
     "gradient": {"gradient": "_numerical_gradient_1d numerical_gradient_2d numerical_gradient"},
@@ -46,19 +46,19 @@ _LIBRARY: dict[str, dict[str, Any]] = {
     "multi_layer_net_extend": _NET_LIBRARY,
     "trainer": {"np": np, "os": os, "sys": sys},
 }
-library = {"np": np, "OrderedDict": OrderedDict}  # what the book's definitions use of other packages
+library = {"np": np, "OrderedDict": OrderedDict}  # names of other packages that the book's definitions use
 # "layers.Affine" for Affine, and so on.
 PLACES = {name: f"{module}.{name}" for module, of in BOOK.items() for name in of[module].split()}
-ALL_PLACES = {**PLACES, "mean_squared_error": PLACES["sum_squared_error"]}  # with its name in the first printings
+ALL_PLACES = {**PLACES, "mean_squared_error": PLACES["sum_squared_error"]}  # its name in the first printings
 
 
 class Edition(NamedTuple):
-    """A definition of the book, as some of its editions have it."""
+    """A definition of the book, in the wording of some of its editions."""
 
     place: str  # "layers.Pooling": its module and name
-    served: str  # the same, or a function of `editions`, which makes the engine's in this meaning; "": left alone
-    needs: str  # the global names that it uses, builtin ones included
-    editions: str  # which, and from when to when
+    served: str  # the same; or the function of `editions` that makes an older version; or "" if it is not replaced
+    needs: str  # the global and builtin names that it uses
+    editions: str  # which editions, with their dates
 
 
 def of_engine(engine: str, place: str) -> Any:
@@ -68,28 +68,28 @@ def of_engine(engine: str, place: str) -> Any:
 
 
 def served(engine: str, edition: Edition) -> Any:
-    """What stands in for a definition of the book; None if nothing does."""
+    """The engine's replacement for a definition of the book; None if it is not replaced."""
     if edition.served in ("", edition.place):
         return of_engine(engine, edition.place) if edition.served else None
     return _older(engine, edition.served, edition.place)
 
 
 def is_served(engine: str, place: str, value: Any) -> bool:
-    """Whether a value stands in for one of the book's definitions, in whichever edition."""
+    """Whether a value is the engine's replacement for this definition of the book, in any edition."""
     return value is of_engine(engine, place) or any(
         value is made for of, at, made in _made if (of, at) == (engine, place)
     )
 
 
 def is_made(value: Any) -> bool:
-    """Whether a value stands in for a definition of an older edition."""
+    """Whether a value is the replacement for a definition of an older edition."""
     return any(value is made for _, _, made in _made)
 
 
 @cache
 def _older(engine: str, maker: str, place: str) -> Any:
     made = getattr(import_module(f"{__package__}.editions"), maker)(of_engine(engine, place))
-    made.__module__ = f"common.{place.partition('.')[0]}"  # where pickle finds it, as long as the swap is in place
+    made.__module__ = f"common.{place.partition('.')[0]}"  # where pickle finds it while the swap is installed
     made.__name__ = made.__qualname__ = place.partition(".")[2]
     for do in on_made:
         made = do(place, made)
@@ -97,12 +97,12 @@ def _older(engine: str, maker: str, place: str) -> Any:
     return made
 
 
-on_made: list[Callable[[str, Any], Any]] = []  # what is done to each of them
-_made: list[tuple[str, str, Any]] = []  # what stands in for definitions of older editions
+on_made: list[Callable[[str, Any], Any]] = []  # functions that are applied to each replacement for an older edition
+_made: list[tuple[str, str, Any]] = []  # engine, place and replacement for each
 
 
 def namesake(engine: str, module: str) -> dict[str, Any]:
-    """What a module of `common` holds for a script that has none: what every edition's holds."""
+    """The contents of a module of `common` for a script that has none: the names of every edition."""
     found: dict[str, Any] = dict(_LIBRARY.get(module, {"np": np}))
     found |= {name: of_engine(engine, f"{of}.{name}") for of, names in BOOK[module].items() for name in names.split()}
     if "sum_squared_error" in found:  # its name in the first printings

@@ -1,6 +1,7 @@
-"""Which definitions of a module are the book's: the same syntax tree as in some edition, and what they use is, too.
+"""Which definitions of a module are the book's.
 
-Format, comments, docstrings and annotations do not count.
+A definition is the book's if it has the syntax tree of some edition, and if the names that it uses mean what they mean
+in the book. Format, comments, docstrings and annotations do not count.
 """
 
 import ast
@@ -16,15 +17,15 @@ _SCOPES = ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef
 
 
 class Definition(NamedTuple):
-    """A function or class of a module that is the book's, as far as its own code goes."""
+    """A function or class of a module whose own code is the book's."""
 
-    position: int  # of its statement among the module's
+    position: int  # the index of its statement in the module
     node: ast.FunctionDef | ast.ClassDef
     edition: Edition
 
 
 class Recognition:
-    """What of a module is the book's, and why the rest is not."""
+    """The definitions of a module that are the book's, and why the others are not."""
 
     def __init__(self, tree: ast.Module, engine: str) -> None:
         self.engine = engine
@@ -44,9 +45,9 @@ class Recognition:
             self._refuse_unless_final(name)
 
     def stands(self, name: str, namespace: Mapping[str, Any]) -> bool:
-        """Whether a definition that is about to be executed is the book's: what it uses must be so, in the end, too."""
+        """Whether a definition that is about to be executed is the book's, with all names that it uses."""
         if name not in self._verdicts:
-            self._verdicts[name] = True  # of itself it may make use
+            self._verdicts[name] = True  # it may use itself
             other = next((need for need in self._needs(name) if not self._will_mean(need, name, namespace)), None)
             if other:
                 self.refuse(name, f"uses {other}, which stays the script's own")
@@ -58,7 +59,7 @@ class Recognition:
         self.why_not[name] = why
 
     def misses(self, name: str, namespace: Mapping[str, Any]) -> str | None:
-        """A name that a definition uses and that does not mean now what it means in the book."""
+        """The first name that a definition uses and that does not now mean what it means in the book, or None."""
         return next((need for need in self._needs(name) if not self._means(need, namespace)), None)
 
     def _needs(self, name: str) -> list[str]:
@@ -72,7 +73,7 @@ class Recognition:
         return namespace.get(need, getattr(builtins, need)) is getattr(builtins, need)
 
     def _will_mean(self, need: str, name: str, namespace: Mapping[str, Any]) -> bool:
-        """Whether a name will mean what it does in the book when the definition is used."""
+        """Whether a name will have the book's meaning by the time the definition is used."""
         if need in self.definitions:
             return self.stands(need, namespace)
         last = max(self._bound.get(need, [-1]))
@@ -86,7 +87,7 @@ class Recognition:
             self.refuse(name, "bound or changed once more in the module")
 
     def _read(self, position: int, statement: ast.stmt) -> None:
-        """Note what a statement binds that is not a definition of the book."""
+        """Record the names that a statement binds, if it is not a definition of the book."""
         if isinstance(statement, _SCOPES):
             self.why_not[statement.name] = "changed" if statement.name in ALL_PLACES else "not of the book"
         for name in _bound(statement):
@@ -97,7 +98,7 @@ class Recognition:
 
 
 def _edition(statement: ast.stmt) -> Edition | None:
-    """The edition in which the book has a definition of this name and code."""
+    """The edition of the book that has a definition of this name and code, or None."""
     if not isinstance(statement, (ast.FunctionDef, ast.ClassDef)) or statement.name not in ALL_PLACES:
         return None
     edition = TABLE.get(digest(statement))
@@ -105,7 +106,7 @@ def _edition(statement: ast.stmt) -> Edition | None:
 
 
 def _bound(statement: ast.stmt) -> Iterator[str]:
-    """The names that a statement binds in its module, or changes an attribute of; "*" for all."""
+    """The names that a statement binds in its module, or whose attributes it changes; "*" for `import *`."""
     nodes: list[ast.AST] = [statement]
     while nodes:
         node = nodes.pop()
@@ -135,16 +136,16 @@ def _bound(statement: ast.stmt) -> Iterator[str]:
 
 
 def digest(definition: ast.FunctionDef | ast.ClassDef) -> str:
-    """A name for the syntax tree of a function or class but for its name, the same in every version of Python."""
-    from hashlib import blake2b  # which takes long to import, and most programs need none
+    """A hash of the syntax tree of a function or class without its name. It is the same in every version of Python."""
+    from hashlib import blake2b  # slow to import, and most programs need no digest
 
     parts: list[str] = []
-    _tell(definition, _counted(type(definition))[1:], parts)
+    _append(definition, _counted(type(definition))[1:], parts)
     return blake2b(" ".join(parts).encode(), digest_size=8).hexdigest()
 
 
 def _counted(kind: Any) -> tuple[str, ...]:
-    """The fields of a kind of node that count. A definition's first one is its name."""
+    """The fields of this kind of node that the digest covers. A definition's first field is its name."""
     if kind not in _fields:
         _fields[kind] = tuple(name for name in kind._fields if name not in _PASSED_OVER)
     return _fields[kind]
@@ -153,8 +154,8 @@ def _counted(kind: Any) -> tuple[str, ...]:
 _fields: dict[type, tuple[str, ...]] = {}
 
 
-def _tell(node: Any, fields: tuple[str, ...], parts: list[str]) -> None:
-    """Add a node's fields; empty ones are passed over, as later versions of Python have more of these."""
+def _append(node: Any, fields: tuple[str, ...], parts: list[str]) -> None:
+    """Append a node's fields to parts. Empty ones are skipped, because later versions of Python add more of them."""
     parts.append(type(node).__name__)
     for name in fields:
         value = getattr(node, name, None)
@@ -164,11 +165,11 @@ def _tell(node: Any, fields: tuple[str, ...], parts: list[str]) -> None:
         if isinstance(value, list):
             for item in map(_without_annotation, _without_docstring(value)) if name == "body" else value:
                 if isinstance(item, ast.AST):
-                    _tell(item, _counted(type(item)), parts)
+                    _append(item, _counted(type(item)), parts)
                 else:
                     parts.append(repr(item))
         elif isinstance(value, ast.AST):
-            _tell(value, _counted(type(value)), parts)
+            _append(value, _counted(type(value)), parts)
         else:
             parts.append(repr(value))
     parts.append(".")

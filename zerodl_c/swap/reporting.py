@@ -15,7 +15,7 @@ _SWAPPED = {f"common.{name}" for name in BOOK}
 
 
 def lines(watcher: Watcher) -> Iterator[str]:
-    """The report, to be printed as the process ends."""
+    """The lines of the report, which is printed when the process ends."""
     called = sorted((calls for calls in watcher.calls if calls.count), key=lambda calls: -calls.seconds)
     total = perf_counter() - watcher.start - watcher.spent
     inside = sum(calls.seconds for calls in called)
@@ -27,7 +27,7 @@ def lines(watcher: Watcher) -> Iterator[str]:
     if not any(made.put for made in Made.all.values()) and not any(map(_is_namesake, modules_of_common().values())):
         yield f"nothing was swapped: {_why_nothing()}"
     if called:
-        yield "calls: " + "; ".join(map(_told, called))
+        yield "calls: " + "; ".join(map(_described, called))
         yield "saved: " + _saved([calls for calls in called if not calls.shared])
     yield "not accelerated: " + "; ".join(_not_accelerated(called, total - inside))
     yield from filter(None, (_of_the_script(), _elsewhere()))
@@ -36,12 +36,12 @@ def lines(watcher: Watcher) -> Iterator[str]:
 
 
 def show(watcher: Watcher) -> None:
-    """Print the report to stderr, from the process that was started, and not from its forks."""
+    """Print the report to stderr, but only in the process that was started, not in its forks."""
     if watcher.is_own_process() and sys.stderr:
         print(*lines(watcher), sep="\n  ", file=sys.stderr, flush=True)
 
 
-def _told(calls: Calls) -> str:
+def _described(calls: Calls) -> str:
     ratio = f", {_times(calls.ratio)}x" if calls.compared and not calls.shared else ""
     return f"{calls.name} {_number(calls.count)}, {_time(calls.seconds)}{ratio}"
 
@@ -53,14 +53,14 @@ def _saved(called: list[Calls]) -> str:
     count = sum(calls.compared for calls in measured)
     code = "the script's own code" if any(made.put for made in Made.all.values()) else "the reference"
     times = _times(theirs / max(ours, 1e-9))
-    told = f"about {_time(theirs - ours)}: {code} would take {times} times as long, by {_number(count)} of these"
+    saved = f"about {_time(theirs - ours)}: {code} would take {times} times as long, by {_number(count)} of these"
     unmeasured = ", ".join(calls.name for calls in called if not calls.compared)
-    untold = f"not measured, as called once or for too long: {unmeasured}" if unmeasured else ""
-    return "; ".join(filter(None, (told if measured else "", untold))) or "nothing"
+    rest = f"not measured, as called once or for too long: {unmeasured}" if unmeasured else ""
+    return "; ".join(filter(None, (saved if measured else "", rest))) or "nothing"
 
 
 def _not_accelerated(called: list[Calls], outside: float) -> Iterator[str]:
-    """What takes as long as without the swap, and why."""
+    """What takes as long as without the swap, and why it does."""
     yield f"{_time(outside)} outside of common, the script's own code and what it calls of NumPy itself, as np.dot"
     for calls in called:
         if calls.takes_f:
@@ -74,7 +74,7 @@ def _not_accelerated(called: list[Calls], outside: float) -> Iterator[str]:
 
 
 def _of_the_script() -> str:
-    """The script's own part of `common`, and why what has the book's names is no part of the book's."""
+    """The definitions in `common` that are the script's own, and why those with the book's names are not the book's."""
     swap = swap_in_place()
     unread = [f"{name.partition('.')[2]} ({why})" for name, why in swap.finder.unread.items()] if swap else []
     defined = [
@@ -88,7 +88,7 @@ def _of_the_script() -> str:
 
 
 def _is_own(module: str, name: str, value: Any) -> bool:
-    """Whether a function or class is the module's own, or its own code has taken over what the engine stood in for."""
+    """Whether a function or class is the module's own, or its own code has taken over from the engine's."""
     made = Made.all.get(module)
     if made and made.put.get(name) is value:
         return name in made.recognition.why_not
@@ -101,15 +101,15 @@ def _why(module: str, name: str) -> str:
 
 
 def _elsewhere() -> str:
-    """The book's code under another name than `common`."""
+    """The book's definitions in modules outside `common`."""
     found = {
         name: keys
         for name, module in list(sys.modules.items())
         if name not in _SWAPPED and not name.startswith("zerodl_c") and _has_names_of_the_book(name, module)
         if (keys := recognised_in(module))
     }
-    told = "; ".join(f"{name} has {', '.join(keys)}" for name, keys in found.items())
-    return told and f"the book's, but not swapped, as it is not in {_modules()}: {told}"
+    listed = "; ".join(f"{name} has {', '.join(keys)}" for name, keys in found.items())
+    return listed and f"the book's, but not swapped, as it is not in {_modules()}: {listed}"
 
 
 def _has_names_of_the_book(name: str, module: ModuleType) -> bool:

@@ -1,4 +1,4 @@
-"""`zerodl-c run`: a script, a module or a program on the command line runs as with Python, with the swap in place."""
+"""`zerodl-c run`: runs a script, a module or a program text as Python does, with the swap installed."""
 
 import atexit
 import builtins
@@ -17,7 +17,7 @@ _NOTEBOOK = "is a notebook: call zerodl_c.install() in its first cell, before th
 
 
 class Program(NamedTuple):
-    """What is to run: its `__main__`, as Python makes it, its code, `sys.argv[0]`, and what goes before `sys.path`."""
+    """A program to run: its `__main__` module, its code, `sys.argv[0]`, and the first folder of `sys.path`."""
 
     main: ModuleType
     code: Callable[[], CodeType]
@@ -37,7 +37,7 @@ def script(path: str) -> Program:
 
 
 def module(name: str) -> Program:
-    """`python -m name`. What imports of its packages raise is raised when its code is asked for."""
+    """`python -m name`. Errors from importing its packages are raised by `code`, not here."""
     main = _main()
 
     def code() -> CodeType:
@@ -53,7 +53,7 @@ def module(name: str) -> Program:
 
 
 def _spec(name: str) -> Any:
-    """Where the module is, or a package's `__main__`."""
+    """The spec of a module, or of a package's `__main__`."""
     try:
         spec = importlib.util.find_spec(name)
         if spec and spec.submodule_search_locations is not None:
@@ -73,28 +73,28 @@ def command(text: str) -> Program:
 def run(
     program: Program, arguments: Sequence[str] = (), engine: EngineName = "c", *, verify: str = "", report: bool = False
 ) -> None:
-    """Run a program on this engine; the process is the program's from then on.
+    """Run a program on this engine. From then on, the process belongs to the program.
 
-    The folder above a script's is added to `sys.path`: the book's scripts add `..`, which is the same folder only as
-    long as the current one is the script's.
+    The folder above the script's folder is added to `sys.path`. The book's scripts add `..` themselves, but this is the
+    right folder only if the current folder is the script's.
 
     Parameters
     ----------
     program : Program
-        Of `script`, `module` or `command`.
+        From `script`, `module` or `command`.
     arguments : sequence of str
-        The rest of its `sys.argv`.
+        The arguments after `sys.argv[0]`.
     engine : {"c", "numpy"}
         As in `install`.
     verify : {"", "sample", "all"}
-        Which calls to run on the script's own code, too; the process exits with status 1 at the first difference.
+        Which calls to also run on the script's own code. The process exits with status 1 at the first difference.
     report : bool
-        Whether to print to stderr, as the process ends, what the calls took and what was not accelerated.
+        Whether to print, to stderr when the process ends, how long the calls took and what was not accelerated.
 
     Raises
     ------
     ValueError
-        If engine is neither, or "numpy" with verify or report, which compare C with other code.
+        If engine is neither "c" nor "numpy", or is "numpy" with verify or report, which compare C with other code.
     """
     if (verify or report) and engine != "c":
         raise ValueError(f"engine must be 'c' with verify or report, which compare it with 'numpy', got {engine!r}")
@@ -110,7 +110,7 @@ def run(
 
 
 def begin(verify: str, report: bool, child: bool = False) -> None:
-    """Watch every call, and install. A child of the process verifies, too, and has nothing to tell at its end."""
+    """Watch every call, and install the swap. A child process also verifies, but prints nothing when it ends."""
     from .watching import watch
 
     watcher = watch(verify)
@@ -127,22 +127,22 @@ def begin(verify: str, report: bool, child: bool = False) -> None:
 
 
 def _main(**attributes: Any) -> ModuleType:
-    """An empty `__main__`, as Python makes it."""
+    """An empty `__main__` module, as Python makes it."""
     main = ModuleType("__main__")
     vars(main).update(__builtins__=builtins, **attributes)
     return main
 
 
 def _set_path(folder: str) -> None:
-    """Put the program's folder where Python puts it, and add the one above it."""
+    """Put the program's folder first in sys.path, as Python does, and add the folder above it."""
     if not getattr(sys.flags, "safe_path", sys.flags.isolated):
-        del sys.path[0]  # the folder of zerodl-c itself, or with `python -m` the current one
+        del sys.path[0]  # the folder of the zerodl-c command, or the current folder with `python -m`
     sys.path.insert(0, folder)
     sys.path.append(os.path.dirname(folder or os.getcwd()))
 
 
 def _show_only_frames_from(main: ModuleType) -> None:
-    """Let an uncaught exception's traceback begin in the script, and pass over the swap's part in an import."""
+    """Make tracebacks of uncaught exceptions begin in the script, and leave out the swap's frames of an import."""
     show = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -159,5 +159,5 @@ def _show_only_frames_from(main: ModuleType) -> None:
 
 
 def _is_of_import(entry: TracebackType) -> bool:
-    """Python hides its own frames of an import, save where others, as ours, stand among them."""
+    """Whether a frame is the swap's or Python's own of an import. Python hides its own unless others are among them."""
     return entry.tb_frame.f_code.co_filename.startswith((os.path.dirname(__file__), "<frozen importlib"))

@@ -1,13 +1,13 @@
-"""Watching a script's calls of `common`: `zerodl-c run --verify` and `--report`. Loaded only when asked for.
+"""Watching a script's calls of `common`, for `zerodl-c run --verify` and `--report`. Loaded only for these options.
 
-The engine's functions and methods are replaced, in their modules and classes and for the life of the process, by ones
-that watch; the classes stay the same objects, so that subclassing and pickling go on as ever. A call that the engine
-makes of itself is a part of the call that is watched. Where the nets of `common` only hand on from layer to layer, in
-the same code on both engines, each layer's call is watched, and of a net itself what C has its own way for.
+The engine's functions and methods are replaced, in their modules and classes and for the life of the process, by
+wrappers. The classes stay the same objects, so that subclassing and pickling still work. A call that the engine makes
+itself is a part of the call that is watched. Where the nets of `common` only pass arrays from layer to layer, with the
+same code on both engines, the layers' calls are watched. A net's method is wrapped only where C implements it.
 
-The other code, which C is compared with, is the script's own definition where the engine stands in for one, and else
-the reference. A script's own definitions call each other by the names in their modules, which are the engine's: while
-one of them runs beside a call, these hand on to the script's own.
+C is compared with "the other code": the script's own definition if the engine replaces one, otherwise the reference. A
+script's own definitions call each other by the names in their modules, and these names hold the engine's wrappers. So
+while the other code runs, the wrappers call the script's own definitions.
 """
 
 import atexit
@@ -36,10 +36,10 @@ from .comparing import Mismatch, Tolerance, Twins, described, largest, mismatch,
 from .modules import as_they_were, own_definition
 from .names import BOOK, of_engine, on_made
 
-_STEP = 1e-4  # of the nets' numerical gradients
-_SHARE, _FREE = 0.05, 0.5  # of the script's time, and seconds besides: what --report may spend on the other code
-_RATIO = 10  # how many times as long as C the other code is expected to take
-_RUNS = 3  # of which the least time counts, as other work and cold caches only add to it
+_STEP = 1e-4  # the h of the nets' numerical gradients
+_SHARE, _FREE = 0.05, 0.5  # --report may spend this share of the script's time, plus these seconds, on the other code
+_RATIO = 10  # the other code is expected to take this many times as long as C
+_RUNS = 3  # the least time counts: other work and cold caches only add to it
 _STEPS = {"forward", "backward", "update"}
 _REALS = {np.dtype(np.float32), np.dtype(np.float64)}
 
@@ -51,15 +51,15 @@ class Calls:
 
     def __init__(self, module: str, name: str, ours: Function, theirs: Function, owner: type | None = None) -> None:
         self.module, self.name, self.ours, self.reference = module, name, ours, theirs
-        self.stand_in: Any = owner  # the class, or the function that watches
-        self.takes_f = module == "gradient"  # the script's own function, whose calls of `common` are watched apart
-        self.first = int("." in name)  # where the arguments begin, after self
+        self.stand_in: Any = owner  # the class, or the wrapper of a function
+        self.takes_f = module == "gradient"  # f is the script's own: its calls of `common` are watched separately
+        self.first = int("." in name)  # the index of the first argument, after self
         self.of_net = "." in name and name.rpartition(".")[2] not in _STEPS
         self.by_differences = self.of_net and name.endswith(".numerical_gradient")
-        self.shared = ours is theirs or self.takes_f  # one code for both engines
+        self.shared = ours is theirs or self.takes_f  # both engines run the same code
         self.draws = self.of_net or "random" in {*ours.__code__.co_names, *theirs.__code__.co_names}
         self.count, self.seconds = 0, 0.0
-        self.compared, self.ours_seconds, self.theirs_seconds = 0, 0.0, 0.0  # those that the other code ran, too
+        self.compared, self.ours_seconds, self.theirs_seconds = 0, 0.0, 0.0  # of the calls that the other code also ran
         self.unusual: Counter[str] = Counter()
         self.parameters = list(inspect.signature(theirs).parameters)
 
@@ -80,7 +80,7 @@ class Calls:
 
     @property
     def ratio(self) -> float:
-        """How many times as long the other code took as C: by the same calls or, where it was estimated, by all."""
+        """How many times as long as C the other code took, on the same calls, or on all calls if it was estimated."""
         ours = self.ours_seconds or self.compared * self.seconds / self.count
         return self.theirs_seconds / max(ours, 1e-9)
 
@@ -103,7 +103,7 @@ def _takes(function: Function, args: Any, kwargs: Any) -> bool:
 
 
 class _Outcome(NamedTuple):
-    """What came of a call."""
+    """The result of a call, or its error, and its time."""
 
     result: Any
     error: Exception | None
@@ -118,16 +118,16 @@ class _Outcome(NamedTuple):
 class _Here(threading.local):
     """What a thread is doing."""
 
-    busy = False  # within a watched call
-    beside = False  # within the other code that runs beside one
-    watched = 0.0  # seconds of all its watched calls, and of what was done beside them
+    busy = False  # in a watched call
+    beside = False  # in the other code, which runs beside a watched call
+    watched = 0.0  # seconds of all its watched calls and of the other code
 
 
 _here = _Here()
 
 
 def watch(verify: str = "") -> "Watcher":
-    """Watch every call of `common` from now on, and compare with the other code: "sample", or "all" calls."""
+    """Watch every call of `common` from now on. `verify` says which calls to compare: "", "sample" or "all"."""
     watcher = Watcher(verify)
     for module, of_module in BOOK.items():
         for key in of_module[module].split():
@@ -147,26 +147,27 @@ def watch(verify: str = "") -> "Watcher":
 
 
 def _other_class(kind: type) -> type | None:
-    """What a class of the engine is in the other code."""
+    """The other code's class for a class of the engine."""
     own: type | None = own_definition(kind)
     return own or _REFERENCE.get(kind)
 
 
-_REFERENCE: dict[type, type] = {}  # a class of the engine, and the reference's
+_REFERENCE: dict[type, type] = {}  # the reference's class for each class of the engine
 _twin = Twins(_other_class).of
 
 
 class Watcher:
-    """What was seen so far."""
+    """The calls seen so far, and what to do at each call."""
 
     def __init__(self, verify: str) -> None:
         self.verify, self.process, self.stopped = verify, os.getpid(), ""
         self.calls: list[Calls] = []
         self.start, self.spent = perf_counter(), 0.0  # seconds spent on copies and on the other code
-        self._told = perf_counter() if verify and sys.stderr and sys.stderr.isatty() else math.inf
+        # When the count of calls was last shown; inf if stderr is no terminal, so that it is never shown.
+        self._last_shown = perf_counter() if verify and sys.stderr and sys.stderr.isatty() else math.inf
 
     def watch_methods(self, module: str, mine: type, twin_of_mine: type) -> None:
-        """Watch the methods of layers and optimizers, and of others those that C has its own way for."""
+        """Watch the methods of layers and optimizers. A net's method is wrapped only where C implements it."""
         for name in dir(mine):
             ours, theirs = getattr(mine, name), getattr(twin_of_mine, name, None)
             if name.startswith("_") or not inspect.isfunction(ours) or not theirs:
@@ -177,14 +178,14 @@ class Watcher:
                 setattr(mine, name, self.watched(calls))
 
     def watch_made(self, place: str, made: Any) -> Any:
-        """Watch a function that stands in for one of an older edition."""
+        """Watch the replacement for a function of an older edition."""
         if isinstance(made, type):
             return made
         module, name = place.split(".")
         return self.watched(Calls(module, name, made, of_engine("numpy", place)))
 
     def watched(self, calls: Calls) -> Function:
-        """What takes the place of `calls.ours`."""
+        """The wrapper that replaces `calls.ours`."""
         self.calls.append(calls)
         ours, call = calls.ours, self._call_with_f if calls.takes_f else self._call
 
@@ -192,7 +193,7 @@ class Watcher:
         def function(*args: Any, **kwargs: Any) -> Any:
             if _here.beside:
                 return calls.other(args, kwargs)(*args, **kwargs)
-            # Of a net of the script's own class the layers are watched: what it overrides, the other code has not.
+            # For a net of the script's own class only the layers are watched: the other code lacks its methods.
             if _here.busy or (calls.of_net and args and not _other_class(type(args[0]))):
                 return ours(*args, **kwargs)
             return call(calls, args, kwargs)
@@ -222,7 +223,7 @@ class Watcher:
         return self.verify == "all" or (self.verify != "" and calls.is_one_of_few)
 
     def _is_worth_measuring(self, calls: Calls) -> bool:
-        """Whether to run both codes on copies before this call: it must tell something, and cost little."""
+        """Whether to time both codes on copies before this call: only if it is informative and cheap."""
         if calls.shared or calls.by_differences:
             return calls.by_differences
         cost = _RUNS * (1 + _RATIO) * calls.seconds / max(calls.count, 1)
@@ -238,7 +239,7 @@ class Watcher:
             else:
                 ours = _least(calls.ours, (args, kwargs))
                 calls.compare(ours, _least(partial(_beside, calls.other(args, kwargs)), given))
-        except Exception:  # what cannot be copied, or raises, is not measured
+        except Exception:  # a call that cannot be copied, or raises, is not measured
             pass
         finally:
             if random:
@@ -246,7 +247,7 @@ class Watcher:
             self._spend(perf_counter() - start)
 
     def _verify(self, calls: Calls, args: Any, kwargs: Any) -> Any:
-        """Call C, and the other code on copies: both draw the same of NumPy's random numbers."""
+        """Call C, then the other code on copies. Both draw the same random numbers from NumPy."""
         start, before, given, spare = perf_counter(), _random_of(calls), _twin((args, kwargs)), _twin((args, kwargs))
         other, tolerance = partial(_beside, calls.other(args, kwargs)), Tolerance(given)
         if calls.by_differences:  # a difference of losses is divided by the step
@@ -270,7 +271,7 @@ class Watcher:
         return ours.give()
 
     def _call_with_f(self, calls: Calls, args: Any, kwargs: Any) -> Any:
-        """Call C with f(x), and the other code with a player of the values that f gave at each x."""
+        """Call C with f, then the other code with a `_Player`, which returns the values that f gave at each x."""
         self._go_on()
         other = calls.other(args, kwargs)
         f, args, kwargs = _without_f(args, kwargs)
@@ -280,7 +281,7 @@ class Watcher:
         given: Any = _twin((args, kwargs)) if verify else ()
         ours_given = kwargs
         if recorded and "plain_loop" in calls.parameters and _takes(calls.ours, (f, *args), kwargs):
-            ours_given = {**kwargs, "plain_loop": True}  # the player has f's values at every point, and no others
+            ours_given = {**kwargs, "plain_loop": True}  # the player needs f's value at every point
         ours = _outcome(partial(calls.ours, recorder if recorded else f), args, ours_given)
         self._count(calls, (), ours.seconds - (_here.watched - before))
         start = perf_counter()
@@ -302,24 +303,24 @@ class Watcher:
         unusual = args and _unusual(args[0])
         if unusual:
             calls.unusual[unusual] += 1
-        if perf_counter() - self._told > 1:  # on a terminal, once a second
-            self._told = perf_counter()
+        if perf_counter() - self._last_shown > 1:  # on a terminal, once a second
+            self._last_shown = perf_counter()
             print(f"\rzerodl-c: --verify: {self.compared()}", end="", file=sys.stderr, flush=True)
 
     def compared(self) -> str:
-        """How many calls were compared, of how many."""
+        """How many calls were compared, and how many there were."""
         compared, count = (sum(of) for of in zip(*[(c.compared, c.count) for c in self.calls], strict=True))
         return f"{compared:,} of {count:,} call{'' if count == 1 else 's'} compared"
 
     def _spend(self, seconds: float) -> None:
-        """Note time that the script would not have taken."""
+        """Add time that the script would not have taken without the watcher."""
         self.spent += seconds
         _here.watched += seconds
 
     # ---- Stopping
 
     def _stop_at(self, calls: Calls, args: Any, kwargs: Any, found: Mismatch | None) -> None:
-        """End the process with 1 and a paragraph that says why, if a difference was found."""
+        """If a difference was found, explain it on stderr and end the process with status 1."""
         if not found:
             return
         values = calls.named(args, kwargs).items()
@@ -336,16 +337,16 @@ class Watcher:
         self._go_on()
 
     def _go_on(self) -> None:
-        """Raise, if there was a difference: in a child an error, which its parent may be waiting for."""
+        """Raise if there was a difference. In a child this is an ordinary error, so that a waiting parent gets it."""
         if self.stopped:
             raise SystemExit(1) if self.is_own_process() else RuntimeError(self.stopped)
 
     def end(self) -> None:
-        """Tell how much was compared. Exit with 1 after a difference, even if the script caught the SystemExit."""
+        """Print how many calls were compared. After a difference exit with 1, even if the script caught SystemExit."""
         if not self.is_own_process():
             return
         if not self.stopped:
-            clear = "" if self._told == math.inf else "\r"
+            clear = "" if self._last_shown == math.inf else "\r"
             with suppress(Exception):
                 print(f"{clear}zerodl-c: --verify: {self.compared()}, no difference", file=sys.stderr, flush=True)
         else:
@@ -354,12 +355,12 @@ class Watcher:
             os._exit(1)
 
     def is_own_process(self) -> bool:
-        """Whether this is the process that was started, and no fork of it."""
+        """Whether this is the process that was started, not a fork of it."""
         return os.getpid() == self.process
 
 
 def _unusual(x: Any) -> str | None:
-    """What x is, if no array that C takes as it is; scalars and names of sizes do not count."""
+    """The kind of x, if C does not take it as it is. Scalars and the arguments that are sizes do not count."""
     if isinstance(x, dict):
         x = next(iter(x.values()), None)
         if isinstance(x, (int, float, np.generic)):
@@ -395,7 +396,7 @@ def _outcome(function: Function, args: Any, kwargs: Any) -> _Outcome:
 
 
 def _quietly(function: Function, given: tuple[Any, Any], random: Any = None) -> _Outcome:
-    """The outcome without warnings, as C warns of nothing, from one state of NumPy's generator."""
+    """The outcome of a call that begins with this state of NumPy's generator. NumPy's warnings are off, as in C."""
     if random:
         np.random.set_state(random)
     with np.errstate(all="ignore"):
@@ -403,7 +404,7 @@ def _quietly(function: Function, given: tuple[Any, Any], random: Any = None) -> 
 
 
 def _beside(function: Function, *args: Any, **kwargs: Any) -> Any:
-    """Call other code: what it calls of the engine is the other code's, too."""
+    """Call the other code. Its calls of the engine go to the other code, too."""
     _here.beside = True
     try:
         return function(*args, **kwargs)
@@ -412,20 +413,20 @@ def _beside(function: Function, *args: Any, **kwargs: Any) -> Any:
 
 
 def _least(function: Function, given: Any) -> float:
-    """The least seconds of some calls with copies of the arguments; what they raise is raised."""
+    """The least time of some calls with copies of the arguments. An error of a call is raised."""
     outcomes = [_quietly(function, copy.deepcopy(given)) for _ in range(_RUNS)]
     outcomes[0].give()
     return min(outcome.seconds for outcome in outcomes)
 
 
 def _estimate(given: Any) -> float:
-    """What a net's numerical gradient, two losses for each parameter, would take the other code: maybe minutes."""
+    """The seconds that a net's numerical gradient, two losses for each parameter, would take the other code."""
     seconds = min(_loss(given).seconds for _ in range(_RUNS))
     return seconds * 2 * sum(np.size(param) for param in given[0][0].params.values())
 
 
 def _loss(given: tuple[Any, Any]) -> _Outcome:
-    """A net's loss by the other code; nothing of it is left."""
+    """A net's loss by the other code, computed on a copy. NumPy's generator is put back."""
     random, ((net, *args), kwargs) = _random(), copy.deepcopy(given)
     try:
         return _quietly(partial(_beside, net._training_loss), (args, kwargs))
@@ -434,7 +435,7 @@ def _loss(given: tuple[Any, Any]) -> _Outcome:
 
 
 def _random_of(calls: Calls) -> Any:
-    """The state of NumPy's global generator; None beside other threads, which may draw, if the call itself does not."""
+    """The state of NumPy's global generator. None if the call does not draw and other threads run, which may."""
     return _random() if calls.draws or threading.active_count() == 1 else None
 
 
@@ -445,9 +446,9 @@ def _random() -> Any:
 def _mismatch(
     calls: Calls, ours: _Outcome, theirs: _Outcome, args: Any, given: Any, tolerance: Tolerance
 ) -> Mismatch | None:
-    """The first difference: in what was raised, the result, or an argument or the object that was changed."""
+    """The first difference: in the error, the result, an argument, or the object whose method was called."""
     if type(ours.error) is not type(theirs.error):
-        return Mismatch("what comes of it", *map(_told, (ours, theirs)))
+        return Mismatch("what comes of it", *map(_error_text, (ours, theirs)))
     if ours.error:
         return None
     values, twins = _places(calls, ours, args), _places(calls, theirs, given)
@@ -456,9 +457,9 @@ def _mismatch(
 
 
 def _places(calls: Calls, outcome: _Outcome, args: Any) -> dict[str, Any]:
-    """What a call gave, and what it may have changed."""
+    """The result of a call, and the values that the call may have changed."""
     values = {("self" if name == "self" else f"the argument {name}"): x for name, x in calls.named(*args).items()}
-    if calls.by_differences:  # C needs no layers: what they remember of the other code's last loss, it has not
+    if calls.by_differences:  # C computes without the layers, so they do not hold what the other code's layers hold
         values["self.params"] = values.pop("self").params
     return {"the result": outcome.result, **values}
 
@@ -470,12 +471,12 @@ def _without_f(args: Any, kwargs: Any) -> tuple[Any, Any, Any]:
     return kwargs.get("f"), (), {name: value for name, value in kwargs.items() if name != "f"}
 
 
-def _told(outcome: _Outcome) -> str:
+def _error_text(outcome: _Outcome) -> str:
     return f"{outcome.error!r:.200}" if outcome.error else "no error"
 
 
 class _Recorder:
-    """f, with a record of where it was called, and of what it gave."""
+    """f, with a record of the points where it was called and of its values."""
 
     def __init__(self, f: Any) -> None:
         self.f, self.raised = f, False
@@ -494,7 +495,7 @@ class _Recorder:
 
 
 class _Player:
-    """f by a record of it: at its points in any order, as NumPy goes through a transposed array by its memory."""
+    """f by a record of it. The points may come in any order: NumPy visits a transposed array in the order of memory."""
 
     def __init__(self, recorder: _Recorder) -> None:
         self.values: dict[int, list[Any]] = {}
