@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# What .github/workflows/wheels.yml does on Linux, on this machine: build the sdist, and the wheel from it; repair the wheel
-# for all systems that have this machine's C library or a later one; check that it keeps to the stable ABI; install it,
-# beside PyTorch if the index has it. Then the sdist's test suite runs on the installed wheel.
+# Does on this machine what .github/workflows/wheels.yml does on Linux: builds the sdist and the wheel from it, repairs the
+# wheel for all systems that have this machine's C library or a later one, checks that it keeps to the stable ABI, and
+# installs it, with PyTorch if the index has it. Then the sdist's test suite runs on the installed wheel.
 #     tools/wheel.sh [FOLDER]    the sdist and the wheel stay in FOLDER, by default dist/
-# PYTEST_ADDOPTS may name the tests to run; without it all run.
+# PYTEST_ADDOPTS may name the tests to run. By default all tests run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 dist=$(mkdir -p "${1:-dist}" && cd "${1:-dist}" && pwd)

@@ -483,7 +483,7 @@ def sum_squared_error(y: ArrayLike, t: ArrayLike) -> float:
 
 
 def mean_squared_error(y: ArrayLike, t: ArrayLike) -> float:
-    """mean((y - t)^2), a scalar (nan where there is nothing to average); y and t have one shape.
+    """mean((y - t)^2), a scalar (nan if the arrays are empty); y and t have one shape.
 
     Parameters
     ----------
@@ -521,7 +521,7 @@ def _sum_of_squares(y: ArrayLike, t: ArrayLike) -> tuple[Array, int, np.dtype[An
 
 
 def cross_entropy_error(y: ArrayLike, t: ArrayLike) -> float:
-    """-sum(log(y_t + 1e-7)) / batch: the loss of the probabilities y where the right class is t.
+    """-sum(log(y_t + 1e-7)) / batch: the loss of the probabilities y when t is the right class.
 
     Parameters
     ----------

@@ -38,7 +38,7 @@ class Entry:
     numeric, analytic : float
         The measured derivative (nan if h is lost in the entry), and the gradient in question.
     error : float
-        ``|numeric - analytic| / max(|numeric|, |analytic|, floor)``, with the floor of the step that decided.
+        ``|numeric - analytic| / max(|numeric|, |analytic|, floor)``, with the floor of the deciding step.
     slopes : tuple of float
         The differences on either side, (f(x) - f(x - h)) / h and (f(x + h) - f(x)) / h.
     """
@@ -186,9 +186,9 @@ def gradient_check(
 
     Notes
     -----
-    The error of an entry is ``|numeric - analytic| / max(|numeric|, |analytic|, floor)``. The floor is
-    that below which the rounding of f hides an error of rtol. That rounding is measured: f is
-    evaluated while the entries of a parameter move by some ulps.
+    The error of an entry is ``|numeric - analytic| / max(|numeric|, |analytic|, floor)``. Below
+    the floor, the rounding of f hides an error of rtol. That rounding is measured: f is evaluated
+    while the entries of a parameter move by some ulps.
 
     An entry whose error exceeds rtol is measured again, with steps down to h / 1024, because a right
     gradient may differ from a central difference. Extrapolation from two steps removes the formula's

@@ -1,9 +1,9 @@
 """Evaluates f at points where one entry of x is changed, in x itself or in copies.
 
-`points` holds, in row i, the values that entry i takes one after the other while all other entries
-keep theirs; the result holds f at each of them. Who changes x changes it back, whatever happens.
+Row i of `points` holds the values that entry i takes, one after the other, while all other entries keep theirs. The
+result holds f at each of them. Code that changes x always restores it, even after an error.
 
-A `Reader` takes what f gives: one number, or an array of always the same shape.
+A `Reader` converts what f returns: one number, or an array whose shape is always the same.
 """
 
 from __future__ import annotations
@@ -52,26 +52,26 @@ class Evaluator(Protocol):
         """f at a point of x's shape."""
 
     def values(self, points: Array, report: Report) -> Array:
-        """f at points[i, j] for entry i, of points' shape and then that of f; report(evaluations done)."""
+        """f at points[i, j] for entry i: points' shape, followed by that of f. Calls report(evaluations done)."""
 
 
 class Reader(Protocol):
-    """What f gives, in float64, at once: f may hand out one buffer again and again."""
+    """Converts what f returns to float64, at once, because f may return the same buffer each time."""
 
     shape: tuple[int, ...] | None
-    """That of what f gives; None before the first time."""
+    """The shape of f's values; None before the first one."""
     exact: type | None
-    """What needs no reading."""
+    """The type of values that need no conversion."""
 
     def one(self, value: Any) -> Any:
-        """What f gave for one argument."""
+        """The value of f for one argument."""
 
     def stack(self, value: Any, count: int) -> Array:
-        """What a vectorized f gave for `count` arguments."""
+        """The values of a vectorized f for `count` arguments."""
 
 
 class Number:
-    """Reads one number."""
+    """Converts one number."""
 
     shape: tuple[int, ...] | None = ()
     exact: type | None = float
@@ -87,7 +87,7 @@ class Number:
 
 
 class OfOneShape:
-    """Reads arrays of the shape that the first one has."""
+    """Converts arrays that all have the shape of the first one."""
 
     exact: type | None = None
 
@@ -227,7 +227,7 @@ def _room(points: Array, reader: Reader) -> Array:
 def _one_by_one(
     f: Callable[..., Any], reader: Reader, argument: Any, x: Array, saved: Array, first: int, points: Array
 ) -> Any:
-    """f(argument) with each of points[i] for entry first + i of x, of which argument is a view."""
+    """f(argument) for each value in points[i] of entry first + i of x. The argument shares x's memory."""
     results: list[Any] = []
     entries, append, here = entries_of(x), results.append, entries_of(saved)
     exact, read = reader.exact, reader.one
@@ -241,16 +241,16 @@ def _one_by_one(
 
 
 def _in_a_copy(f: Callable[..., Any], reader: Reader, x: Array, block: Block) -> Block:
-    """The first entry of a block, as a map may give the blocks in any order, and f at its points."""
+    """The first entry of a block, since a map may return blocks in any order, and f at the block's points."""
     copy = x.copy()
-    values = _one_by_one(f, reader, copy.view(), copy, x, *block)  # a view, whose shape f may change
+    values = _one_by_one(f, reader, copy.view(), copy, x, *block)  # a view, so that f cannot change the shape of `copy`
     if copy.tobytes() != x.tobytes():
         raise ValueError("f must not change its argument")
     return block[0], values
 
 
 def _in_a_stack(f: Callable[..., Any], reader: Reader, x: Array, block: Block) -> Block:
-    """As `_in_a_copy`, for an f of stacks."""
+    """As `_in_a_copy`, for an f that takes stacks."""
     first, points = block
     stack = np.repeat(x[np.newaxis], points.size, axis=0)
     which = np.arange(points.size)
@@ -322,12 +322,12 @@ def check_progress(progress: Progress) -> None:
 
 
 def require_read(value: Callable[[Array], Any], x: Any, copy: Array) -> None:
-    """Refuse an f that reads x itself, or ignores the copy of x that it is handed."""
+    """Refuse an f that reads x itself, or ignores the copy of x that is passed to it."""
     if not copy.size:
         return
     if isinstance(x, np.ndarray) and x.flags.writeable:
         others = [x / 2 + np.pi * (1 + _count(x))] if x.dtype.kind == "f" else _integers(x)
-        # An f that is not repeatable seems to notice everything, and is not to blame for that.
+        # An f that is not repeatable seems to react to any change, and is accepted.
         if _notices(value, copy.copy(), x, others) and np.array_equal(value(copy), value(copy)):
             raise ValueError(
                 "f must read x through its argument alone, which is a float copy of x, but its "
@@ -341,7 +341,7 @@ def require_read(value: Callable[[Array], Any], x: Any, copy: Array) -> None:
 
 
 def _notices(value: Callable[[Array], Any], argument: Array, watched: Array, others: list[Array]) -> bool:
-    """Whether value(argument) changes as the entries of `watched` do, which are put back."""
+    """Whether value(argument) changes when the entries of `watched` change. They are restored afterwards."""
     before, saved = value(argument), watched.copy()
     try:
         for other in others:

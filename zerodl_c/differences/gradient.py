@@ -149,14 +149,14 @@ def numerical_gradient(
         The step, used as given. By default 1e-4 for float64, as in the book, and
         ``eps^(1 / (order + 1)) * max(|x|, 1)`` of the dtype's eps for float32 (0.0049 for order 2) and
         float16 (0.1), where it balances the rounding of f, about eps / h, against the error of the
-        formula. "auto" finds a step for the entries of each magnitude, at the cost of some tens of
-        evaluations for each decade among them: from how noisy f is, and over which length it bends.
+        formula. "auto" finds a step for the entries of each magnitude from the noise and the curvature of f. It
+        takes some tens of evaluations for each decade of magnitudes.
     args : tuple
         What f takes after x; anything else than a tuple is one argument. Of a C function () only, as a
         `scipy.LowLevelCallable` brings its data.
     vectorized : bool
-        Whether f takes a stack of k arguments, of shape ``(k, *x.shape)``, and gives k real numbers. A
-        stack has at most 2^20 numbers, or one argument.
+        Whether f takes a stack of k arguments, of shape ``(k, *x.shape)``, and returns k real numbers. A
+        stack has at most 2^20 numbers, or only one argument.
     workers : int or callable
         The number of threads that call f, or -1 for one on each core; or a map, called as
         workers(function, blocks), such as the `map` method of a pool of `concurrent.futures`,
@@ -315,7 +315,7 @@ def evaluator_of(
     for_c: type[Copies],
     reader: Reader | None = None,
 ) -> InPlace | Copies:
-    """How f is to be evaluated around x; a C function by an object of the type `for_c`."""
+    """The evaluator of f around x. For a C function it is of the type `for_c`."""
     c = c_function(f)
     values, workers = _real_array(c or f, x), count_workers(workers)
     args = args if isinstance(args, tuple) else (args,)
