@@ -73,8 +73,12 @@ class SimpleConvNet(Sequential):
         check_whole("output_size", output_size)
         check_number("weight_init_std", weight_init_std)
         filters, size, pad, stride = (conv_param[key] for key in _CONV_PARAM)
-        images = _output_shape((1, *input_dim), (size, size, stride, pad))
-        height, width = _output_shape((1, filters, *images), (2, 2, 2, 0))
+        try:
+            images = _output_shape((1, *input_dim), (size, size, stride, pad))
+            height, width = _output_shape((1, filters, *images), (2, 2, 2, 0))
+        except ValueError as error:
+            must = "input_dim must have room for the filters of conv_param and the pooling"
+            raise ValueError(f"{must}, got {shown(input_dim)}: {error}") from None
         W1 = weight_init_std * np.random.randn(filters, input_dim[0], size, size)
         W2 = weight_init_std * np.random.randn(filters * height * width, hidden_size)
         W3 = weight_init_std * np.random.randn(hidden_size, output_size)
