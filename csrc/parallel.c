@@ -6,8 +6,8 @@
  * begun. A helper reads `job` only after it has claimed a piece, and the caller returns only after that piece is
  * reported as done. So each call may overwrite `job`.
  *
- * There is one job at a time. A caller that finds the pool busy computes alone. It may be another thread of the program,
- * or a piece of the job that itself calls the library. Nobody waits for the pool, so nothing can deadlock.
+ * There is one job at a time. A caller that finds the pool busy computes alone. It may be another thread of the
+ * program, or a piece of the job that itself calls the library. Nobody waits for the pool, so nothing can deadlock.
  *
  * Helpers are started when they are first needed. After each job they spin for a moment, because another call often
  * follows. Then they sleep, at no cost. Waking one takes the caller some microseconds, and the helper arrives tens of

@@ -145,8 +145,8 @@ int zdl_affine_f64(double *out, const double *x, ptrdiff_t x_row, ptrdiff_t x_co
                    enum zdl_activation activation);
 /* dx[m, k] = dout @ w.T, unless dx is NULL; dw[k, n] = x.T @ dout; db[n] = dout summed over its rows */
 int zdl_affine_backward_f32(float *dx, float *dw, float *db, const float *dout, const float *x, ptrdiff_t x_row,
-                            ptrdiff_t x_col, const float *w, ptrdiff_t w_row, ptrdiff_t w_col, ptrdiff_t m,
-                            ptrdiff_t k, ptrdiff_t n);
+                            ptrdiff_t x_col, const float *w, ptrdiff_t w_row, ptrdiff_t w_col, ptrdiff_t m, ptrdiff_t k,
+                            ptrdiff_t n);
 int zdl_affine_backward_f64(double *dx, double *dw, double *db, const double *dout, const double *x, ptrdiff_t x_row,
                             ptrdiff_t x_col, const double *w, ptrdiff_t w_row, ptrdiff_t w_col, ptrdiff_t m,
                             ptrdiff_t k, ptrdiff_t n);

@@ -68,7 +68,7 @@ static ptrdiff_t find_samples(struct workspace *w, const struct differences *t, 
         w->sample[count] = *next;
         w->input[count] = input;
         w->label[count] = t->label ? (real)t->label[*next] : 0;
-        count += input != 0; /* nan does find_samples */
+        count += input != 0; /* nan counts */
     }
     const real *sums = t->a_t[t->net->depth - 1];
     for (ptrdiff_t c = 0; c < t->net->width[t->net->depth]; c++)
