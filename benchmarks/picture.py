@@ -1,6 +1,6 @@
 """Draws the picture on the front page from the table of the book's scripts in benchmarks/README.md.
 
-    python benchmarks/picture.py    writes docs/_static/speed.svg
+python benchmarks/picture.py    writes docs/_static/speed.svg
 """
 
 import math

@@ -21,9 +21,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux" or not shutil.which("cc"
 
 def run(command, folder, **environment):
     words = [str(word) for word in command]
-    return subprocess.run(
-        words, cwd=folder, env=UNLOADED | environment, capture_output=True, text=True, timeout=600
-    )
+    return subprocess.run(words, cwd=folder, env=UNLOADED | environment, capture_output=True, text=True, timeout=600)
 
 
 def compile_c(folder, *arguments):

@@ -34,7 +34,11 @@ def python(*arguments, cwd, **environment):
     inherited = {key: value for key, value in os.environ.items() if key != "LD_PRELOAD"}
     return subprocess.run(
         [sys.executable, *arguments],
-        cwd=cwd, env=inherited | environment, capture_output=True, text=True, timeout=120,
+        cwd=cwd,
+        env=inherited | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
 
 
@@ -130,7 +134,7 @@ def test_a_program_that_includes_our_folder_gets_one_header():
 def test_without_a_compiler_it_says_how_to_get_one(sources, command):
     done = python("setup.py", command, cwd=sources, CC="no-such-compiler")
     assert done.returncode != 0
-    last = done.stderr[done.stderr.rindex("error:"):]
+    last = done.stderr[done.stderr.rindex("error:") :]
     assert "the C compiler no-such-compiler was not found" in last
     for remedy in ("apt-get install build-essential", "xcode-select --install", "Build Tools for"):
         assert remedy in last

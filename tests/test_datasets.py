@@ -110,9 +110,7 @@ class TestMnist:
         assert len(data.x_test) == len(data.t_test) == 10
         x = np.concatenate([data.x_train, data.x_test]) * 255
         t = np.concatenate([data.t_train, data.t_test])
-        assert rows(np.column_stack([x.round(), t])) == rows(
-            np.column_stack([images.reshape(50, 12), labels])
-        )
+        assert rows(np.column_stack([x.round(), t])) == rows(np.column_stack([images.reshape(50, 12), labels]))
         # In file order, the test part would hold the last labels.
         assert data.t_test.tolist() != labels[40:].tolist()
 
@@ -167,9 +165,7 @@ class TestMnist:
     def test_images_and_labels_swapped(self, tmp_path):
         images, labels = sample(10)
         path, _ = write_pair(tmp_path, "train", labels, images)
-        with pytest.raises(
-            ValueError, match=f"{path.name} has the number of dimensions 1, must have 3"
-        ):
+        with pytest.raises(ValueError, match=f"{path.name} has the number of dimensions 1, must have 3"):
             load_mnist(tmp_path)
 
     def test_sizes_of_the_two_parts_differ(self, tmp_path):

@@ -280,9 +280,7 @@ def test_a_net_with_integer_weights_is_refused_not_answered_with_zeros(engine):
     net.W = np.array([[1, 2, 3], [4, 5, 6]])
     for decay in (0.0, 0.1):  # f ignores its argument wholly, or in its main part
         with pytest.raises(ValueError, match="f must read x through its argument alone"):
-            engine.numerical_gradient(
-                lambda W, decay=decay: net.loss([0.6, 0.9], 1) + decay * np.sum(W**2), net.W
-            )
+            engine.numerical_gradient(lambda W, decay=decay: net.loss([0.6, 0.9], 1) + decay * np.sum(W**2), net.W)
     assert net.W.tolist() == [[1, 2, 3], [4, 5, 6]]
 
 
@@ -365,9 +363,7 @@ def test_an_integer_array_is_restored_whatever_f_raises(engine, error):
 # --- numerical_gradient: what is refused ------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "result", [None, 1j, np.complex64(1), "3", b"3", np.ones(2), np.ones(0), slice(1)], ids=repr
-)
+@pytest.mark.parametrize("result", [None, 1j, np.complex64(1), "3", b"3", np.ones(2), np.ones(0), slice(1)], ids=repr)
 def test_f_must_give_one_real_number(engine, result):
     x = np.array([0.1, 0.2])
     with pytest.raises(TypeError, match=r"f must give (one real number|real numbers), got"):
@@ -619,6 +615,7 @@ def test_descent_checks_its_arguments(engine, arguments, error, match):
 
 
 # --- Types of arrays ------------------------------------------------------------------------------
+
 
 class Own(np.ndarray):
     pass

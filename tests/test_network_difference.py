@@ -47,11 +47,7 @@ def loss_of(params, x, t, hidden, squared=False, decay=0.0):
     for i in range(1, depth + 1):
         a = reference.affine(z, params[f"W{i}"], params[f"b{i}"])
         z = ACTIVATIONS[hidden][1](a)
-    of_data = (
-        reference.sum_squared_error(a, t)
-        if squared
-        else reference.cross_entropy_error(reference.softmax(a), t)
-    )
+    of_data = reference.sum_squared_error(a, t) if squared else reference.cross_entropy_error(reference.softmax(a), t)
     return of_data + sum(decay / 2 * np.sum(params[f"W{i}"] ** 2) for i in range(1, depth + 1))
 
 
@@ -149,9 +145,7 @@ def test_a_loss_that_is_nan_has_no_gradient(place, squared):
 def test_infinite_inputs_leave_the_rest_as_it_is(hidden, value):
     params, x, t = net_of((3, 4, 2)), inputs_of(5, 3), targets_of(5, 2, False)
     x[0, 0] = value
-    assert_agree(
-        c_differences(params, x, t, hidden), differences_of(lambda: loss_of(params, x, t, hidden), params)
-    )
+    assert_agree(c_differences(params, x, t, hidden), differences_of(lambda: loss_of(params, x, t, hidden), params))
 
 
 @pytest.mark.parametrize("widths", [(40, 30, 10), (40, 20, 30, 10)], ids=str)
@@ -335,8 +329,10 @@ SHARING = {
     "transposed": lambda p: {**p, "W2": p["W1"].T},
     "a row": lambda p: {**p, "b1": p["W1"][0]},
     "biases": lambda p: {**p, "b2": p["b1"]},
-    "one vector": lambda p: dict(zip(p, np.split(np.arange(40.0) / 40, [16, 20, 36]), strict=True))
-    | {"W1": (v := np.arange(40.0) / 40)[:16].reshape(4, 4), "W2": v[8:24].reshape(4, 4)},
+    "one vector": lambda p: (
+        dict(zip(p, np.split(np.arange(40.0) / 40, [16, 20, 36]), strict=True))
+        | {"W1": (v := np.arange(40.0) / 40)[:16].reshape(4, 4), "W2": v[8:24].reshape(4, 4)}
+    ),
 }
 
 

@@ -46,8 +46,9 @@ def error(grad, truth):
 def test_the_error_falls_with_the_order_of_the_step(engine, order):
     """Half the step, 2^order times less."""
     x = points(5)
-    coarse, fine = (error(engine.numerical_gradient(FUNCTIONS["exp"][0], x, h, order=order), np.exp(x))
-                    for h in (0.1, 0.05))
+    coarse, fine = (
+        error(engine.numerical_gradient(FUNCTIONS["exp"][0], x, h, order=order), np.exp(x)) for h in (0.1, 0.05)
+    )
     assert coarse / fine == pytest.approx(2**order, rel=0.05)
 
 

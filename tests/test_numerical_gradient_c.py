@@ -192,8 +192,9 @@ def test_numba(engine):
 
     x = np.linspace(-1, 1, 500)
     assert_allclose(engine.numerical_gradient(f, x), 3 * x**2, atol=2e-8)
-    assert_allclose(engine.numerical_gradient(pytest.importorskip("scipy").LowLevelCallable(f.ctypes), x), 3 * x**2,
-                    atol=2e-8)
+    assert_allclose(
+        engine.numerical_gradient(pytest.importorskip("scipy").LowLevelCallable(f.ctypes), x), 3 * x**2, atol=2e-8
+    )
 
     @numba.cfunc(types.double(types.double, types.intp))
     def other(x, n):

@@ -25,9 +25,7 @@ def test_partial_derivatives_hold_one_variable_fixed(engine):
     assert_allclose(engine.numerical_diff(lambda x1: bowl((3.0, x1)), 4.0), 2 * 4.0, atol=1e-8)
 
 
-@pytest.mark.parametrize(
-    ("x", "shown"), [([3, 4], "[6. 8.]"), ([0, 2], "[0. 4.]"), ([3, 0], "[6. 0.]")]
-)
+@pytest.mark.parametrize(("x", "shown"), [([3, 4], "[6. 8.]"), ([0, 2], "[0. 4.]"), ([3, 0], "[6. 0.]")])
 @pytest.mark.parametrize("dtype", [float, int])
 def test_gradient_of_a_vector(engine, x, shown, dtype):
     assert str(engine.numerical_gradient(bowl, np.array(x, dtype))) == shown
@@ -51,9 +49,7 @@ def test_gradient_descent(engine, lr, shown):
 def test_gradient_of_a_net_with_one_weight(engine):
     net, x, t = engine.SimpleNet(), np.array([0.6, 0.9]), np.array([1, 0, 0])
     assert net.W.shape == (2, 3)
-    net.W = np.array(
-        [[-0.22624047, -0.28113346, 2.70111015], [-1.41140083, -0.85504959, -1.22749767]]
-    )
+    net.W = np.array([[-0.22624047, -0.28113346, 2.70111015], [-1.41140083, -0.85504959, -1.22749767]])
     assert_allclose(net.predict(x), [-1.40600503, -0.93822471, 0.51591818], atol=5e-9)
 
     def f(W):

@@ -31,9 +31,7 @@ FUNCTIONS = (
     "np identity_function step_function sigmoid sigmoid_grad relu relu_grad softmax sum_squared_error "
     "mean_squared_error cross_entropy_error softmax_loss"
 )
-LAYERS = (
-    f"{FUNCTIONS} im2col col2im Relu Sigmoid Affine SoftmaxWithLoss Dropout BatchNormalization Convolution Pooling"
-)
+LAYERS = f"{FUNCTIONS} im2col col2im Relu Sigmoid Affine SoftmaxWithLoss Dropout BatchNormalization Convolution Pooling"
 OPTIMIZERS = "np SGD Momentum Nesterov AdaGrad RMSprop Adam"
 # What `import *` brings from each module of the book, in any of its editions.
 BROUGHT = {

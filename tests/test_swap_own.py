@@ -64,8 +64,12 @@ COPIES = {
     "float32 images": Copy([], IMAGES.replace("(4, 2, 6, 6)", "(4, 2, 6, 6).astype(np.float32)"), ""),
     "the book's, reformatted": Copy(
         [
-            ("layers", "    def forward(self, x):\n        self.mask", "    def forward(self, x: np.ndarray) -> \\\n"
-             "            np.ndarray:\n        'The larger one'\n        self.mask"),
+            (
+                "layers",
+                "    def forward(self, x):\n        self.mask",
+                "    def forward(self, x: np.ndarray) -> \\\n"
+                "            np.ndarray:\n        'The larger one'\n        self.mask",
+            ),
             ("functions", "def sigmoid(x):", "\n# between 0 and 1\ndef sigmoid(x : float):\n    '''S'''"),
         ],
         TRAINING + "print(x[0])",
@@ -100,8 +104,10 @@ COPIES = {
         "multi_layer_net_extend.MultiLayerNetExtend",
     ),
     "dropout inverted": Copy(
-        [("layers", "return x * self.mask", "return x * self.mask / (1 - self.dropout_ratio)"),
-         ("layers", "return x * (1.0 - self.dropout_ratio)", "return x")],
+        [
+            ("layers", "return x * self.mask", "return x * self.mask / (1 - self.dropout_ratio)"),
+            ("layers", "return x * (1.0 - self.dropout_ratio)", "return x"),
+        ],
         TRAINING,
         "layers.Dropout multi_layer_net_extend.MultiLayerNetExtend",
     ),
@@ -121,10 +127,16 @@ COPIES = {
         "layers.SoftmaxWithLoss",
     ),
     "batch normalization by channel": Copy(
-        [("layers", "return self.__forward(x.reshape(len(x), -1), train_flg).reshape(x.shape)", """
+        [
+            (
+                "layers",
+                "return self.__forward(x.reshape(len(x), -1), train_flg).reshape(x.shape)",
+                """
         rows = x.transpose(0, 2, 3, 1).reshape(-1, x.shape[1])
         out = self.__forward(rows, train_flg)
-        return out.reshape(len(x), *x.shape[2:], -1).transpose(0, 3, 1, 2)""")],
+        return out.reshape(len(x), *x.shape[2:], -1).transpose(0, 3, 1, 2)""",
+            )
+        ],
         """
         import numpy as np
         from common.layers import BatchNormalization
@@ -149,14 +161,20 @@ COPIES = {
         "functions.cross_entropy_error functions.softmax_loss",
     ),
     "a subclass and a table": Copy(
-        [("layers", "", """
+        [
+            (
+                "layers",
+                "",
+                """
 class ScaledAffine(Affine):
     def forward(self, x):
         return 2 * super().forward(x)
 
 
 KINDS = {"affine": Affine, "relu": Relu}
-""")],
+""",
+            )
+        ],
         """
         import numpy as np
         from common.layers import *
@@ -173,14 +191,26 @@ KINDS = {"affine": Affine, "relu": Relu}
         "",
     ),
     "a name bound again": Copy(
-        [("layers", "", "\n\nclass Softplus(Relu):\n    def forward(self, x):\n        return np.log1p(np.exp(x))\n\n\n"
-          "    def backward(self, dout):\n        return dout\n\n\nRelu = Softplus\n")],
+        [
+            (
+                "layers",
+                "",
+                "\n\nclass Softplus(Relu):\n    def forward(self, x):\n        return np.log1p(np.exp(x))\n\n\n"
+                "    def backward(self, dout):\n        return dout\n\n\nRelu = Softplus\n",
+            )
+        ],
         TRAINING,
         "multi_layer_net.MultiLayerNet multi_layer_net_extend.MultiLayerNetExtend",
     ),
     "a method patched in the module": Copy(
-        [("layers", "", "\n\ndef _doubled(self, x):\n    return np.maximum(2 * (x.reshape(len(x), -1) @ self.W), -1)\n"
-          "\n\nAffine.forward = _doubled\n")],
+        [
+            (
+                "layers",
+                "",
+                "\n\ndef _doubled(self, x):\n    return np.maximum(2 * (x.reshape(len(x), -1) @ self.W), -1)\n"
+                "\n\nAffine.forward = _doubled\n",
+            )
+        ],
         """
         import numpy as np
         from common.layers import Affine
@@ -194,21 +224,28 @@ KINDS = {"affine": Affine, "relu": Relu}
         "functions.sigmoid functions.sigmoid_grad layers.Sigmoid",
     ),
     "another softmax imported": Copy(
-        [("layers", "from common.util", "from common.mine import softmax\nfrom common.util"),
-         ("mine", "", "import numpy as np\n\n\ndef softmax(x):\n    return (1 + x**2) / (1 + x**2).sum(axis=-1, "
-          "keepdims=True)\n")],
+        [
+            ("layers", "from common.util", "from common.mine import softmax\nfrom common.util"),
+            (
+                "mine",
+                "",
+                "import numpy as np\n\n\ndef softmax(x):\n    return (1 + x**2) / (1 + x**2).sum(axis=-1, "
+                "keepdims=True)\n",
+            ),
+        ],
         TRAINING,
         "layers.SoftmaxWithLoss multi_layer_net.MultiLayerNet multi_layer_net_extend.MultiLayerNetExtend",
     ),
     "an import below": Copy(
-        [("functions", "", "\n\nfrom common.mine import *\n"),
-         ("mine", "", "def sigmoid(x):\n    return x / 2\n")],
+        [("functions", "", "\n\nfrom common.mine import *\n"), ("mine", "", "def sigmoid(x):\n    return x / 2\n")],
         IMAGES,
         "functions.sigmoid_grad functions.softmax layers.Sigmoid",
     ),
     "np is not NumPy": Copy(
-        [("functions", "import numpy as np", "import common.slow as np"),
-         ("slow", "", "from numpy import *\nimport numpy\n\n\ndef exp(x):\n    return numpy.exp(x) * (1 + 1e-6)\n")],
+        [
+            ("functions", "import numpy as np", "import common.slow as np"),
+            ("slow", "", "from numpy import *\nimport numpy\n\n\ndef exp(x):\n    return numpy.exp(x) * (1 + 1e-6)\n"),
+        ],
         """
         from common.functions import *
         import numpy
@@ -367,8 +404,13 @@ KINDS = {"affine": Affine, "relu": Relu}
         "",
     ),
     "a net with another loss": Copy(
-        [("multi_layer_net", "", "\n\nclass Named(MultiLayerNet):\n    def loss(self, x, t):\n"
-          "        return 2 * super().loss(x, t)\n")],
+        [
+            (
+                "multi_layer_net",
+                "",
+                "\n\nclass Named(MultiLayerNet):\n    def loss(self, x, t):\n        return 2 * super().loss(x, t)\n",
+            )
+        ],
         """
         import numpy as np
         from common.multi_layer_net import MultiLayerNet, Named

@@ -362,13 +362,19 @@ GROUPS = {
     "v2, not numbers": ("0::/\n", {"cpu.max": "many"}, "inf"),
     "v1, no limit": (V1.format("/"), {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, "inf"),
     "v1, the group": (
-        V1.format("/a"), {"cpu/a/cpu.cfs_quota_us": "250000", "cpu/a/cpu.cfs_period_us": "100000"}, "2.5"
+        V1.format("/a"),
+        {"cpu/a/cpu.cfs_quota_us": "250000", "cpu/a/cpu.cfs_period_us": "100000"},
+        "2.5",
     ),
     "v1, a path of the host's": (
-        V1.format("/docker/123"), {"cpu/cpu.cfs_quota_us": "20000", "cpu/cpu.cfs_period_us": "10000"}, "2"
+        V1.format("/docker/123"),
+        {"cpu/cpu.cfs_quota_us": "20000", "cpu/cpu.cfs_period_us": "10000"},
+        "2",
     ),
     "v1, another controller": (
-        "2:cpuacct,cpuset:/\n", {"cpu/cpu.cfs_quota_us": "1", "cpu/cpu.cfs_period_us": "1"}, "inf"
+        "2:cpuacct,cpuset:/\n",
+        {"cpu/cpu.cfs_quota_us": "1", "cpu/cpu.cfs_period_us": "1"},
+        "inf",
     ),
 }
 

@@ -14,16 +14,13 @@ mp.mp.prec = 300
 Function = Callable[[mp.mpf], mp.mpf]
 
 
-def remez(
-    f: Function, weight: Function, low: mp.mpf, high: mp.mpf, degree: int
-) -> tuple[list[mp.mpf], mp.mpf]:
+def remez(f: Function, weight: Function, low: mp.mpf, high: mp.mpf, degree: int) -> tuple[list[mp.mpf], mp.mpf]:
     """Coefficients (constant term first) and the weighted error that they leave."""
     count = degree + 2
     middle, radius = (low + high) / 2, (high - low) / 2
     nodes = [middle - radius * mp.cos(mp.pi * (i + mp.mpf(1) / 2) / count) for i in range(count)]
     for _ in range(12):
-        rows = [[t**j for j in range(degree + 1)] + [(-1) ** i / weight(t)]
-                for i, t in enumerate(nodes)]
+        rows = [[t**j for j in range(degree + 1)] + [(-1) ** i / weight(t)] for i, t in enumerate(nodes)]
         solution = list(mp.lu_solve(mp.matrix(rows), mp.matrix([f(t) for t in nodes])))
         coefficients = solution[:-1]
 

@@ -60,9 +60,7 @@ def rows_and_targets(y: NDArray[Any], t: ArrayLike) -> tuple[NDArray[Any], NDArr
     if t.size == y.size and (t.shape == y.shape or 1 in y.shape):
         return y, t.reshape(y.shape)
     if t.size != batch:
-        raise ValueError(
-            f"t must hold {batch} labels, or be one-hot of shape {y.shape}; got shape {t.shape}"
-        )
+        raise ValueError(f"t must hold {batch} labels, or be one-hot of shape {y.shape}; got shape {t.shape}")
     if t.dtype.kind not in "biu":
         raise TypeError(f"t must hold integer labels, got dtype {t.dtype}")
     labels = t.reshape(batch).copy()  # which no other thread changes once they are checked

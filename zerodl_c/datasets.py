@@ -111,16 +111,12 @@ def load_mnist(folder: str | os.PathLike[str]) -> Dataset:
         raise FileNotFoundError(f"there is no folder {folder}")
     parts = [part for prefix in ("train", "t10k") if (part := _load_pair(folder, prefix))]
     if not parts:
-        raise FileNotFoundError(
-            f"{folder} holds neither train-images-idx3-ubyte nor t10k-images-idx3-ubyte (or .gz)"
-        )
+        raise FileNotFoundError(f"{folder} holds neither train-images-idx3-ubyte nor t10k-images-idx3-ubyte (or .gz)")
     name = folder.resolve().name
     if len(parts) == 1:
         ((images, labels),) = parts
         if len(images) < 2:
-            raise ValueError(
-                f"{folder} holds a single image: too few to split into training and test"
-            )
+            raise ValueError(f"{folder} holds a single image: too few to split into training and test")
         return _split(name, _pixels(images), labels)
     (train, t_train), (test, t_test) = parts
     if train.shape[1:] != test.shape[1:]:
@@ -235,13 +231,9 @@ def _load_pair(folder: Path, prefix: str) -> tuple[NDArray[np.uint8], NDArray[np
         raise FileNotFoundError(f"{folder} holds {there}, but lacks {missing} (or .gz)")
     images, labels = load_idx(images_path, 3), load_idx(labels_path, 1)
     if len(labels) != len(images):
-        raise ValueError(
-            f"{labels_path} holds {len(labels)} labels, {images_path.name} {len(images)} images"
-        )
+        raise ValueError(f"{labels_path} holds {len(labels)} labels, {images_path.name} {len(images)} images")
     if labels.max() >= CLASSES:
-        raise ValueError(
-            f"{labels_path} holds the label {labels.max()}, labels must be 0 to {CLASSES - 1}"
-        )
+        raise ValueError(f"{labels_path} holds the label {labels.max()}, labels must be 0 to {CLASSES - 1}")
     return images, labels.astype(np.int64)
 
 

@@ -426,9 +426,7 @@ def log_softmax(x: ArrayLike, axis: int | None = -1) -> Array:
     return _along_axis(_LOG_SOFTMAX, axis, dtype, None, x)
 
 
-def _along_axis(
-    c: bridge.Kernel, axis: int | None, dtype: np.dtype[Any], out: Array | None, *inputs: Array
-) -> Array:
+def _along_axis(c: bridge.Kernel, axis: int | None, dtype: np.dtype[Any], out: Array | None, *inputs: Array) -> Array:
     """c(y, *inputs) along `axis`, or over all elements if axis is None, for inputs of one shape."""
     shape = inputs[0].shape
     axis = axis if axis is None else operator.index(axis)

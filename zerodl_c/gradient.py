@@ -93,8 +93,6 @@ class _InC(Copies):
     def _evaluate(self, values: Array, points: Array, begin: int, end: int, cost: float) -> None:
         function, data = ffi.cast(_POINTER, self.f.address), ffi.cast("void *", self.f.data)
         at = [ffi.from_buffer("double[]", array) for array in (values, self.x, points)]
-        status = lib.zdl_evaluate(
-            at[0], function, at[1], self.x.size, at[2], begin, end, points.shape[1], cost, data
-        )
+        status = lib.zdl_evaluate(at[0], function, at[1], self.x.size, at[2], begin, end, points.shape[1], cost, data)
         if status != lib.ZDL_OK:
             raise MemoryError("no memory for copies of x")

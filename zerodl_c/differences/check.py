@@ -342,9 +342,7 @@ def _nothing_proven(m: Measure, rtol: float, problem: Problem) -> str | None:
     return f"float{8 * problem.size} noise, floor {floor:.1e}"
 
 
-def _fault(
-    m: Measure, worst: Entry, flipped: bool, ratio: float | None, rtol: float, problem: Problem
-) -> str | None:
+def _fault(m: Measure, worst: Entry, flipped: bool, ratio: float | None, rtol: float, problem: Problem) -> str | None:
     """The reason why entries disagree, if it is recognisable."""
     if problem.draw_after_f != problem.draw_after_gradient:
         return "not deterministic: f and the gradient draw other random numbers"

@@ -23,8 +23,17 @@ for trial, optimizer in enumerate(("sgd", "Momentum", "nesterov", "AdaGrad", "RM
     network = ConvNet() if convolutional else MultiLayerNetExtend(64, [10, 10], 4, use_batchnorm=True)
     shape = (-1, 1, 8, 8) if convolutional else (-1, 64)
     trainer = Trainer(
-        network, x_train.reshape(shape), t_train, x_val.reshape(shape), t_val, epochs=10, mini_batch_size=30,
-        optimizer=optimizer, optimizer_param={"lr": lr}, evaluate_sample_num_per_epoch=20, verbose=False,
+        network,
+        x_train.reshape(shape),
+        t_train,
+        x_val.reshape(shape),
+        t_val,
+        epochs=10,
+        mini_batch_size=30,
+        optimizer=optimizer,
+        optimizer_param={"lr": lr},
+        evaluate_sample_num_per_epoch=20,
+        verbose=False,
     )
     trainer.train()
     print("losses", *trainer.train_loss_list[:50])
