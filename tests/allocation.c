@@ -162,7 +162,8 @@ static int affine(void)
 static int differentiate_affine(real *dx)
 {
     ptrdiff_t m = 97, k = 103, n = 107;
-    return ZDL(affine_backward)(dx, reals(k * n), reals(n), reals(m * n), reals(m * k), k, 1, reals(k * n), n, 1, m, k, n);
+    return ZDL(affine_backward)(dx, reals(k * n), reals(n), reals(m * n), reals(m * k), k, 1, reals(k * n), n, 1, m, k,
+                                n);
 }
 
 static int affine_backward(void) { return differentiate_affine(reals(97 * 103)); }
@@ -172,7 +173,8 @@ static int affine_backward_without_dx(void) { return differentiate_affine(NULL);
 
 static ptrdiff_t places(const struct zdl_windows *w)
 {
-    return ((w->height + 2 * w->pad - w->filter_h) / w->stride + 1) * ((w->width + 2 * w->pad - w->filter_w) / w->stride + 1);
+    return ((w->height + 2 * w->pad - w->filter_h) / w->stride + 1) *
+           ((w->width + 2 * w->pad - w->filter_w) / w->stride + 1);
 }
 
 static int convolve(struct zdl_windows w)
@@ -301,19 +303,44 @@ static const struct {
     int (*call)(void);
 } cases[] = {
 #define CASE(name) {#name, name}
-    CASE(matmul_of_edges), CASE(matmul_of_few), CASE(matmul_transposed), CASE(matmul_of_one_row),
-    CASE(matmul_of_one_column), CASE(matmul_of_blocks), CASE(matmul_of_pages), CASE(matmul_of_pages_of_a),
-    CASE(matmul_without_zeros), CASE(matmul_strided), CASE(matmul_stack), CASE(affine), CASE(affine_backward),
+    CASE(matmul_of_edges),
+    CASE(matmul_of_few),
+    CASE(matmul_transposed),
+    CASE(matmul_of_one_row),
+    CASE(matmul_of_one_column),
+    CASE(matmul_of_blocks),
+    CASE(matmul_of_pages),
+    CASE(matmul_of_pages_of_a),
+    CASE(matmul_without_zeros),
+    CASE(matmul_strided),
+    CASE(matmul_stack),
+    CASE(affine),
+    CASE(affine_backward),
     CASE(affine_backward_without_dx),
-    CASE(convolution_of_few_channels), CASE(convolution_of_many_channels), CASE(convolution_of_stride_2),
-    CASE(convolution_of_wide_pad), CASE(backward_of_few_channels), CASE(backward_of_many_channels),
-    CASE(backward_without_dx), CASE(backward_of_stride_2), CASE(backward_of_wide_pad),
-    CASE(backward_of_an_infinite_weight), CASE(backward_of_an_infinite_pixel), CASE(softmax_cross_entropy_gradient),
-    CASE(predict_of_one_layer), CASE(predict_of_layers), CASE(forward_with_sums), CASE(forward_without_sums),
-    CASE(gradient_of_labels), CASE(gradient_of_targets),
+    CASE(convolution_of_few_channels),
+    CASE(convolution_of_many_channels),
+    CASE(convolution_of_stride_2),
+    CASE(convolution_of_wide_pad),
+    CASE(backward_of_few_channels),
+    CASE(backward_of_many_channels),
+    CASE(backward_without_dx),
+    CASE(backward_of_stride_2),
+    CASE(backward_of_wide_pad),
+    CASE(backward_of_an_infinite_weight),
+    CASE(backward_of_an_infinite_pixel),
+    CASE(softmax_cross_entropy_gradient),
+    CASE(predict_of_one_layer),
+    CASE(predict_of_layers),
+    CASE(forward_with_sums),
+    CASE(forward_without_sums),
+    CASE(gradient_of_labels),
+    CASE(gradient_of_targets),
 #if REAL_BITS == 64
-    CASE(differences_of_one_layer), CASE(differences_of_two_layers), CASE(differences_of_three_layers),
-    CASE(numerical_gradient), CASE(evaluate),
+    CASE(differences_of_one_layer),
+    CASE(differences_of_two_layers),
+    CASE(differences_of_three_layers),
+    CASE(numerical_gradient),
+    CASE(evaluate),
 #endif
 #undef CASE
 };
@@ -339,7 +366,8 @@ static int backward_that_wraps_to_few(void) { return differentiate_too_much(wrap
 static int net_of_too_large_a_batch(void)
 {
     make_net(2, ZDL_RELU, 3, 4, 1);
-    return ZDL(network_gradient)(dw, db, NULL, z, NULL, 3, 1, NULL, NULL, (ptrdiff_t)(SIZE_MAX / sizeof(real) / 9 + 1), &net);
+    return ZDL(network_gradient)(dw, db, NULL, z, NULL, 3, 1, NULL, NULL, (ptrdiff_t)(SIZE_MAX / sizeof(real) / 9 + 1),
+                                 &net);
 }
 
 #if REAL_BITS == 64
@@ -355,7 +383,7 @@ static const struct {
 } too_large[] = {
 #define CASE(name) {#name, name}
     CASE(convolution_that_wraps_to_0), CASE(convolution_that_wraps_to_few), CASE(backward_that_wraps_to_0),
-    CASE(backward_that_wraps_to_few), CASE(net_of_too_large_a_batch),
+    CASE(backward_that_wraps_to_few),  CASE(net_of_too_large_a_batch),
 #if REAL_BITS == 64
     CASE(points_that_are_too_many),
 #endif

@@ -123,7 +123,8 @@ static void images(struct zdl_windows s, ptrdiff_t out_h, ptrdiff_t out_w)
     enum { FILTERS = 5 };
     ptrdiff_t pixels = s.batch * s.channels * s.height * s.width, places = s.batch * out_h * out_w;
     ptrdiff_t weights = s.channels * s.filter_h * s.filter_w;
-    fill(x, pixels, -2, 2), fill(w, FILTERS * weights, -1, 1), fill(b, FILTERS, -1, 1), fill(y, places * weights, -1, 1);
+    fill(x, pixels, -2, 2), fill(w, FILTERS * weights, -1, 1), fill(b, FILTERS, -1, 1),
+        fill(y, places * weights, -1, 1);
     ZDL(convolution)(out, x, w, b, FILTERS, &s), print("convolution", WHOLE, out, places * FILTERS);
     ZDL(convolution_backward)(out, out2, out3, y, x, w, FILTERS, &s);
     print("convolution_backward_dx", WHOLE, out, pixels);

@@ -32,8 +32,10 @@ static const struct {
     const char *name;
     void (*kernel)(float *out, const float *x, ptrdiff_t n);
     double (*truth)(double x);
-} functions[FUNCTIONS] = {
-    {"exp", zdl_exp_f32, exp}, {"log", zdl_log_f32, log}, {"tanh", zdl_tanh_f32, tanh}, {"sigmoid", zdl_sigmoid_f32, sigmoid}};
+} functions[FUNCTIONS] = {{"exp", zdl_exp_f32, exp},
+                          {"log", zdl_log_f32, log},
+                          {"tanh", zdl_tanh_f32, tanh},
+                          {"sigmoid", zdl_sigmoid_f32, sigmoid}};
 
 /* What is beyond the largest float32 counts as 2^128, an ulp past it. */
 static double bounded(double x) { return fmin(fmax(x, -0x1p128), 0x1p128); }
