@@ -340,7 +340,7 @@ def test_the_affinity_is_respected(python):
 
 QUOTA_PROGRAM = """
 #include <stdio.h>
-#include "processors.h"
+#include "internal/processors.h"
 int main(int argc, char **argv)
 {
     for (int i = 1; i < argc; i++)
