@@ -139,6 +139,12 @@ print(time.thread_time() - begin)
     assert min(float(python(code).stdout) for _ in range(5)) < 0.05
 
 
+def test_import_leaves_out_what_numpy_loads_when_it_is_used(python):
+    """numpy.random takes as long to load as the rest of the package."""
+    code = "import sys, numpy\nbefore = 'numpy.random' in sys.modules\nimport zerodl_c\n"
+    assert python(code + "print(('numpy.random' in sys.modules) == before)").stdout == "True\n"
+
+
 def test_import_leaves_signals_warnings_and_error_handling_alone(python):
     done = python("""
 import signal, warnings, numpy as np

@@ -9,6 +9,8 @@ After any exception or Doubt, f is evaluated at every point. The watched evaluat
 notes show no plan, f is called as often as without the attempt.
 """
 
+from __future__ import annotations  # np.random is loaded when it is used
+
 import pickle
 import random
 from collections.abc import Callable, Iterator
