@@ -35,21 +35,7 @@ class _OfFunctions(Shown):
 
 
 class Relu(Shown):
-    """max(x, 0), elementwise.
-
-    Attributes
-    ----------
-    mask : ndarray of bool
-        Where x <= 0, and the output is 0: not where x is nan, which goes through.
-
-    Examples
-    --------
-    >>> layer = Relu()
-    >>> layer.forward([-1.0, 0.0, 2.0])
-    array([0., 0., 2.])
-    >>> layer.backward(np.array([5.0, 6.0, 7.0]))
-    array([0., 0., 7.])
-    """
+    """max(x, 0), elementwise."""
 
     def __init__(self) -> None:
         self.mask: Any = None
@@ -67,21 +53,7 @@ class Relu(Shown):
 
 
 class Sigmoid(_OfFunctions):
-    """1 / (1 + exp(-x)), elementwise.
-
-    Attributes
-    ----------
-    out : ndarray
-        The output.
-
-    Examples
-    --------
-    >>> layer = Sigmoid()
-    >>> layer.forward([0.0, 1.0])
-    array([0.5       , 0.73105858])
-    >>> layer.backward([1.0, 1.0])
-    array([0.25      , 0.19661193])
-    """
+    """1 / (1 + exp(-x)), elementwise."""
 
     def __init__(self) -> None:
         self.out: Any = None
@@ -97,21 +69,7 @@ class Sigmoid(_OfFunctions):
 
 
 class Tanh(_OfFunctions):
-    """Hyperbolic tangent, elementwise.
-
-    Attributes
-    ----------
-    out : ndarray
-        The output.
-
-    Examples
-    --------
-    >>> layer = Tanh()
-    >>> layer.forward([0.0, 1.0])
-    array([0.        , 0.76159416])
-    >>> layer.backward([1.0, 1.0])
-    array([1.        , 0.41997434])
-    """
+    """Hyperbolic tangent, elementwise."""
 
     def __init__(self) -> None:
         self.out: Any = None
@@ -127,34 +85,7 @@ class Tanh(_OfFunctions):
 
 
 class Affine(_OfFunctions):
-    """x @ W + b, for each sample x as one row.
-
-    Parameters
-    ----------
-    W : (inputs, outputs) array_like
-    b : (outputs,) array_like, or one number
-
-    Attributes
-    ----------
-    W, b : as given
-    x : (batch, inputs) ndarray
-        The last input, as rows.
-    original_x_shape : tuple
-        The shape that it came in.
-    dW : (inputs, outputs) ndarray
-    db : (outputs,) ndarray
-
-    Examples
-    --------
-    >>> layer = Affine(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([0.5, -0.5]))
-    >>> layer.forward([[1.0, 1.0]])
-    array([[4.5, 5.5]])
-    >>> layer.backward([[1.0, 0.0]])
-    array([[1., 3.]])
-    >>> layer.dW, layer.db
-    (array([[1., 0.],
-           [1., 0.]]), array([1., 0.]))
-    """
+    """x @ W + b, for each sample x as one row."""
 
     def __init__(self, W: ArrayLike, b: ArrayLike) -> None:
         self.W, self.b = W, b
@@ -177,23 +108,7 @@ class Affine(_OfFunctions):
 
 
 class SoftmaxWithLoss(_OfFunctions):
-    """The cross-entropy of softmax(x) against the right classes: the end of a net.
-
-    Attributes
-    ----------
-    loss : scalar
-    y : ndarray
-        softmax(x), of x's shape.
-    t : as given
-
-    Examples
-    --------
-    >>> layer = SoftmaxWithLoss()
-    >>> print(round(layer.forward([[0.0, 0.0]], [1]), 6))  # log(2)
-    0.693147
-    >>> layer.backward()
-    array([[ 0.5, -0.5]])
-    """
+    """The cross-entropy of softmax(x) against the right classes: the end of a net."""
 
     def __init__(self) -> None:
         self.loss: Any = None
@@ -219,33 +134,7 @@ class SoftmaxWithLoss(_OfFunctions):
 
 
 class Dropout(Shown):
-    """Neurons that are switched off at random while a net learns, so that none relies on another.
-
-    Later all are on, and scaled by the share that was on before (Srivastava et al., "Dropout: A
-    Simple Way to Prevent Neural Networks from Overfitting", 2014).
-
-    Parameters
-    ----------
-    dropout_ratio : float
-        How many are switched off, from 0 to 1.
-
-    Attributes
-    ----------
-    dropout_ratio : float
-    mask : ndarray of bool
-        Those that were on in the last pass with train_flg.
-
-    Examples
-    --------
-    >>> np.random.seed(0)
-    >>> layer = Dropout(0.6)
-    >>> layer.forward([1.0, 2.0, 3.0, 4.0])
-    array([0., 2., 3., 0.])
-    >>> layer.backward([1.0, 1.0, 1.0, 1.0])
-    array([0., 1., 1., 0.])
-    >>> layer.forward([1.0, 2.0, 3.0, 4.0], train_flg=False)
-    array([0.4, 0.8, 1.2, 1.6])
-    """
+    """Neurons that are switched off at random while a net learns, so that none relies on another."""
 
     def __init__(self, dropout_ratio: float = 0.5) -> None:
         check_number("dropout_ratio", dropout_ratio, most=1)
@@ -267,48 +156,7 @@ class Dropout(Shown):
 
 
 class BatchNormalization(Shown):
-    """gamma * (x - mean) / sqrt(variance + 1e-6) + beta: each feature centred and scaled over the batch.
-
-    After Ioffe and Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing
-    Internal Covariate Shift", 2015. Every pixel of an image is a feature of its own, as in the
-    book; their section 3.2 would share statistics within a channel.
-
-    Parameters
-    ----------
-    gamma, beta : (features,) array_like, or one number
-    momentum : float
-        What share of the running statistics a batch leaves as it is.
-    running_mean, running_var : (features,) array_like, optional
-        Where the running statistics start; both at 0 if there is no running_mean.
-
-    Attributes
-    ----------
-    gamma, beta, momentum : as given
-    running_mean, running_var : (features,) ndarray
-        A moving average of the statistics: what stands in for them when the net no longer learns.
-    input_shape : tuple
-        x's shape.
-    batch_size : int
-        Of the last pass with train_flg, as are xc, std and xn, from which `backward` computes.
-    xc : (batch, features) ndarray
-        x - mean.
-    std : (features,) ndarray
-        What xc was divided by.
-    xn : (batch, features) ndarray
-        The normalised x, xc / std.
-    dgamma, dbeta : (features,) ndarray
-
-    Examples
-    --------
-    >>> layer = BatchNormalization(gamma=np.ones(2), beta=np.zeros(2))
-    >>> layer.forward([[1.0, 10.0], [3.0, 30.0]]).round(3)
-    array([[-1., -1.],
-           [ 1.,  1.]])
-    >>> layer.running_mean.round(3), layer.running_var.round(3)
-    (array([0.2, 2. ]), array([ 0.1, 10. ]))
-    >>> layer.backward([[1.0, 0.0], [0.0, 1.0]]).shape, layer.dbeta
-    ((2, 2), array([1., 1.]))
-    """
+    """gamma * (x - mean) / sqrt(variance + 1e-6) + beta: each feature centred and scaled over the batch."""
 
     def __init__(
         self,
@@ -374,46 +222,7 @@ class BatchNormalization(Shown):
 
 
 class Convolution(Shown):
-    """Filters that slide over images: at each place, the sum of pixels times weights, plus b.
-
-    It is a product of matrices: im2col makes a row of each place, and a filter is a column.
-
-    Parameters
-    ----------
-    W : (filters, channels, filter_h, filter_w) array_like
-    b : (filters,) array_like, or one number
-    stride : int
-        From one place to the next, in both directions.
-    pad : int
-        Zeros around each image.
-
-    Attributes
-    ----------
-    W, b, stride, pad : as given
-    x : (batch, channels, height, width) ndarray
-        The last input.
-    col : (batch * out_h * out_w, channels * filter_h * filter_w) ndarray
-        Its im2col.
-    col_W : (channels * filter_h * filter_w, filters) ndarray
-        W as it was multiplied by, a column for each filter. `backward` computes from col and col_W.
-    dW, db : ndarray
-        Of the shapes of W and (filters,).
-
-    Examples
-    --------
-    >>> layer = Convolution(np.ones((1, 1, 2, 2)), 0)
-    >>> x = np.arange(9.0).reshape(1, 1, 3, 3)
-    >>> layer.forward(x)
-    array([[[[ 8., 12.],
-             [20., 24.]]]])
-    >>> layer.backward(np.ones((1, 1, 2, 2)))
-    array([[[[1., 2., 1.],
-             [2., 4., 2.],
-             [1., 2., 1.]]]])
-    >>> layer.dW, layer.db
-    (array([[[[ 8., 12.],
-              [20., 24.]]]]), array([4.]))
-    """
+    """Filters that slide over images: at each place, the sum of pixels times weights, plus b."""
 
     def __init__(self, W: ArrayLike, b: ArrayLike, stride: int = 1, pad: int = 0) -> None:
         check_whole("stride", stride)
@@ -462,34 +271,7 @@ class Convolution(Shown):
 
 
 class Pooling(Shown):
-    """The largest pixel of each window, channel by channel.
-
-    Parameters
-    ----------
-    pool_h, pool_w : int
-        Size of a window.
-    stride : int
-        From one window to the next, in both directions.
-    pad : int
-        Zeros around each image; they count as pixels.
-
-    Attributes
-    ----------
-    pool_h, pool_w, stride, pad : as given
-    x : (batch, channels, height, width) ndarray
-        The last input.
-    arg_max : (batch * out_h * out_w * channels,) ndarray of int
-        Which pixel of each window, row by row, it was: the first of equals.
-
-    Examples
-    --------
-    >>> layer = Pooling(pool_h=2, pool_w=2)
-    >>> layer.forward([[[[1.0, 2.0, 3.0, 9.0], [4.0, 0.0, 5.0, 6.0]]]])
-    array([[[[4., 9.]]]])
-    >>> layer.backward([[[[7.0, 8.0]]]])
-    array([[[[0., 0., 0., 8.],
-             [7., 0., 0., 0.]]]])
-    """
+    """The largest pixel of each window, channel by channel."""
 
     def __init__(self, pool_h: int, pool_w: int, stride: int = 2, pad: int = 0) -> None:
         for name, size in {"pool_h": pool_h, "pool_w": pool_w, "stride": stride}.items():

@@ -220,55 +220,7 @@ class _Net(Net):
 
 
 class MultiLayerNet(_Net):
-    """x -> (affine -> activation) for each hidden layer -> affine -> softmax and cross-entropy.
-
-    Parameters
-    ----------
-    input_size : int
-    hidden_size_list : sequence of int
-        Neurons of each hidden layer.
-    output_size : int
-    activation : "relu", "sigmoid" or "tanh"
-    weight_init_std : float or str
-        Standard deviation of the initial weights, drawn from NumPy's global generator from the
-        first layer to the last; biases start at 0. "relu" or "he" is sqrt(2 / inputs) of each
-        layer, which keeps the size of signals that pass relu (He et al., "Delving Deep into
-        Rectifiers", 2015). "sigmoid" or "xavier" is sqrt(1 / inputs), for activations that are
-        nearly linear around 0 (after Glorot and Bengio, "Understanding the Difficulty of Training
-        Deep Feedforward Neural Networks", 2010). Capitals make no difference.
-    weight_decay_lambda : float
-        The loss grows by half of this times the sum of the squares of all weights.
-
-    Attributes
-    ----------
-    input_size, hidden_size_list, output_size, weight_decay_lambda : as given
-    hidden_layer_num : int
-    params : dict
-        Arrays "W1" (input, hidden), "b1" (hidden,), "W2", ...: those of the layers. They are changed in place,
-        ``net.params["W1"][...] = W``: another array put here does not reach the layers, as in the book, and a
-        UserWarning says so once.
-    layers : dict
-        "Affine1", "Activation_function1", "Affine2", ..., from the first to the last.
-    last_layer : SoftmaxWithLoss
-
-    Raises
-    ------
-    TypeError
-        If a size is no integer, hidden_size_list no sequence of them, or a number none.
-    ValueError
-        If a size is less than 1, a number less than 0 or not finite, or activation or weight_init_std none of these
-        words.
-
-    Examples
-    --------
-    >>> np.random.seed(0)
-    >>> net = MultiLayerNet(2, [5, 4], 3)
-    >>> x, t = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([0, 2])
-    >>> net.predict(x).shape
-    (2, 3)
-    >>> {key: grad.shape for key, grad in net.gradient(x, t).items()}
-    {'W1': (2, 5), 'b1': (5,), 'W2': (5, 4), 'b2': (4,), 'W3': (4, 3), 'b3': (3,)}
-    """
+    """x -> (affine -> activation) for each hidden layer -> affine -> softmax and cross-entropy."""
 
 
 def _level_outside() -> int:

@@ -7,36 +7,7 @@ from typing import Any
 
 
 def load(path: str | os.PathLike[str]) -> Any:
-    """The net that `net.save(path)` has kept, which predicts to the bit what the other did.
-
-    It is one of this engine, whichever engine wrote the file. No random numbers are drawn.
-
-    Parameters
-    ----------
-    path : path
-
-    Returns
-    -------
-    net
-        Of the class, with the parameters, running statistics and settings that it was saved with.
-
-    Raises
-    ------
-    ValueError
-        If the file is damaged, or no net that `save` of this version has written: it names the file.
-    OSError
-        If there is no such file.
-
-    Examples
-    --------
-    >>> import os, tempfile, zerodl_c
-    >>> net = zerodl_c.MultiLayerNet(64, [50, 50], 10)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = os.path.join(folder, "net.npz")
-    ...     net.save(path)
-    ...     zerodl_c.load(path)
-    MultiLayerNet(64-50-50-10, relu, 6,310 parameters)
-    """
+    """The net that `net.save(path)` has kept, which predicts to the bit what the other did."""
     from .._saved import read
 
     return read(path, "zerodl_c.reference")

@@ -30,16 +30,7 @@ Array = NDArray[Any]
 
 
 class SimpleNet(Net):
-    """One 2 x 3 weight W, drawn from NumPy's global generator: the smallest net with a loss.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> net = SimpleNet()
-    >>> net.W = np.array([[1.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
-    >>> net.predict([0.6, 0.9])
-    array([ 0.6,  0.9, -0.6])
-    """
+    """One 2 x 3 weight W, drawn from NumPy's global generator: the smallest net with a loss."""
 
     def __init__(self) -> None:
         self.W = np.random.randn(2, 3)
@@ -70,36 +61,7 @@ class SimpleNet(Net):
 
 
 class TwoLayerNet(Net):
-    """x -> affine -> sigmoid -> affine -> softmax, with the gradients of its cross-entropy loss.
-
-    Parameters
-    ----------
-    input_size, hidden_size, output_size : int
-    weight_init_std : float
-        Standard deviation of the initial weights, drawn from NumPy's global generator (W1, then
-        W2) in float64; biases start at 0.
-    dtype : dtype, optional
-        Dtype that the parameters are kept in.
-
-    Attributes
-    ----------
-    params, grads : dict
-        Arrays "W1" (input, hidden), "b1" (hidden,), "W2" (hidden, output) and "b2" (output,).
-    a1, z1, a2, y : ndarray
-        Forward pass of the last `loss` or `gradient`: sums and activations of the hidden layer,
-        sums and probabilities of the output.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> np.random.seed(0)
-    >>> net = TwoLayerNet(2, 3, 3)
-    >>> x, t = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([0, 2])
-    >>> print(round(net.loss(x, t), 3))  # about log(3): it knows nothing yet
-    1.095
-    >>> {key: grad.shape for key, grad in net.gradient(x, t).items()}
-    {'W1': (2, 3), 'b1': (3,), 'W2': (3, 3), 'b2': (3,)}
-    """
+    """x -> affine -> sigmoid -> affine -> softmax, with the gradients of its cross-entropy loss."""
 
     def __init__(
         self,
