@@ -1,8 +1,6 @@
 """scikit-learn's estimators on this engine give what scikit-learn's own give."""
 
 import pickle
-import subprocess
-import sys
 import warnings
 
 import numpy as np
@@ -202,13 +200,13 @@ def test_warnings_are_scikit_learns():
             pair("softmax")[0].fit(X, y)
 
 
-def run_with(modules):
-    """What stderr says last when zerodl_c.sklearn is imported with these modules in place of the true ones."""
-    code = f"import sys, importlib.metadata as m\n{modules}\nimport zerodl_c.sklearn"
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr.splitlines()[-1]
+def test_a_missing_or_old_scikit_learn_is_one_line_that_names_the_extra(python):
+    def run_with(modules):
+        """The last line of stderr when zerodl_c.sklearn is imported with these modules in place of the true ones."""
+        return python(f"import sys, importlib.metadata as m\n{modules}\nimport zerodl_c.sklearn").stderr.splitlines()[
+            -1
+        ]
 
-
-def test_a_missing_or_old_scikit_learn_is_one_line_that_names_the_extra():
     missing = run_with("sys.modules['sklearn'] = None")
     assert missing.endswith("the module sklearn is missing: pip install 'zerodl_c[sklearn]'")
     old = run_with("m.version = lambda name: '1.6.1'")
