@@ -15,24 +15,26 @@ from zerodl_c import reference
 pytestmark = pytest.mark.filterwarnings("error")
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
-# The edges of a tile (6 or 12 rows; 2 vectors of 2 ... 16 columns), and of the blocks around it.
-ROWS = [0, 1, 2, 5, 6, 7, 11, 12, 13, 25]
-COLS = [0, 1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 65]
+# The edges of a tile (6 or 8 rows; 2 or 3 vectors of 2 ... 16 columns), and of the blocks around it.
+ROWS = [0, 1, 2, 5, 6, 7, 8, 9, 11, 12, 13, 17]
+COLS = [0, 1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 23, 24, 25, 31, 32, 33, 47, 48, 49]
 DEPTHS = [0, 1, 2, 7]
 BLOCKS = {
-    "depth - 1": (7, 1023, 9),
-    "depth": (7, 1024, 9),
-    "depth + 1": (13, 1025, 33),
-    "two depths + 1": (13, 2049, 17),
-    "rows - 1": (23, 5, 17),
-    "rows": (24, 5, 17),
-    "rows + 1": (25, 1025, 17),
-    "columns - 1": (3, 2, 1023),
-    "columns": (3, 2, 1024),
-    "columns + 1": (13, 3, 1025),
-    "columns + 1, two depths": (2, 1025, 1025),
-    "all + 1": (193, 1025, 1025),
+    "depth - 1": (7, 511, 9),
+    "depth": (7, 512, 9),
+    "depth + 1": (13, 513, 33),
+    "two depths + 1": (13, 1025, 17),
+    "rows - 1": (95, 513, 17),
+    "rows": (96, 513, 17),
+    "rows + 1": (97, 1025, 33),
+    "columns - 1": (3, 2, 1031),
+    "columns": (3, 2, 1032),
+    "columns + 1": (13, 3, 1033),
+    "float32's columns + 1": (9, 3, 2065),
+    "columns + 1, two depths": (2, 513, 1033),
+    "all + 1": (193, 1025, 1033),
     "a's rows pages apart": (29, 1030, 1031),  # each block of a is packed
+    "b's rows a quarter of a page apart": (257, 33, 256),  # b is packed
 }
 
 

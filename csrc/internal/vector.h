@@ -32,8 +32,10 @@
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 #ifdef __clang__
 #define UNROLL _Pragma("clang loop unroll(full)")
+#define UNROLL_BY_4 _Pragma("clang loop unroll_count(4)")
 #else
 #define UNROLL _Pragma("GCC unroll 16")
+#define UNROLL_BY_4 _Pragma("GCC unroll 4")
 #endif
 typedef real vec __attribute__((vector_size(VECTOR_BYTES)));
 typedef integer ivec __attribute__((vector_size(VECTOR_BYTES)));
@@ -50,6 +52,7 @@ ALWAYS_INLINE real first_lane(vec v) { return v[0]; }
 #define ALWAYS_INLINE static inline
 #endif
 #define UNROLL
+#define UNROLL_BY_4
 typedef real vec;
 typedef integer ivec;
 typedef unsigned_integer uvec;
@@ -80,6 +83,14 @@ ALWAYS_INLINE real first_lane(vec v) { return v; }
 #define KEEP_IN_REGISTER(v) __asm__("" : "+v"(v))
 #else
 #define KEEP_IN_REGISTER(v) (void)(v)
+#endif
+
+/* Where clang sees that pointers advance together, it replaces them by one index and a pointer for each use, which do
+   not fit the registers. */
+#ifdef __clang__
+#define HIDE_ADVANCE(pointer) __asm__("" : "+r"(pointer))
+#else
+#define HIDE_ADVANCE(pointer) (void)(pointer)
 #endif
 
 /* The bits a + (b << shift), in unsigned arithmetic: the bits of a nan can be anything and may overflow. */

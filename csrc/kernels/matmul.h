@@ -25,14 +25,17 @@
 #include "table.h"
 
 enum {
-/* TILE_ROWS x TILE_VECS accumulators, TILE_VECS vectors of B and one element of A use up the registers: 27 of 32 with
-       AVX-512 and NEON, 15 of 16 with AVX2 and SSE2. */
+/* TILE_ROWS x TILE_VECS accumulators, TILE_VECS vectors of B and one element of A use up the registers: 28 of 32 with
+       AVX-512 and NEON, 15 of 16 with AVX2 and SSE2. For each column of A, a tile loads TILE_ROWS + TILE_VECS operands.
+       8 x 3 loads fewer than 12 x 2 for as many multiply_adds: 11 and 14. On an Ice Lake, whose 512-bit loads are the
+       bottleneck, tiles in the L1 cache run at 80 and 71 GF/s (float64). */
 #if defined VECTOR_AVX512 || defined __aarch64__
-    TILE_ROWS = 12,
+    TILE_ROWS = 8,
+    TILE_VECS = 3,
 #else
     TILE_ROWS = 6,
-#endif
     TILE_VECS = 2,
+#endif
     TILE_COLS = TILE_VECS * LANES,
 #if defined VECTOR_AVX512
     TILE_STEP = LANES / 2, /* a tile reads a multiple of this many columns: its last vector may be a half vector */
@@ -44,22 +47,21 @@ enum {
     FEW_ROWS = 3,
     ROW_VECS = 8,
     FEW_VECS = TILE_ROWS * TILE_VECS / FEW_ROWS,
-    /* The block sizes were measured in GF/s, with square matrices of 2048 on one thread of a Zen 4 (L1 32 KiB, L2 1
-       MiB) and of an Emerald Rapids (L2 2 MiB).
-       BLOCK_DEPTH: each block of the sum reads and writes a tile of C once, and the rows of the tile compete for the
-       same cache lines. Zen 4, float64: 48.6 at 256, 51.3 at 512, 53.1 at 1024; float32: 96.8, 105.6, 109.4. A panel of
-       B is then 128 KiB. It streams through the L1 cache, and the hardware prefetcher follows it.
-       BLOCK_TILES: a block of A is 192 KiB, which fits an L2 cache of 256 KiB. Blocks 4 times as high change float64
-       from 52.0 to 50.1 on the Zen 4, and on the Emerald Rapids float64 from 63.9 to 66.2 and float32 from 141.3 to
-       136.6. B_AHEAD: rows of B are prefetched this many rows ahead. Emerald Rapids, float64 and float32: 63 and 128
-       without, 65.2 and 136.2 with 4 rows, 68.7 and 142.5 with 16, 68.1 and 141.1 with 32. */
-    BLOCK_DEPTH = 1024,
-    BLOCK_TILES = 192 / (int)sizeof(real) / TILE_ROWS,
+    /* The block sizes were measured with square matrices of 512 to 2048, on one thread of an Ice Lake (L1 48 KiB, L2
+       1.25 MiB) against OpenBLAS in turns.
+       BLOCK_DEPTH: a longer sum reads and writes the tiles of C less often, but its panels of B, 48 KiB of float32 or
+       96 KiB of float64, are farther from fitting the L1 cache. 256, 384, 512 and 1024 gave float64 50, 54, 54 and 49
+       GF/s at 2048, and float32 96, 95, 111 and 111.
+       BLOCK_SIZE: the elements of a block of A, 192 KiB of float32 or 384 KiB of float64. Together with a panel of B it
+       fits an L2 cache of 256 or 512 KiB. Half and twice as many changed nothing beyond the noise.
+       BLOCK_COLS: the panels of B for one block of A, at most 4 MiB, stream from the L3 cache.
+       B_AHEAD: rows of B are prefetched this many rows ahead. 16 are 3 KiB, or 200 cycles: the latency of the L3 cache. */
+    BLOCK_DEPTH = 512,
+    BLOCK_SIZE = 49152,
+    BLOCK_TILES = BLOCK_SIZE / BLOCK_DEPTH / TILE_ROWS,
+    BLOCK_COLS = (8192 / (int)sizeof(real) + TILE_COLS - 1) / TILE_COLS * TILE_COLS,
     B_AHEAD = 16,
     A_SIZE = 262144 / sizeof(real), /* A fits L2 as one block up to this size: each panel of B is packed, then used */
-    BLOCK_COLS = 1024,
-    /* Columns of A that are packed together. TILE_ROWS rows of them, and their copy, fit the L1 cache. */
-    PACK_DEPTH = 64,
     PAGE = 4096,
     /* A counts as mostly zeros if ENOUGH_ZEROS of ZERO_SAMPLES sampled elements are 0. With 50 % zeros, listing the
        nonzeros does not pay. Sampling takes 0.1 us, and LEAST_MULTIPLICATIONS take 4 us or more. The lists of STRIP
@@ -89,7 +91,7 @@ ALWAYS_INLINE void tile_product(int rows, int vecs, ptrdiff_t depth, matrix a, c
                                 ptrdiff_t c_row, ptrdiff_t cols, bool add)
 {
     vec sum[TILE_ROWS][TILE_VECS];
-    const real *a_triple[TILE_ROWS / 3];
+    const real *a_triple[(TILE_ROWS + 2) / 3];
     UNROLL for (int i = 0; i < rows; i++)
         UNROLL for (int j = 0; j < vecs; j++)
             sum[i][j] = broadcast(0);
@@ -100,7 +102,7 @@ ALWAYS_INLINE void tile_product(int rows, int vecs, ptrdiff_t depth, matrix a, c
         UNROLL for (int j = 0; j < vecs; j++)
             PREFETCH(c + i * c_row + j * LANES);
 
-    for (ptrdiff_t p = 0; p < depth; p++, b += b_row) {
+    UNROLL_BY_4 for (ptrdiff_t p = 0; p < depth; p++, b += b_row) {
         vec b_vec[TILE_VECS];
         UNROLL for (int j = 0; j < vecs; j++)
             b_vec[j] = load(b + j * LANES), PREFETCH(b + B_AHEAD * b_row + j * LANES);
@@ -109,8 +111,10 @@ ALWAYS_INLINE void tile_product(int rows, int vecs, ptrdiff_t depth, matrix a, c
             UNROLL for (int j = 0; j < vecs; j++)
                 sum[i][j] = multiply_add(a_ip, b_vec[j], sum[i][j]);
         }
-        UNROLL for (int i = 0; i < rows; i += 3)
+        UNROLL for (int i = 0; i < rows; i += 3) {
             a_triple[i / 3] += a.col;
+            HIDE_ADVANCE(a_triple[i / 3]);
+        }
     }
 
     UNROLL for (int i = 0; i < rows; i++, c += c_row)
@@ -153,7 +157,7 @@ ALWAYS_INLINE void half_tile_product(int rows, ptrdiff_t depth, matrix a, const 
                                      ptrdiff_t c_row, ptrdiff_t cols, bool add)
 {
     half_vec sum[TILE_ROWS];
-    const real *a_triple[TILE_ROWS / 3];
+    const real *a_triple[(TILE_ROWS + 2) / 3];
     UNROLL for (int i = 0; i < rows; i++)
         sum[i] = broadcast_half(0);
     UNROLL for (int i = 0; i < rows; i += 3)
@@ -162,8 +166,10 @@ ALWAYS_INLINE void half_tile_product(int rows, ptrdiff_t depth, matrix a, const 
         half_vec b_half = load_half(b);
         UNROLL for (int i = 0; i < rows; i++)
             sum[i] = multiply_add_half(broadcast_half(a_triple[i / 3][i % 3 * a.row]), b_half, sum[i]);
-        UNROLL for (int i = 0; i < rows; i += 3)
+        UNROLL for (int i = 0; i < rows; i += 3) {
             a_triple[i / 3] += a.col;
+            HIDE_ADVANCE(a_triple[i / 3]);
+        }
     }
     UNROLL for (int i = 0; i < rows; i++, c += c_row)
         store_part(c, (add ? load_part(c, cols) : broadcast(0)) + widened(sum[i]), cols);
@@ -177,7 +183,9 @@ static void tile(int rows, ptrdiff_t depth, matrix a, const real *b, ptrdiff_t b
 {
 #define TILE(R)                                                                                                        \
     case R:                                                                                                            \
-        if (vecs == 2)                                                                                                 \
+        if (TILE_VECS == 3 && vecs == 3)                                                                               \
+            tile_product(R, TILE_VECS, depth, a, b, b_row, c, c_row, least(cols, whole), add);                         \
+        else if (vecs == 2)                                                                                            \
             tile_product(R, 2, depth, a, b, b_row, c, c_row, least(cols, whole), add);                                 \
         else if (vecs == 1)                                                                                            \
             tile_product(R, 1, depth, a, b, b_row, c, c_row, least(cols, whole), add);                                 \
@@ -196,7 +204,7 @@ static void tile(int rows, ptrdiff_t depth, matrix a, const real *b, ptrdiff_t b
     switch (rows) {
         TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6)
 #if defined VECTOR_AVX512 || defined __aarch64__
-        TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12)
+        TILE(7) TILE(8)
 #endif
     }
 #undef HALF_TILE
@@ -204,33 +212,39 @@ static void tile(int rows, ptrdiff_t depth, matrix a, const real *b, ptrdiff_t b
 }
 
 /* pack_panel for a b with contiguous columns: transposes LANES x LANES elements at a time. */
-static void pack_columns(real *panel, matrix b, ptrdiff_t depth, ptrdiff_t cols)
+static void pack_columns(real *panel, ptrdiff_t width, matrix b, ptrdiff_t depth, ptrdiff_t cols)
 {
     for (ptrdiff_t p = 0; p < depth; p += LANES)
-        for (int first = 0; first < TILE_COLS; first += LANES) {
+        for (ptrdiff_t first = 0; first < width; first += LANES) {
             vec v[LANES];
             UNROLL for (int j = 0; j < LANES; j++)
                 v[j] = first + j < cols ? load_up_to(b.at + (first + j) * b.col + p, depth - p) : broadcast(0);
             transpose(v);
             UNROLL for (int i = 0; i < LANES; i++)
                 if (p + i < depth)
-                    store(panel + (p + i) * TILE_COLS + first, v[i]);
+                    store_up_to(panel + (p + i) * width + first, v[i], width - first);
         }
 }
 
-/* panel[p, j] = b[p, j] for p < depth, j < TILE_COLS, or 0 where j >= cols. */
-static void pack_panel(real *panel, matrix b, ptrdiff_t depth, ptrdiff_t cols)
+/* The first multiple of VECTOR_BYTES after `memory`. A load of a whole vector that is not aligned takes twice as long. */
+static real *aligned(void *memory)
+{
+    return (real *)((char *)memory + VECTOR_BYTES - (uintptr_t)memory % VECTOR_BYTES);
+}
+
+/* panel[p, j] = b[p, j] for p < depth, j < width, or 0 where j >= cols. */
+static void pack_panel(real *panel, ptrdiff_t width, matrix b, ptrdiff_t depth, ptrdiff_t cols)
 {
     if (b.row == 1 && b.col != 1) {
-        pack_columns(panel, b, depth, cols);
+        pack_columns(panel, width, b, depth, cols);
         return;
     }
-    for (ptrdiff_t p = 0; p < depth; p++, panel += TILE_COLS, b.at += b.row)
+    for (ptrdiff_t p = 0; p < depth; p++, panel += width, b.at += b.row)
         if (b.col == 1)
-            for (int j = 0; j < TILE_VECS; j++)
-                store(panel + j * LANES, load_up_to(b.at + j * LANES, cols > j * LANES ? cols - j * LANES : 0));
+            for (ptrdiff_t j = 0; j < width; j += LANES)
+                store_up_to(panel + j, load_up_to(b.at + j, cols > j ? cols - j : 0), width - j);
         else
-            for (ptrdiff_t j = 0; j < TILE_COLS; j++)
+            for (ptrdiff_t j = 0; j < width; j++)
                 panel[j] = j < cols ? b.at[j * b.col] : 0;
 }
 
@@ -257,12 +271,20 @@ static bool pages_apart(ptrdiff_t stride)
     return bytes >= PAGE || bytes <= -PAGE;
 }
 
-/* The first of `cols` columns that must be packed. All must be if the rows of B are not contiguous, or if they are
-   pages apart and many rows of C read them. Else only an incomplete last panel must be, because a tile would read
-   beyond it. If the tile reads only columns that exist, nothing is packed. */
+/* Whether many rows of C read each row of B, and the rows lie so far apart that they compete for the same cache lines.
+   Packing them costs 1 ns for each element; it makes them contiguous and aligned. (256, 256) @ (256, 256) in float64
+   runs at 67 GF/s with packing and 56 without, on an Ice Lake. */
+static bool packs_b(const product *t)
+{
+    return (pages_apart(t->b.row) && t->m > 4 * TILE_ROWS) || (pages_apart(4 * t->b.row) && t->m > 16 * TILE_ROWS);
+}
+
+/* The first of `cols` columns that must be packed. All must be if the rows of B are not contiguous, or if packing pays.
+   Else only an incomplete last panel must be, because a tile would read beyond it. If the tile reads only columns that
+   exist, nothing is packed. */
 static ptrdiff_t first_packed(const product *t, ptrdiff_t cols)
 {
-    if (t->b.col != 1 || (pages_apart(t->b.row) && t->m > 4 * TILE_ROWS))
+    if (t->b.col != 1 || packs_b(t))
         return 0;
     return has_few_rows(t) || cols % TILE_STEP == 0 ? cols : cols - cols % TILE_COLS;
 }
@@ -279,18 +301,15 @@ static ptrdiff_t tile_top(ptrdiff_t m, ptrdiff_t height, ptrdiff_t q)
     return m / tiles * q + least(q, m % tiles);
 }
 
-/* Pack the tiles [from, to) of A, at the depth of the block, one after the other. Each tile is stored column by
-   column. */
+/* Pack the tiles [from, to) of A, at the depth of the block, one after the other. Each is packed as a panel of A's
+   transpose, so that a column of the tile is contiguous. */
 static void pack_tiles(const product *t, const struct block *block, ptrdiff_t from, ptrdiff_t to)
 {
     real *packed = block->packed_a;
     for (ptrdiff_t q = from; q < to; q++) {
         ptrdiff_t top = tile_top(t->m, TILE_ROWS, q), height = tile_top(t->m, TILE_ROWS, q + 1) - top;
         matrix a = submatrix(t->a, top, block->p);
-        for (ptrdiff_t begin = 0; begin < block->depth; begin += PACK_DEPTH)
-            for (ptrdiff_t i = 0; i < height; i++)
-                for (ptrdiff_t p = begin; p < least(begin + PACK_DEPTH, block->depth); p++)
-                    packed[p * height + i] = a.at[i * a.row + p * a.col];
+        pack_panel(packed, height, (matrix){a.at, a.col, a.row}, block->depth, height);
         packed += height * block->depth;
     }
 }
@@ -386,7 +405,7 @@ static const real *panel_of(const product *t, const struct block *block, ptrdiff
     }
     real *panel = block->packed + (j - block->packed_from) / TILE_COLS * block->panel_size;
     if (pack)
-        pack_panel(panel, b, block->depth, block->cols - j);
+        pack_panel(panel, TILE_COLS, b, block->depth, block->cols - j);
     *row = TILE_COLS;
     return panel;
 }
@@ -506,9 +525,9 @@ static ptrdiff_t bytes_without_zeros(const product *t, ptrdiff_t depths)
 }
 
 /* matmul with the same sums, but without A's zeros. If B is not finite, it does nothing and returns false. */
-static bool multiply_without_zeros(const product *t, ptrdiff_t depths, char *memory)
+static bool multiply_without_zeros(const product *t, ptrdiff_t depths, void *memory)
 {
-    real *packed = (real *)(memory + VECTOR_BYTES - (uintptr_t)memory % VECTOR_BYTES); /* rows are aligned */
+    real *packed = aligned(memory);
     uint16_t *lists = (uint16_t *)(packed + t->k * ceil_div(t->n, LANES) * LANES);
     if (!pack_finite(packed, t))
         return false;
@@ -548,7 +567,7 @@ static bool matmul(const product *t)
     }
     ptrdiff_t depths = t->k > 0 ? ceil_div(t->k, BLOCK_DEPTH) : 1, depth = ceil_div(t->k, depths);
     if (is_mostly_zeros(t)) {
-        char *memory = malloc((size_t)bytes_without_zeros(t, depths));
+        void *memory = malloc((size_t)bytes_without_zeros(t, depths));
         bool done = memory && multiply_without_zeros(t, depths, memory);
         free(memory);
         if (done || !memory)
@@ -559,9 +578,10 @@ static bool matmul(const product *t)
     ptrdiff_t step = fits ? tiles : BLOCK_TILES, panel = TILE_COLS * depth;
     ptrdiff_t b_size = fits ? (to_pack > 0) * panel : ceil_div(to_pack, TILE_COLS) * panel;
     ptrdiff_t a_size = packs_a(t) ? BLOCK_TILES * TILE_ROWS * depth : 0;
-    real *packed = a_size + b_size ? malloc((size_t)(a_size + b_size) * sizeof(real)) : NULL;
-    if (a_size + b_size && !packed)
+    void *memory = a_size + b_size ? malloc((size_t)(a_size + b_size) * sizeof(real) + VECTOR_BYTES) : NULL;
+    if (a_size + b_size && !memory)
         return false;
+    real *packed = memory ? aligned(memory) : NULL;
 
     for (ptrdiff_t j = 0; j < t->n; j += BLOCK_COLS)
         for (ptrdiff_t d = 0; d < depths; d++) {
@@ -575,7 +595,7 @@ static bool matmul(const product *t)
                 for (ptrdiff_t q = 0; q < tiles; q += step)
                     multiply_tiles(t, &block, q, least(q + step, tiles));
         }
-    free(packed);
+    free(memory);
     return true;
 }
 
