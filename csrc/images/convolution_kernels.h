@@ -37,7 +37,7 @@ ALWAYS_INLINE void convolve_places(int vecs, const convolution_panel *t, ptrdiff
         UNROLL for (int v = 0; v < vecs; v++)
             sum[f][v] = broadcast(t->bias[f]);
     const real *weight = t->weight, *x = t->x + q;
-    for (ptrdiff_t k = 0; k < t->weights; k++, weight += FILTERS) {
+    UNROLL_BY_4 for (ptrdiff_t k = 0; k < t->weights; k++, weight += FILTERS) {
         vec pixels[PLACE_VECS];
         UNROLL for (int v = 0; v < vecs; v++)
             pixels[v] = load(x + t->at[k] + v * LANES);
