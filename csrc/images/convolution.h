@@ -182,7 +182,8 @@ static bool differentiate_gathered(const struct convolution *t, real *gradients,
 
 /* A padded image has `left` zeros between two rows. It has `top` rows of zeros between two channels, before the first
    and after the last. A window that extends beyond one side of the image reads the zeros before the next row or
-   channel. `row` and `plane` are the distances of rows and of channels. */
+   channel. `row` and `plane` are the distances of rows and of channels. A plane has a multiple of OVERRUN numbers,
+   so that all channels are aligned if the first is. */
 struct padded {
     ptrdiff_t channels, height, width, top, left, row, plane;
 };
@@ -191,8 +192,8 @@ enum { OVERRUN = 16 }; /* lanes of the longest vector: so many numbers beyond a 
 
 static struct padded padded_images(const windows *w)
 {
-    ptrdiff_t row = w->width + w->pad;
-    return (struct padded){w->channels, w->height, w->width, w->pad, w->pad, row, (w->height + w->pad) * row};
+    ptrdiff_t row = w->width + w->pad, plane = ceil_div((w->height + w->pad) * row, OVERRUN) * OVERRUN;
+    return (struct padded){w->channels, w->height, w->width, w->pad, w->pad, row, plane};
 }
 
 /* The same for dout. Its rows and channels have the distances of those of the images, so that moving by one place is
@@ -209,10 +210,19 @@ static bool is_convolved_padded(const windows *w)
     return w->stride == 1 && w->pad < w->filter_h && w->pad < w->filter_w;
 }
 
-/* Memory for `images` padded images and for reading beyond the last, set to 0; NULL if there is none. */
+/* Memory for `images` padded images, for aligning them, and for reading beyond the last, set to 0; NULL if there is
+   none. */
 static real *allocate_padded(const struct padded *v, ptrdiff_t images)
 {
-    return calloc((size_t)(images * v->channels * v->plane + (v->top + 1) * v->row + OVERRUN), sizeof(real));
+    return calloc((size_t)(images * v->channels * v->plane + (v->top + 1) * v->row + 2 * OVERRUN), sizeof(real));
+}
+
+/* Where in `memory` padded images begin, if the first number between their zeros is to be aligned for all vectors. A
+   load of a whole vector that is not aligned takes twice as long. */
+static real *aligned_images(real *memory, const struct padded *v)
+{
+    ptrdiff_t first = v->top * v->row + v->left;
+    return memory + OVERRUN - ((uintptr_t)memory / sizeof(real) + (uintptr_t)first) % OVERRUN;
 }
 
 static void pad_image(real *to, const real *image, const struct padded *v)
@@ -361,7 +371,7 @@ static bool differentiate_images_padded(const struct convolution *t, real *gradi
     real *block = allocate_block(t->bank_of_dx ? t->bank_of_dx : t->bank);
     bool done = x && dout && block;
     for (ptrdiff_t first = begin; done && first < end; first += step)
-        differentiate_padded(t, gradients, x, dout, block, first, between(0, end - first, step));
+        differentiate_padded(t, gradients, x, aligned_images(dout, &out), block, first, between(0, end - first, step));
     free(block);
     free(dout);
     free(x);

@@ -86,7 +86,7 @@ static void sum_weights(const convolution_sums *t, ptrdiff_t f, ptrdiff_t k)
             sum[i][j] = broadcast(0);
     for (ptrdiff_t image = 0; image < t->images; image++) {
         const real *dout = t->dout + image * t->dout_image, *x = t->x + image * t->x_image;
-        for (ptrdiff_t q = 0; q < t->places; q += LANES) {
+        UNROLL_BY_4 for (ptrdiff_t q = 0; q < t->places; q += LANES) {
             vec change[SUM_FILTERS];
             UNROLL for (int i = 0; i < SUM_FILTERS; i++)
                 change[i] = load_up_to(dout + of_filter[i] + q, t->places - q);
