@@ -1,6 +1,6 @@
 """A net is a function with numbers to adjust. The smallest has two: f(x, P) = P0 x + P1.
 
-To learn is to adjust P until f fits the data; the derivative of the error says which way.
+To learn is to adjust P until f fits the data. The derivatives of the error say which way.
 """
 
 import numpy as np
@@ -26,7 +26,7 @@ def main():
     P = np.array([1.0, 1.0])
     print(f"error at x = 0 of P = (1, 1): {error_at_0(P):g} = (1 + 2)^2")
     print(f"with P1 = 1.001: {error_at_0([1.0, 1.001]):.6f}")
-    # The error there is (P1 + 2)^2, with the derivative 2 P1 + 4. P0 is multiplied by x = 0, and does not matter.
+    # The error at x = 0 is (P1 + 2)^2, and its derivative by P1 is 2 P1 + 4. P0 is multiplied by 0: it does not matter.
     print(f"derivatives by P0 and P1: {z.numerical_gradient(error_at_0, P).round(6)}, exactly 0 and 2 P1 + 4 = 6")
 
     print("descent on the error of all three points:")

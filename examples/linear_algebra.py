@@ -13,14 +13,14 @@ def main():
     AB = z.matmul(A, B)
     print("A B, (3, 2) times (2, 3):", *AB, sep="\n  ")
 
-    # Three ways to see the same product.
+    # These are three ways to see the same product.
     entries = [[z.dot(row, column) for column in B.T] for row in A]  # each entry: a row of A times a column of B
     columns = np.stack([z.matmul(A, column) for column in B.T], axis=1)  # each column: A times a column of B
     layers = sum(np.outer(A[:, k], B[k]) for k in range(2))  # a sum: column k of A times row k of B
     for name, product in (("entry by entry", entries), ("column by column", columns), ("as a sum", layers)):
         print(f"{name}: {np.array_equal(AB, product)}")
 
-    # A transpose turns the order round. This is where backpropagation's x.T and W.T come from.
+    # Transposing a product reverses the order of its factors. Backpropagation has its x.T and W.T from this.
     print(f"(AB)^T = B^T A^T: {np.array_equal(AB.T, z.matmul(B.T, A.T))}")
     ABC = z.matmul(AB, C)
     print(f"(ABC)^T = C^T B^T A^T: {np.array_equal(ABC.T, z.matmul(C.T, z.matmul(B.T, A.T)))}")

@@ -1,7 +1,7 @@
 """Slopes without calculus: central differences, beside the derivatives that calculus gives.
 
 The slope of f at x is about (f(x + h) - f(x - h)) / 2h. The formula is off by h^2 f'''/6, and the rounding of f
-adds about 1e-16 f/h: with h = 1e-4, which the book takes, both are small.
+adds about 1e-16 f/h. Both are small with the book's h = 1e-4.
 """
 
 import numpy as np
@@ -26,7 +26,7 @@ def main():
     for x in (5, 10):
         print(f"  f'({x}): {z.numerical_diff(parabola, x)}, exactly {0.02 * x + 0.1:g}")
 
-    # Here f''' = 6, and the formula is off by 1e-8. Of the parabola it was 0: all that showed was rounding.
+    # Here f''' = 6, and the formula is off by 1e-8. The parabola has f''' = 0, so only rounding showed.
     print("f(x) = x^3 - 3 x^2 + x, f' = 3 x^2 - 6 x + 1")
     print(f"  f'(4): {z.numerical_diff(cubic, 4)}, exactly {3 * 4**2 - 6 * 4 + 1}")
 
@@ -35,7 +35,7 @@ def main():
     print(f"  df/dx0 at (3, 4): {z.numerical_diff(lambda x0: bowl([x0, 4.0]), 3.0)}, exactly 2 x0 = 6")
     print(f"  df/dx1 at (3, 4): {z.numerical_diff(lambda x1: bowl([3.0, x1]), 4.0)}, exactly 2 x1 = 8")
 
-    # The gradient is all of them at once.
+    # The gradient is an array of all partial derivatives.
     for point in ([3.0, 4.0], [0.0, 2.0], [3.0, 0.0]):
         print(f"  gradient at {point}: {z.numerical_gradient(bowl, np.array(point))}")
 

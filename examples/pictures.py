@@ -14,9 +14,9 @@ def bowl(x):
 
 
 def main(folder="."):
-    # df/dx0 = 2 x0 is a plane that rises along x0 alone, df/dx1 = 2 x1 one that rises along x1.
+    # df/dx0 = 2 x0 is a plane that rises along x0 alone. df/dx1 = 2 x1 is a plane that rises along x1 alone.
     plot.surface(bowl, Path(folder, "surface.png"))
-    # The gradient is at right angles to the contour lines, and longer where they are closer.
+    # The gradient is at right angles to the contour lines. It is longer where they are closer together.
     plot.gradient_field(bowl, Path(folder, "gradient_field.png"))
     print(f"wrote surface.png and gradient_field.png to {folder}")
 

@@ -1,5 +1,5 @@
-/* A net trained in C alone: points on three spirals are told apart by two layers, 2 -> tanh 32 -> softmax 3.
- * The README shows the one command that builds it. */
+/* Trains a net in C alone. Its two layers, 2 -> tanh 32 -> softmax 3, learn to tell points on three spirals apart.
+ * README.md shows how to build it. */
 #include "zerodl.h"
 
 #include <math.h>
@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 enum { CLASSES = 3, SAMPLES = 300, INPUTS = 2, HIDDEN = 32, STEPS = 400 };
-/* All parameters are one array, so that the optimizer takes one call: where each of them begins. */
+/* One array holds all parameters, so that the optimizer takes one call. These are the places where each begins. */
 enum { W1 = 0, B1 = W1 + INPUTS * HIDDEN, W2 = B1 + HIDDEN, B2 = W2 + HIDDEN * CLASSES, PARAMS = B2 + CLASSES };
 
 struct training {
@@ -17,7 +17,7 @@ struct training {
     double hidden[SAMPLES * HIDDEN], y[SAMPLES * CLASSES];    /* the layers' outputs */
 };
 
-/* The same numbers on every machine. */
+/* Random numbers that are the same on every machine. */
 static double uniform(double low, double high)
 {
     static uint64_t state = 1;
@@ -45,7 +45,7 @@ static void draw_weights(struct training *t)
         t->param[i] = uniform(-0.1, 0.1);
 }
 
-/* Adam's learning rate grows into its value, as m and v start at 0. */
+/* m and v start at 0. Adam's learning rate makes up for this. */
 static void update(struct training *t, int step)
 {
     double lr = 0.02 * sqrt(1 - pow(0.999, step)) / (1 - pow(0.9, step));
