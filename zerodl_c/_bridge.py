@@ -75,6 +75,16 @@ def must_be_cut(x: Any, W: Any) -> bool:
     return x.dtype.kind in "biuf" and x.shape[1:] == W.shape[:1] and np.result_type(x, W) != x.dtype
 
 
+def widened(x: Array, W: Array) -> Array:
+    """x in float64, to which NumPy promotes it, if x is float32, as the book's images are, and W float64.
+
+    A large x is left as it is.
+    """
+    if type(x) is ndarray and x.dtype is FLOAT32 and W.dtype is FLOAT64 and x.size <= 2 * _PIECE:
+        return x.astype(FLOAT64)
+    return x
+
+
 def by_pieces(f: Callable[[Array], Array], x: Array) -> Array:
     """f(x) for an f that treats each row alone. It is called on a few rows at a time, which stay in the cache."""
     rows = max(1, _PIECE // x.shape[1])

@@ -15,7 +15,7 @@ from numpy import empty, ndarray
 from numpy.typing import ArrayLike
 
 from ._arrays import as_array, float_dtype, rows_and_targets, share_memory
-from ._bridge import FLOAT64, OK, Array, by_pieces, check, finish, lib, must_be_cut, real, reals
+from ._bridge import FLOAT64, OK, Array, by_pieces, check, finish, lib, must_be_cut, real, reals, widened
 from ._config import threads_at_once
 from .differences.formula import check_step
 
@@ -57,6 +57,7 @@ def _outputs(
     """What C gives for x and the parameters as they are or, where it does not take them so, prepared."""
     arrays = [*params.values()]
     if _are_arrays(x, arrays):
+        x = widened(x, arrays[0])
         status, outputs = attempt(x, arrays, hidden)
         if status == OK:
             return outputs
@@ -72,6 +73,7 @@ def gradient(
     """The gradients of softmax_loss for each parameter, and what `forward` keeps; not `sums`: each layer's z alone."""
     arrays = [*params.values()]
     if _are_arrays(x, arrays):
+        x = widened(x, arrays[0])
         status, grads, kept = _gradient(x, t, arrays, hidden, sums)
         if status == OK:
             return dict(zip(params, grads, strict=True)), kept

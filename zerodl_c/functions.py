@@ -19,7 +19,20 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _bridge as bridge
 from ._arrays import as_array, broadcast_shape, rows_and_targets
-from ._bridge import FLOAT64, OK, broadcast, by_pieces, check, finish, lib, must_be_cut, output_array, real, reals
+from ._bridge import (
+    FLOAT64,
+    OK,
+    broadcast,
+    by_pieces,
+    check,
+    finish,
+    lib,
+    must_be_cut,
+    output_array,
+    real,
+    reals,
+    widened,
+)
 from .reference.functions import _check_affine, _matmul_operands, _sum_to, identity_function
 
 Array = NDArray[Any]
@@ -918,6 +931,7 @@ def affine(x: ArrayLike, W: ArrayLike, b: ArrayLike) -> Array:
     """
     try:
         (m, _), (_, n) = x.shape, W.shape
+        x = widened(x, W)
         y = empty((m, n), x.dtype)
         if _AFFINE(id(y), id(x), id(W), id(b)) == OK:
             return y
@@ -970,6 +984,7 @@ def affine_backward(dout: ArrayLike, x: ArrayLike, W: ArrayLike) -> tuple[Array,
            [3.]]), array([1.]))
     """
     if type(dout) is ndarray and type(x) is ndarray and type(W) is ndarray and W.ndim == 2:
+        x = widened(x, W)
         dx, dW, db = empty(x.shape, x.dtype), empty(W.shape, x.dtype), empty(W.shape[1], x.dtype)
         if _AFFINE_BACKWARD(id(dx), id(dW), id(db), id(dout), id(x), id(W)) == OK:
             return dx, dW, db
