@@ -290,6 +290,27 @@ def test_a_fault_as_large_as_the_1e_7_makes_is_found(engine, score, factor):
             assert found.reason == f"scaled: numeric / analytic = {1 / factor:.4g}"
 
 
+LAST_LAYER = zerodl_c.SoftmaxWithLoss()
+
+
+def test_a_last_layer_that_is_a_global_of_the_script():
+    net, x, t = sure(zerodl_c, 9)
+    affine = net.layers["Affine1"]
+
+    class Script:
+        params = net.params
+
+        def loss(self, x, t):
+            return LAST_LAYER.forward(affine.forward(x), t)
+
+        def gradient(self, x, t):
+            self.loss(x, t)
+            affine.backward(LAST_LAYER.backward())
+            return {"W1": affine.dW, "b1": affine.db}
+
+    assert gradient_check(Script(), x, t)
+
+
 def test_the_book_s_two_layer_net_of_chapter_4():
     """It keeps no probabilities, but `predict` gives them."""
 
@@ -387,6 +408,17 @@ class Reshaped:
 def test_views_of_narrow_parameters(engine, anew):
     check = gradient_check(Reshaped(engine, anew), ARGUMENTS[0].astype(np.float32), None)
     assert (bool(check), check.h) == (True, 1e-4 if anew else 0.05)
+
+
+def test_read_only_parameters(engine):
+    """They are perturbed in a copy, if there is one."""
+    net = make(engine)
+    for param in net.params.values():
+        param.flags.writeable = False
+    assert gradient_check(net, *ARGUMENTS)
+    net.lock = threading.Lock()
+    with pytest.raises(ValueError, match=r"params\['W1'\] must be writable, for it is perturbed in place"):
+        gradient_check(net, *ARGUMENTS)
 
 
 def test_a_net_that_cannot_be_copied_is_measured_as_it_is(engine):

@@ -517,6 +517,14 @@ def test_a_layer_in_two_places_has_the_sum_of_both(engine, name, tied):
     assert net.gradient(x, t)["W2"].tobytes() == grads["W2"].tobytes()
 
 
+def test_a_layer_in_a_place_of_another_name(engine):
+    net, (x, t) = net_of(engine, "MultiLayerNet", hidden=(5, 5)), batch()
+    net.layers.update(Again=net.layers["Affine2"], Affine3=net.layers.pop("Affine3"))
+    differences = net.numerical_gradient(x, t)
+    for key, grad in net.gradient(x, t).items():
+        np.testing.assert_allclose(grad, differences[key], rtol=1e-5, atol=1e-6, err_msg=key)
+
+
 def test_a_batch_normalization_in_two_places(engine):
     net, (x, t) = net_of(engine, "MultiLayerNetExtend, batch normalization", hidden=(5, 5)), batch()
     net.layers["BatchNorm2"] = net.layers["BatchNorm1"]

@@ -189,6 +189,25 @@ def test_a_file_is_written_whole_or_not_at_all(path, monkeypatch):
     assert os.listdir(path.parent) == [path.name]
 
 
+def test_a_device():
+    """It is no file in which zipfile could go back."""
+    zerodl_c.SimpleNet().save(os.devnull)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_a_named_pipe(path, tmp_path):
+    net, pipe = zerodl_c.SimpleNet(), tmp_path / "pipe"
+    os.mkfifo(pipe)
+    end = os.open(pipe, os.O_RDWR)  # which waits for nobody
+    try:
+        net.save(pipe)
+        path.write_bytes(os.read(end, 1 << 16))
+    finally:
+        os.close(end)
+    assert zerodl_c.load(path).W.tobytes() == net.W.tobytes()
+    assert pipe.is_fifo()
+
+
 # --- What cannot be saved --------------------------------------------------------------------------
 
 
@@ -247,12 +266,57 @@ def test_what_is_saved_can_be_loaded(engine, path):
     refuses(net, path, TypeError, "W1 must have no masked entries")
 
 
-def test_a_layer_in_two_places(engine, path):
-    net = engine.Sequential([engine.Affine(normal((3, 3), "f8"), np.zeros(3)), engine.Tanh()])
-    net.layers["Again"] = net.layers["Affine1"]
+@pytest.mark.parametrize("swapped", [False, True])
+@pytest.mark.parametrize(
+    ("name", "change", "error"),
+    [
+        ("Dropout1", {"dropout_ratio": 1.5}, ValueError),
+        ("Dropout1", {"dropout_ratio": [0.5, 0.5]}, TypeError),
+        ("BatchNorm1", {"momentum": np.nan}, ValueError),
+        ("Conv1", {"stride": 2.0}, TypeError),
+        ("Pool1", {"pad": -1}, ValueError),
+    ],
+)
+def test_what_load_would_not_take_is_not_saved(engine, path, name, change, error, swapped):
+    """While the swap is in place a layer may be made so, too."""
+    if swapped:
+        zerodl_c.install()
+    try:
+        net = net_of(engine, "Sequential")
+        vars(net.layers[name]).update(change)
+        refuses(net, path, error, f"{next(iter(change))} of {name} must be .*, got .")
+    finally:
+        zerodl_c.uninstall()
+
+
+def test_a_parameter_that_is_a_list(engine, path):
+    net, (x, _) = engine.TwoLayerNet(64, 5, 3), batch("TwoLayerNet")
+    net.params["W1"] = net.params["W1"].tolist()
     net.save(path)
-    x = normal((4, 3), "f8", 1)
     assert engine.load(path).predict(x).tobytes() == net.predict(x).tobytes()
+
+
+def test_a_layer_in_two_places(engine, path):
+    affine, normalization = (
+        engine.Affine(normal((3, 3), "f8"), np.zeros(3)),
+        engine.BatchNormalization(np.ones(3), np.zeros(3)),
+    )
+    net = engine.Sequential([affine, normalization, affine, normalization])
+    x, t = normal((4, 3), "f8", 1), np.arange(4) % 3
+    engine.SGD(0.1).update(net.params, net.gradient(x, t))
+    net.save(path)
+    loaded = engine.load(path)
+    assert loaded.layers["Affine2"] is loaded.layers["Affine1"]
+    for of in (net, loaded):
+        engine.SGD(0.1).update(of.params, of.gradient(x, t))
+    assert loaded.predict(x).tobytes() == net.predict(x).tobytes()
+
+
+def test_an_array_by_two_names(engine, path):
+    """A file would make two of it."""
+    net = engine.MultiLayerNet(3, [3], 3)
+    net.params["W2"] = net.layers["Affine2"].W = net.params["W1"]
+    refuses(net, path, ValueError, "params must hold each array once, got that of W1 as W2, too")
 
 
 def test_parameters_that_do_not_fit(engine, path):

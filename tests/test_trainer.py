@@ -2,6 +2,7 @@
 
 import inspect
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -373,6 +374,73 @@ def test_wrong_use(engine, options, error, message):
     arguments = {"network": Net(), "x_train": X, "t_train": T, "x_test": X_TEST, "t_test": T_TEST, **options}
     with pytest.raises(error, match=message):
         engine.Trainer(**arguments)
+
+
+NETS = {
+    "TwoLayerNet": lambda engine: engine.TwoLayerNet(6, 5, 3),
+    "MultiLayerNet": lambda engine: engine.MultiLayerNet(6, [5], 3),
+    "MultiLayerNetExtend": lambda engine: engine.MultiLayerNetExtend(6, [5], 3, use_batchnorm=True, use_dropout=True),
+    "Sequential": lambda engine: engine.Sequential([engine.Affine(np.ones((6, 3)), np.zeros(3)), engine.Relu()]),
+    "SimpleConvNet": lambda engine: engine.SimpleConvNet(
+        (2, 6, 6), {"filter_num": 2, "filter_size": 3, "pad": 0, "stride": 1}, 4, 3
+    ),
+}
+
+
+@pytest.mark.parametrize("of", ["train", "test"])
+@pytest.mark.parametrize("name", NETS)
+def test_samples_that_do_not_fit_the_net(engine, name, of):
+    net, is_conv = NETS[name](engine), name == "SimpleConvNet"
+    x, t = np.ones((4, 2, 6, 6) if is_conv else (4, 6)), np.array([0, 1, 2, 0])
+    np.random.seed(0)
+    after = np.random.rand()
+    np.random.seed(0)
+    state = {key: dict(vars(layer)) for key, layer in getattr(net, "layers", {}).items()}
+
+    def trainer(**changes):
+        return trainer_of(engine, net, **{"x_train": x, "t_train": t, "x_test": x, "t_test": t, **changes})
+
+    trainer(t_train=np.eye(3)[t], t_test=t.reshape(4, 1))
+    must = rf"x_{of} must have shape \(samples, {'2, height, width' if is_conv else '6'}\) for {name}\(.*, got \(4, "
+    for wrong in (np.ones((4, 7)), np.ones((4, 1, 6, 6)), np.ones((4, 2, 6, 9)), np.ones((4, 0))):
+        with pytest.raises(ValueError, match=must):
+            trainer(**{f"x_{of}": wrong})
+    for wrong, message in [(t + 1, "from 0 to 2, got 1 to 3"), (t - 1, "got -1 to 1"), (np.eye(4), r"\(4, 4\)")]:
+        with pytest.raises(ValueError, match=rf"t_{of} must fit the 3 classes of {name}\(.*{message}"):
+            trainer(**{f"t_{of}": wrong})
+    with pytest.raises(TypeError, match=rf"t_{of} must fit the 3 classes of .* must hold integer labels"):
+        trainer(**{f"t_{of}": t.astype(float)})
+    assert np.random.rand() == after
+    for key, before in state.items():
+        assert all(vars(net.layers[key])[attribute] is value for attribute, value in before.items())
+
+
+def test_a_net_of_a_script_knows_what_it_takes(engine):
+    class Scaled(engine.TwoLayerNet):
+        def predict(self, x):
+            return super().predict(x[:, :2] / 255)
+
+    class Doubled:
+        __slots__ = ()
+
+        def forward(self, x):
+            return 2 * x[:, :2]
+
+        def backward(self, dout):
+            return dout
+
+    x, t = np.ones((4, 9)), np.array([0, 1, 2, 0])
+    trainer_of(engine, Scaled(2, 5, 3), x, t, x, t)
+    for first in (Doubled(), SimpleNamespace(forward=Doubled().forward, backward=Doubled().backward)):
+        net = engine.Sequential([first, engine.Affine(np.ones((2, 3)), np.zeros(3))])
+        trainer_of(engine, net, x, t, x, t)
+
+
+def test_layers_that_do_not_fit_each_other_are_not_blamed_on_x(engine):
+    net, x, t = engine.TwoLayerNet(2, 5, 3), np.ones((4, 2)), np.array([0, 1, 2, 0])
+    net.params["W2"] = np.ones((4, 3))
+    with pytest.raises(ValueError, match=r"^((?!x_train).)*$"):
+        trainer_of(engine, net, x, t, x, t)
 
 
 def test_while_the_swap_is_in_place_a_script_trains_on_what_it_will(engine):

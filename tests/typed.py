@@ -49,6 +49,17 @@ def known(x: NDArray[np.float64], t: NDArray[np.int64], is_full: bool) -> None:
     two_layers = z.TwoLayerNet(2, 5, 3)
     assert_type(two_layers.loss(x, t), float)
     assert_type(two_layers.gradient(x, t), dict[str, NDArray[Any]])
+    for saved in (z.load("net.npz"), z.reference.load("net.npz")):
+        assert_type(saved.params, dict[str, NDArray[Any]])
+        assert_type(saved.predict(x), NDArray[Any])
+        assert_type(saved.accuracy(x, t), float)
+        assert_type(saved.gradient(x, t), dict[str, NDArray[Any]])
+        z.Trainer(saved, x, t, x, t)
+        if isinstance(saved, z.MultiLayerNet):
+            assert_type(saved.hidden_layer_num, int)
+    saved = z.TwoLayerNet(2, 5, 3)
+    saved = z.MultiLayerNetExtend(2, [5], 3)
+    saved = z.reference.SimpleConvNet()
     layer = z.Affine(x, x[0])
     assert_type(layer.forward(x), NDArray[Any])
     assert_type(z.SoftmaxWithLoss().forward(x, t), float)
@@ -68,4 +79,6 @@ def refused(x: NDArray[np.float64], t: NDArray[np.int64]) -> None:
     z.MultiLayerNet(2, [5], 3, activation="gelu")  # type: ignore
     z.reference.MultiLayerNetExtend(2, [5], 3, activation="gelu")  # type: ignore
     z.Trainer(None, x, t, x, t, optimizer="lion")  # type: ignore
+    z.load(5)  # type: ignore
+    z.load("net.npz").predikt(x)  # type: ignore
     z.reference.sofmax(x)  # type: ignore

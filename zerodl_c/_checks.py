@@ -12,13 +12,13 @@ import numpy as np
 from ._arrays import as_array
 
 # While the swap of `common` is in place nothing is checked here: a script computes what it computes with plain python,
-# and the book takes a learning rate below 0, too.
+# and the book takes a learning rate below 0, too. Only what files hold is checked `always`.
 strict = True
 
 
-def check_whole(name: str, value: Any, least: int = 1) -> None:
+def check_whole(name: str, value: Any, least: int = 1, *, always: bool = False) -> None:
     """Raise TypeError unless the value is an integer, and ValueError if it is less than `least`."""
-    if not strict:
+    if not (strict or always):
         return
     try:
         number = index(value)
@@ -30,25 +30,31 @@ def check_whole(name: str, value: Any, least: int = 1) -> None:
         raise ValueError(f"{name} must be {least} or more, got {number}")
 
 
-def check_sizes(name: str, value: Any) -> None:
+def check_sizes(name: str, value: Any, *, always: bool = False) -> None:
     """Raise TypeError unless the value is a sequence of integers, and ValueError if one is less than 1."""
-    if not strict:
+    if not (strict or always):
         return
     is_one = isinstance(value, (str, bytes, Mapping)) or getattr(value, "shape", None) == ()
     if is_one or not hasattr(value, "__len__") or not hasattr(value, "__getitem__"):
         raise TypeError(f"{name} must be a sequence of sizes, such as [50, 50], got {shown(value)}")
     for i, size in enumerate(value):
-        check_whole(f"{name}[{i}]", size)
+        check_whole(f"{name}[{i}]", size, always=always)
 
 
 def check_number(
-    name: str, value: Any, most: float = math.inf, below: float = math.inf, *, several: bool = False
+    name: str,
+    value: Any,
+    most: float = math.inf,
+    below: float = math.inf,
+    *,
+    several: bool = False,
+    always: bool = False,
 ) -> None:
     """Raise TypeError unless the value is a real number, and ValueError unless from 0 to `most` or `below`.
 
     An array will do if there may be `several`: optimizers take a learning rate for each entry of a parameter.
     """
-    if not strict:
+    if not (strict or always):
         return
     numbers = as_array(name, value)
     if numbers.dtype.kind not in "biuf" or (numbers.ndim and not several):

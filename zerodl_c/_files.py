@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import BytesIO
 from typing import BinaryIO
 
 __all__ = ["replacing", "try_to_write"]
@@ -18,10 +19,10 @@ Path = str | os.PathLike[str]
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a file that replaces `path` once it is completely written, and not before.
 
-    A device or a named pipe is written to directly, because it cannot be replaced. An OSError names `path`.
+    A device or a named pipe cannot be replaced: all is written to it in the end. An OSError names `path`.
     """
     try:
-        with open(path, "wb") if _is_device(path) else _successor(path) as file:
+        with _device(path) if _is_device(path) else _successor(path) as file:
             yield file
     except OSError as error:
         raise OSError(error.errno, error.strerror, os.fspath(path)) from None
@@ -37,6 +38,15 @@ def try_to_write(path: Path) -> None:
                 pass
         except OSError as error:  # which would name a file that nobody has asked for
             raise OSError(error.errno, error.strerror, os.fspath(path)) from None
+
+
+@contextmanager
+def _device(path: Path) -> Iterator[BinaryIO]:
+    """What is written is kept until it is complete: who writes an archive goes back in it, and a device does not."""
+    with open(path, "wb") as device:
+        content = BytesIO()
+        yield content
+        device.write(content.getbuffer())
 
 
 @contextmanager

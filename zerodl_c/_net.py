@@ -5,10 +5,24 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+
+class SavedNet(Protocol):
+    """What the nets that `load` gives have in common. SimpleNet, which does not learn, has less."""
+
+    params: dict[str, NDArray[Any]]
+
+    def predict(self, x: ArrayLike) -> NDArray[Any]: ...
+    def predict_proba(self, x: ArrayLike) -> NDArray[Any]: ...
+    def loss(self, x: ArrayLike, t: ArrayLike) -> float: ...
+    def accuracy(self, x: ArrayLike, t: ArrayLike) -> float: ...
+    def gradient(self, x: ArrayLike, t: ArrayLike) -> dict[str, NDArray[Any]]: ...
+    def numerical_gradient(self, x: ArrayLike, t: ArrayLike) -> dict[str, NDArray[Any]]: ...
+    def save(self, path: str | os.PathLike[str]) -> None: ...
 
 
 class Net:
@@ -33,7 +47,7 @@ class Net:
         TypeError
             If the class of the net, or of a layer, is not the engine's own: `load` could not make it again.
         ValueError
-            If `params` hold other arrays than the layers.
+            If `params` hold other arrays than the layers, or a layer a number that it could not be made with.
         OSError
             If the file cannot be written. An older one is as it was.
         """

@@ -1,7 +1,8 @@
 """The file of a net: an .npz of its parameters, with one text that says what they belong to.
 
 The text is the JSON of the net's class, its settings, the order of its parameters, and its layers. A layer is its
-class and the arguments that it is made with: numbers as they are, and arrays by their names in the file.
+class and the arguments that it is made with: numbers as they are, and arrays by their names in the file. Of a layer
+that has stood before, it is only the name that it had there.
 """
 
 import json
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._arrays import as_array
-from ._checks import check_sizes, check_whole, shown
+from ._checks import check_number, check_sizes, check_whole, shown
 from ._files import replacing
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ LAYERS = (
     "Tanh",
 )
 _OF_LAYERS = ("W", "b", "gamma", "beta")  # what of a layer is a parameter of the net
+_SHARES = ("dropout_ratio", "momentum")  # from 0 to 1
+_WHOLE = {"stride": 1, "pad": 0, "pool_h": 1, "pool_w": 1}  # the least of each
 
 Array = NDArray[Any]
 
@@ -58,10 +61,16 @@ def write(net: "Net", file: BinaryIO) -> None:
     if hasattr(net, "layers"):
         _check_settings(net)
         header["settings"] = {name: _plain(getattr(net, name)) for name in net._settings}
-        header["layers"] = {name: _described(name, layer, net, arrays) for name, layer in net.layers.items()}
+        header["layers"] = {}
+        for name, layer in net.layers.items():
+            first = next(key for key, other in net.layers.items() if other is layer)
+            header["layers"][name] = {"again": first} if first != name else _described(name, layer, net, arrays)
         used = {value for layer in header["layers"].values() for value in layer.values()}
         for name in header["params"]:
             if name not in used:
+                twin = next((key for key in used if key in params and params[key] is params[name]), None)
+                if twin:
+                    raise ValueError(f"params must hold each array once, got that of {twin} as {name}, too")
                 raise ValueError(f"params hold an array that no layer has: {name}")
     _check_fit(net)
     arrays[HEADER] = np.array(json.dumps(header))
@@ -118,7 +127,12 @@ def _described(name: str, layer: Any, net: Any, arrays: dict[str, Array]) -> dic
             if not keys:
                 raise ValueError(f"params hold another array than {name}, whose {argument} is none of them")
             described[argument] = keys[0]
-        elif value is None or not np.ndim(value):
+            continue
+        if argument in _SHARES:
+            check_number(f"{argument} of {name}", value, most=1, always=True)
+        if argument in _WHOLE:
+            check_whole(f"{argument} of {name}", value, _WHOLE[argument], always=True)
+        if value is None or not np.ndim(value):
             described[argument] = _plain(value)
         else:
             described[argument] = key = f"{name}.{argument}"
@@ -178,7 +192,9 @@ def _net(arrays: dict[str, Array], engine: str) -> Any:
     if "layers" in header:
         for name in net._settings:
             setattr(net, name, header["settings"][name])
-        net.layers = OrderedDict((name, _layer(net, of, params, arrays)) for name, of in header["layers"].items())
+        net.layers = OrderedDict()
+        for name, of in header["layers"].items():
+            net.layers[name] = net.layers[of["again"]] if "again" in of else _layer(net, of, params, arrays)
         net.last_layer = net._kinds.SoftmaxWithLoss()
     net._take_params(params)
     if "layers" in header:
@@ -189,10 +205,10 @@ def _net(arrays: dict[str, Array], engine: str) -> Any:
 
 def _check_settings(net: Any) -> None:
     if net._settings:
-        check_whole("input_size", net.input_size)
-        check_sizes("hidden_size_list", net.hidden_size_list)
-        check_whole("output_size", net.output_size)
-        check_whole("hidden_layer_num", net.hidden_layer_num, least=0)
+        check_whole("input_size", net.input_size, always=True)
+        check_sizes("hidden_size_list", net.hidden_size_list, always=True)
+        check_whole("output_size", net.output_size, always=True)
+        check_whole("hidden_layer_num", net.hidden_layer_num, least=0, always=True)
         if np.ndim(net.weight_decay_lambda) or not isinstance(_plain(net.weight_decay_lambda), (int, float)):
             raise TypeError(f"weight_decay_lambda must be a number, got {shown(net.weight_decay_lambda)}")
         if net.hidden_layer_num != len(net.hidden_size_list):
@@ -225,13 +241,14 @@ def _check_fit(net: Any) -> None:
     """Raise ValueError unless each layer takes what the one before it gives, as far as the parameters tell."""
     before: Any = None
     for name, W, b in net._products():
-        dims = np.ndim(W)
+        shape = np.shape(W)
+        dims = len(shape)
         if dims not in (2, 4):
-            raise ValueError(f"{name} must be 2-D, or 4-D of a convolution, got shape {np.shape(W)}")
-        inputs, outputs = W.shape if dims == 2 else W.shape[1::-1]
+            raise ValueError(f"{name} must be 2-D, or 4-D of a convolution, got shape {shape}")
+        inputs, outputs = shape if dims == 2 else shape[1::-1]
         follows = before is None or before[0] != dims or before[1] == inputs
         if not follows or np.shape(b) not in ((), (1,), (outputs,)):
-            raise ValueError(f"{name}, of shape {W.shape}, does not fit its bias or the layer before it")
+            raise ValueError(f"{name}, of shape {shape}, does not fit its bias or the layer before it")
         before = dims, outputs
     if hasattr(net, "layers"):
         _check_features(net.layers.values())

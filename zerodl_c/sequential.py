@@ -14,7 +14,8 @@ class Sequential(reference.Sequential, _Net):
     layers : iterable of layers
         From the first to the last: those of the engine, or any with forward(x) and backward(dout). Their parameters
         are the attributes W, b, gamma and beta, float arrays, whose gradients `backward` keeps as dW, db, dgamma and
-        dbeta. A layer whose class has "Dropout" or "BatchNorm" in its name is told whether the net learns.
+        dbeta. A layer whose class has "Dropout" or "BatchNorm" in its name is told whether the net learns. A layer may
+        stand in several places: its parameters are in `params` once, with the sum of the gradients of its places.
 
     Attributes
     ----------
@@ -30,7 +31,7 @@ class Sequential(reference.Sequential, _Net):
     TypeError
         If something is no layer, or a parameter no array of floats.
     ValueError
-        If there are no layers, one stands in two places, or one is a SoftmaxWithLoss: the net has its own.
+        If there are no layers, parameters share memory, or a layer is a SoftmaxWithLoss: the net has its own.
 
     Examples
     --------

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 
 from ._checks import check_network, check_number, check_whole, generator, samples, shown
+from ._fit import check_fit
 from ._progress import bar, bars
 
 __all__ = ["Trainer"]
@@ -84,7 +85,7 @@ class Trainer:
     ------
     TypeError, ValueError
         If an argument is not as above: a name is not known, a number is negative, inputs and labels are not as many,
-        labels are strings.
+        labels are strings; or if inputs or labels do not fit the net, where that is one of the engine's own.
     ImportError
         If progress is True and tqdm is not installed.
 
@@ -147,6 +148,8 @@ class Trainer:
         self.network = network
         self.x_train, self.t_train = samples("train", x_train, t_train)
         self.x_test, self.t_test = samples("test", x_test, t_test)
+        check_fit("train", network, self.x_train, self.t_train)
+        check_fit("test", network, self.x_test, self.t_test)
         self.epochs = epochs
         self.batch_size = mini_batch_size
         self.evaluate_sample_num_per_epoch = evaluate_sample_num_per_epoch

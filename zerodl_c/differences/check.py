@@ -181,7 +181,8 @@ def gradient_check(
         kind.
     ValueError
         If the keys of the gradients are not those of the parameters; a gradient has another shape
-        than its parameter (the transposed one is diagnosed); a parameter is read-only or empty;
+        than its parameter (the transposed one is diagnosed); a parameter is empty, or read-only where
+        it must be perturbed in place, as x is and a net that cannot be copied;
         f or the gradient changes a parameter; or an option is not positive (seed: is negative).
 
     Notes

@@ -104,14 +104,19 @@ def real(name: str, value: Any) -> Array:
 
 def perturbable(name: str, param: Any) -> Array:
     """A view of a parameter, so that f cannot change the shape."""
+    param = _floats(name, param)
+    if not param.flags.writeable:
+        raise ValueError(f"{name} must be writable, for it is perturbed in place; it is read-only")
+    return param.view()
+
+
+def _floats(name: str, param: Any) -> Array:
     if not isinstance(param, np.ndarray) or param.dtype.kind != "f" or param.dtype.itemsize > 8:
         got = param.dtype if isinstance(param, np.ndarray) else type(param).__name__
         raise TypeError(f"{name} must be an array of floats of up to 64 bits, got {got}")
-    if not param.flags.writeable:
-        raise ValueError(f"{name} must be writable, for it is perturbed in place; it is read-only")
     if not param.size:
         raise ValueError(f"{name} must have entries, got shape {param.shape}")
-    return as_array(name, param).view()
+    return as_array(name, param)
 
 
 # ---- A function ----------------------------------------------------------------------------------
@@ -159,18 +164,20 @@ def net_problem(net: Any, x: Any, t: Any) -> Problem:
     """The loss of a float64 copy of a net, or of the net itself if no copy behaves as it does."""
     if not isinstance(net.params, dict) or not net.params:
         raise TypeError(f"params must be a dict of arrays, got {net.params!r:.60}")
-    for name, param in net.params.items():
-        perturbable(f"params[{name!r}]", param)
-    if share_memory(net.params.values()):  # copies would not share it
-        return _NetProblem(net, x, t)
-    with suppress(Exception):  # the net cannot be copied, or takes only float32, or refers to itself by name
-        same, wide = deepcopy(net), _in_float64(net)
-        problem = _NetProblem(same, x, t)
-        precise = x.astype(np.float64) if isinstance(x, np.ndarray) and x.dtype.kind == "f" else x
-        twin = _NetProblem(wide, precise, t)
-        if twin.follows(problem):
-            twin.judge(problem)
-            return twin
+    params = {f"params[{name!r}]": param for name, param in net.params.items()}
+    for name, param in params.items():
+        _floats(name, param)
+    if not share_memory(params.values()):  # copies would not share it
+        with suppress(Exception):  # the net cannot be copied, or takes only float32, or refers to itself by name
+            same, wide = deepcopy(net), _in_float64(net)
+            problem = _NetProblem(same, x, t)
+            precise = x.astype(np.float64) if isinstance(x, np.ndarray) and x.dtype.kind == "f" else x
+            twin = _NetProblem(wide, precise, t)
+            if twin.follows(problem):
+                twin.judge(problem)
+                return twin
+    for name, param in params.items():
+        perturbable(name, param)
     return _NetProblem(net, x, t)
 
 
@@ -220,6 +227,9 @@ class _NetProblem(Problem):
     def _probabilities(self) -> Callable[[], Any] | None:
         """A function for the probabilities in the loss: `y` of the net or its last layer, or its prediction."""
         holders = [self.net, *getattr(self.net, "__dict__", {}).values()]
+        with suppress(TypeError, ValueError):  # loss is no function of Python's
+            used = inspect.getclosurevars(self.net.loss)
+            holders += [*used.globals.values(), *used.nonlocals.values()]  # a last layer that is none of its attributes
         gives: list[Callable[[], Any]] = [partial(getattr, holder, "y") for holder in holders]
         gives += [self._predicted, lambda: _softmax(self._predicted())]
         value = self.value()

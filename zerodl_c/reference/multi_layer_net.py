@@ -136,20 +136,18 @@ class _Net(Net):
 
     def _gradient_of_shared_layers(self, x: ArrayLike, t: ArrayLike) -> dict[str, Array]:
         self._notice_params()
-        layers = self.layers
-        self.layers = OrderedDict((key, _Place(layer)) for key, layer in layers.items())
+        layers, places = self.layers, OrderedDict((key, _Place(layer)) for key, layer in self.layers.items())
+        self.layers = places
         try:
             self._backpropagate(x, t)
-            places = [*self._parameters()]
         finally:
             self.layers = layers
-        parameters = [*zip(self._parameters(), places, strict=True)]
-        for (_, name, layer), _ in parameters:
-            setattr(layer, f"d{name}", 0)
-        for (_, name, layer), (_, _, place) in parameters:
-            setattr(layer, f"d{name}", getattr(layer, f"d{name}") + getattr(place.then, f"d{name}"))
-        grads, weights = self._gradients(), [self.params[key] for (key, name, _), _ in parameters if name == "W"]
-        for (key, name, layer), _ in parameters:
+        parameters = [*self._parameters()]
+        for _, name, layer in parameters:
+            parts = (getattr(place.then, f"d{name}") for place in places.values() if place.layer is layer)
+            setattr(layer, f"d{name}", sum(parts))
+        grads, weights = self._gradients(), [self.params[key] for key, name, _ in parameters if name == "W"]
+        for key, name, layer in parameters:
             if name == "W":  # the loss has the decay of an array once for each name that it has in `params`
                 for _ in range(sum(W is layer.W for W in weights) - 1):
                     grads[key] = self._decayed(grads[key], layer.W)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+
+from .._net import SavedNet
 
 
-def load(path: str | os.PathLike[str]) -> Any:
+def load(path: str | os.PathLike[str]) -> SavedNet:
     """The net that `net.save(path)` has kept, which predicts to the bit what the other did."""
     from .._saved import read
 
-    return read(path, "zerodl_c.reference")
+    net: SavedNet = read(path, "zerodl_c.reference")
+    return net

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from .multi_layer_net_extend import _NetThatLearns
 Array = NDArray[Any]
 
 _NAMES = {"Convolution": "Conv", "Pooling": "Pool", "BatchNormalization": "BatchNorm"}  # as the book's nets have them
+_PARAMETERS = "W", "b", "gamma", "beta"
 
 
 class Sequential(_NetThatLearns):
@@ -28,19 +30,20 @@ class Sequential(_NetThatLearns):
             raise TypeError(f"layers must be a list of layers, got {shown(layers)}")
         self.layers, count = OrderedDict(), Counter[str]()
         for layer in layers:
-            _check_layer(layer, self.layers.values())
+            _check_layer(layer)
             name = _NAMES.get(type(layer).__name__, type(layer).__name__)
             count[name] += 1
             self.layers[f"{name}{count[name]}"] = layer
         if not self.layers:
             raise ValueError("layers must hold one layer or more, got none")
+        _check_memory(self.layers)
         self.last_layer = self._kinds.SoftmaxWithLoss()
         self._take_params({key: getattr(layer, name) for key, name, layer in self._parameters()})
 
     def _parameters(self) -> Iterator[tuple[str, str, Any]]:
         count = Counter[str]()
-        for layer in self.layers.values():
-            for name in ("W", "b", "gamma", "beta"):
+        for layer in _each_once(self.layers).values():
+            for name in _PARAMETERS:
                 if getattr(layer, name, None) is not None:
                     count[name] += 1
                     yield f"{name}{count[name]}", name, layer
@@ -60,15 +63,35 @@ class Sequential(_NetThatLearns):
                 yield f"{kind} {shape[0]}-{shape[1]}" if len(shape) == 2 else kind
 
 
-def _check_layer(layer: Any, before: Iterable[Any]) -> None:
+def _each_once(layers: Mapping[str, Any]) -> dict[str, Any]:
+    """The layers by the names of their first places."""
+    first: dict[int, str] = {}
+    for name, layer in layers.items():
+        first.setdefault(id(layer), name)
+    return {name: layers[name] for name in first.values()}
+
+
+def _check_layer(layer: Any) -> None:
     kind = type(layer).__name__
     if isinstance(layer, type) or not all(callable(getattr(layer, name, None)) for name in ("forward", "backward")):
         raise TypeError(f"layers must have the methods forward and backward, got {shown(layer)}")
     if isinstance(layer, SoftmaxWithLoss):
         raise ValueError("layers must end before SoftmaxWithLoss, of which the net has its own")
-    if any(layer is other for other in before):
-        raise ValueError(f"layers must each have one place, got a {kind} in two")
-    for name in ("W", "b", "gamma", "beta"):
+    for name in _PARAMETERS:
         param = getattr(layer, name, None)
         if param is not None and not (isinstance(param, np.ndarray) and param.dtype.kind == "f"):
             raise TypeError(f"{name} of {kind} must be an array of floats, which optimizers change, got {shown(param)}")
+
+
+def _check_memory(layers: Mapping[str, Any]) -> None:
+    """Raise ValueError if a change of one parameter would change another: each had a part of the gradient."""
+    params = [
+        (f"{name} of {key}", getattr(layer, name))
+        for key, layer in _each_once(layers).items()
+        for name in _PARAMETERS
+        if getattr(layer, name, None) is not None
+    ]
+    for (one, a), (other, b) in combinations(params, 2):
+        if np.shares_memory(a, b):
+            how = "give it a copy, or one layer in both places"
+            raise ValueError(f"{other} must have memory of its own, got that of {one}: {how}")
