@@ -16,12 +16,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#if defined _WIN32
+#ifdef _WIN32
 #include <windows.h>
-#elif defined __linux__
-#include <sched.h>
-#include <unistd.h>
 #else
+#include <sched.h>
 #include <unistd.h>
 #endif
 

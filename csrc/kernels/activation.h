@@ -88,15 +88,8 @@ static void sigmoid_backward(void *task, ptrdiff_t begin, ptrdiff_t end)
     map2(vec_sigmoid_backward, task, begin, end);
 }
 
-static void tanh_backward(void *task, ptrdiff_t begin, ptrdiff_t end)
-{
-    map2(vec_tanh_backward, task, begin, end);
-}
-
-static void relu_backward(void *task, ptrdiff_t begin, ptrdiff_t end)
-{
-    map2(vec_relu_backward, task, begin, end);
-}
+static void tanh_backward(void *task, ptrdiff_t begin, ptrdiff_t end) { map2(vec_tanh_backward, task, begin, end); }
+static void relu_backward(void *task, ptrdiff_t begin, ptrdiff_t end) { map2(vec_relu_backward, task, begin, end); }
 
 /* relu, and mask = 1 where x <= 0, else 0. This is a scalar loop: the compiler vectorizes it over elements of two
    sizes. */

@@ -7,7 +7,6 @@
 #include "../net/difference_kernels.h"
 #endif
 #include "activation.h"
-#include "exp.h"
 #include "loss.h"
 #include "matmul.h"
 #include "normalization.h"

@@ -21,6 +21,21 @@ enum {
     ROWS_PER_SUM = 8, /* rows that are summed without correction at a time */
 };
 
+typedef void block_function(const void *task, ptrdiff_t j, int width, ptrdiff_t left);
+
+/* Call f on the blocks of the column pieces [begin, end). It is inlined with constant widths. */
+ALWAYS_INLINE void each_block(block_function *f, const void *task, ptrdiff_t begin, ptrdiff_t end, ptrdiff_t cols)
+{
+    ptrdiff_t j = begin * COLUMN_PIECE;
+    end = least(end * COLUMN_PIECE, cols);
+    for (; j + BLOCK_VECS * LANES <= end; j += BLOCK_VECS * LANES)
+        f(task, j, BLOCK_VECS, LANES);
+    for (; j + BLOCK_VECS / 2 * LANES <= end; j += BLOCK_VECS / 2 * LANES)
+        f(task, j, BLOCK_VECS / 2, LANES);
+    for (; j < end; j += LANES)
+        f(task, j, 1, end - j);
+}
+
 /* Prefetch the block's part of a later row: rows are too far apart for the hardware prefetcher. */
 ALWAYS_INLINE void prefetch_row(const real *piece, ptrdiff_t stride, int width)
 {
@@ -28,29 +43,25 @@ ALWAYS_INLINE void prefetch_row(const real *piece, ptrdiff_t stride, int width)
         PREFETCH(piece + ROWS_AHEAD * stride + v * LANES);
 }
 
-/* One sum for each column of a block, with its rounding error. Squares and products cancel little. They are first
+/* The sums of a block, one for each column, keep their rounding errors. Squares and products cancel little. They are first
    summed without correction over ROWS_PER_SUM rows, which loses little precision and saves time. */
-typedef struct {
-    vec_sum of[BLOCK_VECS];
-} block_sums;
-
-ALWAYS_INLINE void clear_sums(block_sums *sums, int width)
+ALWAYS_INLINE void clear_sums(vec_sum *sums, int width)
 {
     UNROLL for (int v = 0; v < width; v++)
-        sums->of[v] = (vec_sum){broadcast(0), broadcast(0)};
+        sums[v] = (vec_sum){broadcast(0), broadcast(0)};
 }
 
-ALWAYS_INLINE void renormalize_sums(block_sums *sums, int width)
+ALWAYS_INLINE void renormalize_sums(vec_sum *sums, int width)
 {
     UNROLL for (int v = 0; v < width; v++)
-        renormalize(&sums->of[v]);
+        renormalize(&sums[v]);
 }
 
 /* Add `part`, the uncorrected sums of the ROWS_PER_SUM rows from i on. */
-ALWAYS_INLINE void add_rows(block_sums *sums, const vec *part, ptrdiff_t i, int width)
+ALWAYS_INLINE void add_rows(vec_sum *sums, const vec *part, ptrdiff_t i, int width)
 {
     UNROLL for (int v = 0; v < width; v++)
-        add_to(&sums->of[v], part[v]);
+        add_to(&sums[v], part[v]);
     if (i / ROWS_PER_SUM % RENORMALIZE_EVERY == RENORMALIZE_EVERY - 1)
         renormalize_sums(sums, width);
 }
@@ -64,36 +75,27 @@ ALWAYS_INLINE vec quotient(vec_sum total, real n)
     return choose(equal(corrected, corrected), corrected, q); /* for an infinite sum, rest is nan */
 }
 
-/* A power of 2, at most 1 / rows: sums of `rows` float32 that are scaled by it do not overflow. */
-static real safe_scale(ptrdiff_t rows)
-{
-    double scale = 1;
-    while (scale * (double)rows > 1)
-        scale /= 2;
-    return (real)scale;
-}
-
 ALWAYS_INLINE void mean_of_block(vec *mean, const real *x, ptrdiff_t rows, ptrdiff_t stride, int width, ptrdiff_t left,
                                  real scale)
 {
-    block_sums sums;
-    clear_sums(&sums, width);
+    vec_sum sums[BLOCK_VECS];
+    clear_sums(sums, width);
     for (ptrdiff_t i = 0; i < rows; i++, x += stride) {
         prefetch_row(x, stride, width);
         UNROLL for (int v = 0; v < width; v++)
-            add_to(&sums.of[v], load_up_to(x + v * LANES, left) * scale);
+            add_to(&sums[v], load_up_to(x + v * LANES, left) * scale);
         if (i % RENORMALIZE_EVERY == RENORMALIZE_EVERY - 1)
-            renormalize_sums(&sums, width);
+            renormalize_sums(sums, width);
     }
     UNROLL for (int v = 0; v < width; v++)
-        mean[v] = quotient(sums.of[v], (real)rows * scale);
+        mean[v] = quotient(sums[v], (real)rows * scale);
 }
 
 ALWAYS_INLINE void variance_of_block(vec *variance, const real *x, const vec *mean, ptrdiff_t rows, ptrdiff_t stride,
                                      int width, ptrdiff_t left, real scale)
 {
-    block_sums sums;
-    clear_sums(&sums, width);
+    vec_sum sums[BLOCK_VECS];
+    clear_sums(sums, width);
     for (ptrdiff_t i = 0; i < rows; i += ROWS_PER_SUM) {
         vec part[BLOCK_VECS];
         UNROLL for (int v = 0; v < width; v++)
@@ -105,10 +107,10 @@ ALWAYS_INLINE void variance_of_block(vec *variance, const real *x, const vec *me
                 part[v] += term * term * scale;
             }
         }
-        add_rows(&sums, part, i, width);
+        add_rows(sums, part, i, width);
     }
     UNROLL for (int v = 0; v < width; v++)
-        variance[v] = quotient(sums.of[v], (real)rows * scale);
+        variance[v] = quotient(sums[v], (real)rows * scale);
 }
 
 /* xn = (x - mean) / std and out = gamma xn + beta, for the block at column j. */
@@ -136,7 +138,9 @@ ALWAYS_INLINE void normalize_block(const batch_norm *t, const vec *mean, const v
    other columns keep theirs, because scaling can make small numbers subnormal. */
 static void scale_moments(vec *mean, vec *variance, const batch_norm *t, ptrdiff_t j, ptrdiff_t left)
 {
-    real scale = safe_scale(t->rows);
+    real scale = 1; /* will be a power of 2, at most 1 / rows: scaled sums do not overflow */
+    while ((double)scale * (double)t->rows > 1)
+        scale /= 2;
     vec scaled_mean, scaled_variance;
     mean_of_block(&scaled_mean, t->x + j, t->rows, t->cols, 1, left, scale);
     variance_of_block(&scaled_variance, t->x + j, &scaled_mean, t->rows, t->cols, 1, left, scale);
@@ -145,20 +149,15 @@ static void scale_moments(vec *mean, vec *variance, const batch_norm *t, ptrdiff
     *variance = choose(finite, *variance, scaled_variance);
 }
 
-ALWAYS_INLINE void moments_of_block(vec *mean, vec *variance, const batch_norm *t, ptrdiff_t j, int width,
-                                    ptrdiff_t left)
+ALWAYS_INLINE void batch_norm_block(const void *task, ptrdiff_t j, int width, ptrdiff_t left)
 {
+    const batch_norm *t = task;
+    vec mean[BLOCK_VECS], variance[BLOCK_VECS], std[BLOCK_VECS];
     mean_of_block(mean, t->x + j, t->rows, t->cols, width, left, 1);
     variance_of_block(variance, t->x + j, mean, t->rows, t->cols, width, left, 1);
     for (int v = 0; REAL_BITS == 32 && v < width; v++)
         if (!is_zero(variance[v] - variance[v])) /* the difference is nan if the variance is not finite */
             scale_moments(&mean[v], &variance[v], t, j + v * LANES, left);
-}
-
-ALWAYS_INLINE void batch_norm_block(const batch_norm *t, ptrdiff_t j, int width, ptrdiff_t left)
-{
-    vec mean[BLOCK_VECS], variance[BLOCK_VECS], std[BLOCK_VECS];
-    moments_of_block(mean, variance, t, j, width, left);
     UNROLL for (int v = 0; v < width; v++) {
         std[v] = square_root(variance[v] + (real)1e-6);
         store_up_to(t->mean + j + v * LANES, mean[v], left);
@@ -170,19 +169,11 @@ ALWAYS_INLINE void batch_norm_block(const batch_norm *t, ptrdiff_t j, int width,
 
 static void batch_norm_columns(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
-    const batch_norm *t = task;
-    ptrdiff_t j = begin * COLUMN_PIECE;
-    end = least(end * COLUMN_PIECE, t->cols);
-    for (; j + BLOCK_VECS * LANES <= end; j += BLOCK_VECS * LANES)
-        batch_norm_block(t, j, BLOCK_VECS, LANES);
-    for (; j + BLOCK_VECS / 2 * LANES <= end; j += BLOCK_VECS / 2 * LANES)
-        batch_norm_block(t, j, BLOCK_VECS / 2, LANES);
-    for (; j < end; j += LANES)
-        batch_norm_block(t, j, 1, end - j);
+    each_block(batch_norm_block, task, begin, end, ((const batch_norm *)task)->cols);
 }
 
 /* dbeta = sum(dout) and dgamma = sum(dout xn), for the block at column j. */
-ALWAYS_INLINE void sum_block_backward(block_sums *dgamma, block_sums *dbeta, const batch_norm_backward *t, ptrdiff_t j,
+ALWAYS_INLINE void sum_block_backward(vec_sum *dgamma, vec_sum *dbeta, const batch_norm_backward *t, ptrdiff_t j,
                                       int width, ptrdiff_t left)
 {
     clear_sums(dgamma, width);
@@ -198,7 +189,7 @@ ALWAYS_INLINE void sum_block_backward(block_sums *dgamma, block_sums *dbeta, con
             UNROLL for (int v = 0; v < width; v++, at += LANES) {
                 vec dout = load_up_to(t->dout + at, left);
                 part[v] += dout * load_up_to(t->xn + at, left);
-                add_to(&dbeta->of[v], dout);
+                add_to(&dbeta[v], dout);
             }
         }
         add_rows(dgamma, part, i, width);
@@ -210,39 +201,32 @@ ALWAYS_INLINE void sum_block_backward(block_sums *dgamma, block_sums *dbeta, con
 }
 
 /* dx = gamma / std (dout - (dbeta + xn dgamma) / rows) */
-ALWAYS_INLINE void batch_norm_backward_block(const batch_norm_backward *t, ptrdiff_t j, int width, ptrdiff_t left)
+ALWAYS_INLINE void batch_norm_backward_block(const void *task, ptrdiff_t j, int width, ptrdiff_t left)
 {
-    block_sums dgamma, dbeta;
-    sum_block_backward(&dgamma, &dbeta, t, j, width, left);
+    const batch_norm_backward *t = task;
+    vec_sum dgamma[BLOCK_VECS], dbeta[BLOCK_VECS];
+    sum_block_backward(dgamma, dbeta, t, j, width, left);
     vec factor[BLOCK_VECS];
     real rows = (real)t->rows;
     UNROLL for (int v = 0; v < width; v++) {
         ptrdiff_t at = j + v * LANES;
         factor[v] = load_up_to(t->gamma + at, left) / load_up_to(t->std + at, left);
-        store_up_to(t->dgamma + at, dgamma.of[v].sum, left);
-        store_up_to(t->dbeta + at, dbeta.of[v].sum, left);
+        store_up_to(t->dgamma + at, dgamma[v].sum, left);
+        store_up_to(t->dbeta + at, dbeta[v].sum, left);
     }
     for (ptrdiff_t i = 0; i < t->rows; i++) {
         ptrdiff_t at = i * t->cols + j;
         prefetch_row(t->dx + at, t->cols, width);
         UNROLL for (int v = 0; v < width; v++, at += LANES) {
             vec dout = load_up_to(t->dout + at, left), xn = load_up_to(t->xn + at, left);
-            store_up_to(t->dx + at, factor[v] * (dout - (dbeta.of[v].sum + xn * dgamma.of[v].sum) / rows), left);
+            store_up_to(t->dx + at, factor[v] * (dout - (dbeta[v].sum + xn * dgamma[v].sum) / rows), left);
         }
     }
 }
 
 static void batch_norm_backward_columns(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
-    const batch_norm_backward *t = task;
-    ptrdiff_t j = begin * COLUMN_PIECE;
-    end = least(end * COLUMN_PIECE, t->cols);
-    for (; j + BLOCK_VECS * LANES <= end; j += BLOCK_VECS * LANES)
-        batch_norm_backward_block(t, j, BLOCK_VECS, LANES);
-    for (; j + BLOCK_VECS / 2 * LANES <= end; j += BLOCK_VECS / 2 * LANES)
-        batch_norm_backward_block(t, j, BLOCK_VECS / 2, LANES);
-    for (; j < end; j += LANES)
-        batch_norm_backward_block(t, j, 1, end - j);
+    each_block(batch_norm_backward_block, task, begin, end, ((const batch_norm_backward *)task)->cols);
 }
 
 #endif

@@ -50,25 +50,11 @@ static void nesterov(void *task, ptrdiff_t begin, ptrdiff_t end)
     }
 }
 
-/* h += grad^2; param -= lr grad / (sqrt(h) + 1e-7) */
-static void adagrad(void *task, ptrdiff_t begin, ptrdiff_t end)
+/* h = kept h + taken grad^2; param -= lr grad / (sqrt(h) + 1e-7) */
+ALWAYS_INLINE void divide_by_root(const optimizer_step *task, real kept, real taken, ptrdiff_t begin, ptrdiff_t end)
 {
-    const optimizer_step s = *(const optimizer_step *)task;
+    const optimizer_step s = *task;
     real lr = (real)s.lr;
-    for (ptrdiff_t i = begin; i < end; i += LANES) {
-        ptrdiff_t left = end - i;
-        vec grad = load_up_to(s.grad + i, left), h = load_up_to(s.state[0] + i, left) + grad * grad;
-        store_up_to(s.state[0] + i, h, left);
-        vec change = lr * grad / (square_root(h) + EPSILON);
-        store_up_to(s.param + i, load_up_to(s.param + i, left) - change, left);
-    }
-}
-
-/* h = decay_rate h + (1 - decay_rate) grad^2; param -= lr grad / (sqrt(h) + 1e-7) */
-static void rmsprop(void *task, ptrdiff_t begin, ptrdiff_t end)
-{
-    const optimizer_step s = *(const optimizer_step *)task;
-    real lr = (real)s.lr, kept = (real)s.rate[0], taken = (real)(1 - s.rate[0]);
     for (ptrdiff_t i = begin; i < end; i += LANES) {
         ptrdiff_t left = end - i;
         vec grad = load_up_to(s.grad + i, left);
@@ -77,6 +63,16 @@ static void rmsprop(void *task, ptrdiff_t begin, ptrdiff_t end)
         vec change = lr * grad / (square_root(h) + EPSILON);
         store_up_to(s.param + i, load_up_to(s.param + i, left) - change, left);
     }
+}
+
+/* h += grad^2; param -= lr grad / (sqrt(h) + 1e-7) */
+static void adagrad(void *task, ptrdiff_t begin, ptrdiff_t end) { divide_by_root(task, 1, 1, begin, end); }
+
+/* h = decay_rate h + (1 - decay_rate) grad^2; param -= lr grad / (sqrt(h) + 1e-7) */
+static void rmsprop(void *task, ptrdiff_t begin, ptrdiff_t end)
+{
+    double decay_rate = ((const optimizer_step *)task)->rate[0];
+    divide_by_root(task, (real)decay_rate, (real)(1 - decay_rate), begin, end);
 }
 
 /* m += (1 - beta1) (grad - m); v += (1 - beta2) (grad^2 - v); param -= lr m / (sqrt(v) + 1e-7) */

@@ -2,7 +2,7 @@
 
      softmax(x) = exp(x - max(x)) / sum(exp(x - max(x)))
      log_softmax(x) = x - max(x) - log(sum(exp(x - max(x))))
-     softmax_label_gradient: (softmax(x) - one_hot(label)) / batch
+     softmax_label_gradient: (softmax(x) - one_hot(label)) / divisor
      softmax_backward: dx = y (dout - sum(dout y)), y = softmax(x)
 
    Short rows are computed LANES at a time, one in each lane of a vector. A long row is computed in vectors of its own
@@ -77,30 +77,27 @@ ALWAYS_INLINE vec term(vec x, range r, bool safe)
     return safe ? y : choose(r.unsafe, shifted_exp(x, r.max, 0), y);
 }
 
-/* For softmax_label_gradient: the label of each row, and where the probability of that label is stored. label is NULL
-   for softmax itself. */
-typedef struct {
-    const int64_t *label;
-    real *probability;
-    real batch;
-} targets;
-
-static const targets no_targets = {0};
-
-ALWAYS_INLINE targets targets_from(targets t, ptrdiff_t row)
+/* The same task for the rows from `row` on. */
+ALWAYS_INLINE rowwise from_row(rowwise t, ptrdiff_t row)
 {
-    return t.label ? (targets){t.label + row, t.probability + row, t.batch} : t;
+    t.out += row * t.cols;
+    t.x += row * t.cols;
+    if (t.label) {
+        t.label += row;
+        t.probability += row;
+    }
+    return t;
 }
 
 /* Lane i of the result is the factor that normalizes the terms of row i, which sum to lane i of total: 1 / total, or
-   1 / (total batch) for the gradient. For the gradient, the probabilities of the labels are stored, too. */
-ALWAYS_INLINE vec_sum factor_of(vec_sum total, const real *term_of_label, ptrdiff_t rows, targets t)
+   1 / (total divisor) with labels. With labels, their probabilities are stored, too. */
+ALWAYS_INLINE vec_sum factor_of(vec_sum total, const real *term_of_label, ptrdiff_t rows, rowwise t)
 {
     if (!t.label)
         return inverse_of(total);
     store_up_to(t.probability, times(load(term_of_label), inverse_of(total)), rows);
-    vec batch = broadcast(t.batch), scaled = total.sum * batch;
-    return inverse_of((vec_sum){scaled, product_error(total.sum, batch, scaled) + total.error * batch});
+    vec divisor = broadcast(t.divisor), scaled = total.sum * divisor;
+    return inverse_of((vec_sum){scaled, product_error(total.sum, divisor, scaled) + total.error * divisor});
 }
 
 /* ---- Short rows: LANES of them, one in each lane ---- */
@@ -118,20 +115,10 @@ static void to_lanes(vec *block, const real *x, ptrdiff_t rows, ptrdiff_t cols)
 
 static void from_lanes(real *x, const vec *block, ptrdiff_t rows, ptrdiff_t cols)
 {
-    for (ptrdiff_t j = 0; j < cols; j++) {
-        real lane[LANES];
-        store(lane, block[j]);
+    const real *lanes = (const real *)block;
+    for (ptrdiff_t j = 0; j < cols; j++)
         for (ptrdiff_t r = 0; r < rows; r++)
-            x[r * cols + j] = lane[r];
-    }
-}
-
-static range range_of_lanes(const vec *block, ptrdiff_t cols)
-{
-    extremes e = extremes_of(block[0]);
-    for (ptrdiff_t j = 1; j < cols; j++)
-        widen_extremes(&e, block[j]);
-    return range_of(e);
+            x[r * cols + j] = lanes[j * LANES + r];
 }
 
 ALWAYS_INLINE vec_sum lane_terms(vec *block, ptrdiff_t cols, range r, bool safe)
@@ -147,16 +134,20 @@ ALWAYS_INLINE vec_sum lane_terms(vec *block, ptrdiff_t cols, range r, bool safe)
 enum { BLOCKS = 4 };
 typedef vec lane_blocks[BLOCKS][SHORT_COLS];
 
-ALWAYS_INLINE void softmax_lanes(lane_blocks block, ptrdiff_t rows, ptrdiff_t cols, targets t)
+ALWAYS_INLINE void softmax_lanes(lane_blocks block, rowwise t, ptrdiff_t rows)
 {
+    ptrdiff_t cols = t.cols;
     vec_sum factor[BLOCKS];
     for (ptrdiff_t b = 0, first = 0; first < rows; b++, first += LANES) {
-        range r = range_of_lanes(block[b], cols);
+        extremes e = extremes_of(block[b][0]);
+        for (ptrdiff_t j = 1; j < cols; j++)
+            widen_extremes(&e, block[b][j]);
+        range r = range_of(e);
         vec_sum total = r.safe ? lane_terms(block[b], cols, r, true) : lane_terms(block[b], cols, r, false);
         real term[LANES] = {0};
         for (ptrdiff_t i = 0; t.label && i < LANES && first + i < rows; i++)
             term[i] = ((const real *)block[b])[t.label[first + i] * LANES + i];
-        factor[b] = factor_of(total, term, rows - first, targets_from(t, first));
+        factor[b] = factor_of(total, term, rows - first, from_row(t, first));
     }
     for (ptrdiff_t b = 0; b * LANES < rows; b++)
         for (ptrdiff_t j = 0; j < cols; j++)
@@ -253,16 +244,11 @@ static vec_sum exp_row(real *terms, const real *x, ptrdiff_t cols)
    following stores are aligned. */
 enum { PADDED_COLS = 16 * LANES };
 
-/* How many elements from p on lie before the first aligned one. */
-ALWAYS_INLINE ptrdiff_t to_alignment(const real *p)
-{
-    return (ptrdiff_t)((0 - (uintptr_t)p) % VECTOR_BYTES / sizeof(real));
-}
-
 /* out = f(x, y) for a row, with the same y for all vectors. */
 ALWAYS_INLINE void map_row(vec f(vec, vec_sum), real *out, const real *x, ptrdiff_t cols, vec_sum y)
 {
-    ptrdiff_t head = to_alignment(out), i = 0;
+    /* how many elements of out lie before the first aligned one */
+    ptrdiff_t head = (ptrdiff_t)((0 - (uintptr_t)out) % VECTOR_BYTES / sizeof(real)), i = 0;
     if (head && cols > PADDED_COLS) {
         store_part(out, f(load_part(x, head), y), head);
         i = head;
@@ -284,15 +270,16 @@ ALWAYS_INLINE vec_sum of_row(vec_sum y, ptrdiff_t r)
 }
 
 /* Up to LANES rows. Work that each row needs once, such as the division, is done for all rows at once, in lanes. */
-ALWAYS_INLINE void softmax_rows(real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols, targets t)
+ALWAYS_INLINE void softmax_rows(rowwise t, ptrdiff_t rows)
 {
+    ptrdiff_t cols = t.cols;
     vec padded[LANES][PADDED_COLS / LANES];
     vec_sum total[LANES];
     bool is_padded = cols <= PADDED_COLS;
-    real *terms = is_padded ? (real *)padded : out, term[LANES] = {0};
+    real *terms = is_padded ? (real *)padded : t.out, term[LANES] = {0};
     ptrdiff_t stride = is_padded ? PADDED_COLS : cols;
     for (ptrdiff_t r = 0; r < rows; r++) {
-        total[r] = exp_row(terms + r * stride, x + r * cols, cols);
+        total[r] = exp_row(terms + r * stride, t.x + r * cols, cols);
         if (t.label)
             term[r] = terms[r * stride + t.label[r]];
     }
@@ -300,7 +287,7 @@ ALWAYS_INLINE void softmax_rows(real *out, const real *x, ptrdiff_t rows, ptrdif
         total[r] = total[0];
     vec_sum factor = factor_of(each_sum(total), term, rows, t);
     for (ptrdiff_t r = 0; r < rows; r++)
-        map_row(times, out + r * cols, terms + r * stride, cols, of_row(factor, r));
+        map_row(times, t.out + r * cols, terms + r * stride, cols, of_row(factor, r));
 }
 
 /* ---- log_softmax ---- */
@@ -311,23 +298,22 @@ ALWAYS_INLINE void softmax_rows(real *out, const real *x, ptrdiff_t rows, ptrdif
 enum { POWER = MANTISSA_BITS + 8 };
 #define POWER_OF_2 ((real)((int64_t)1 << POWER))
 
-ALWAYS_INLINE void log_softmax_lanes(lane_blocks block, ptrdiff_t rows, ptrdiff_t cols, targets t)
+ALWAYS_INLINE void log_softmax_lanes(lane_blocks block, rowwise t, ptrdiff_t rows)
 {
-    (void)t;
     vec max[BLOCKS];
     vec_sum total[BLOCKS];
     ptrdiff_t blocks = (rows + LANES - 1) / LANES;
     for (ptrdiff_t b = 0; b < blocks; b++) {
         max[b] = block[b][0];
-        for (ptrdiff_t j = 1; j < cols; j++)
+        for (ptrdiff_t j = 1; j < t.cols; j++)
             max[b] = maximum(max[b], block[b][j]);
         total[b] = (vec_sum){broadcast(0), broadcast(0)};
-        for (ptrdiff_t j = 0; j < cols; j++)
+        for (ptrdiff_t j = 0; j < t.cols; j++)
             add_to(&total[b], shifted_exp(block[b][j], max[b], POWER));
     }
     for (ptrdiff_t b = 0; b < blocks; b++) {
         vec log_sum = vec_log(total[b].sum * (1 / POWER_OF_2)) + total[b].error / total[b].sum;
-        for (ptrdiff_t j = 0; j < cols; j++)
+        for (ptrdiff_t j = 0; j < t.cols; j++)
             block[b][j] = (block[b][j] - max[b]) - log_sum;
     }
 }
@@ -372,14 +358,14 @@ static vec_sum sum_of_row(const real *x, ptrdiff_t cols, vec *max, real *bias)
     return r.safe ? shifted_terms(NULL, x, cols, r) : (vec_sum){broadcast((real)NAN), broadcast(0)};
 }
 
-ALWAYS_INLINE void log_softmax_rows(real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols, targets t)
+ALWAYS_INLINE void log_softmax_rows(rowwise t, ptrdiff_t rows)
 {
-    (void)t;
+    ptrdiff_t cols = t.cols;
     vec_sum total[LANES];
     vec max[LANES];
     real bias[LANES] = {0}, row_max[LANES], nothing_dominates[LANES];
     for (ptrdiff_t r = 0; r < rows; r++)
-        total[r] = sum_of_row(x + r * cols, cols, &max[r], &bias[r]);
+        total[r] = sum_of_row(t.x + r * cols, cols, &max[r], &bias[r]);
     for (ptrdiff_t r = rows; r < LANES; r++) {
         total[r] = total[0];
         max[r] = max[0];
@@ -388,63 +374,59 @@ ALWAYS_INLINE void log_softmax_rows(real *out, const real *x, ptrdiff_t rows, pt
     store(row_max, each_largest(max));
     store(nothing_dominates, choose(less_equal(broadcast(1), shift.sum - load(row_max)), broadcast(1), broadcast(0)));
     for (ptrdiff_t r = 0; r < rows; r++)
-        map_row(minus, out + r * cols, x + r * cols, cols,
-                nothing_dominates[r] != 0 ? of_row(shift, r) : dominated_shift(x + r * cols, cols, row_max[r]));
+        map_row(minus, t.out + r * cols, t.x + r * cols, cols,
+                nothing_dominates[r] != 0 ? of_row(shift, r) : dominated_shift(t.x + r * cols, cols, row_max[r]));
 }
 
 /* ---- Short rows or long ---- */
 
-typedef void lanes_function(lane_blocks block, ptrdiff_t rows, ptrdiff_t cols, targets t);
-typedef void rows_function(real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols, targets t);
+typedef void lanes_function(lane_blocks block, rowwise t, ptrdiff_t rows);
+typedef void rows_function(rowwise t, ptrdiff_t rows);
 
-ALWAYS_INLINE void in_lanes(lanes_function *f, real *out, const real *x, ptrdiff_t rows, ptrdiff_t cols, targets t)
+ALWAYS_INLINE void in_lanes(lanes_function *f, rowwise t, ptrdiff_t rows)
 {
     lane_blocks block;
     for (ptrdiff_t b = 0, r = 0; r < rows; b++, r += LANES)
-        to_lanes(block[b], x + r * cols, least(LANES, rows - r), cols);
-    f(block, rows, cols, t);
+        to_lanes(block[b], t.x + r * t.cols, least(LANES, rows - r), t.cols);
+    f(block, t, rows);
     for (ptrdiff_t b = 0, r = 0; r < rows; b++, r += LANES)
-        from_lanes(out + r * cols, block[b], least(LANES, rows - r), cols);
+        from_lanes(t.out + r * t.cols, block[b], least(LANES, rows - r), t.cols);
 }
 
-ALWAYS_INLINE void by_blocks(lanes_function *lanes, rows_function *vectors, real *out, const real *x, ptrdiff_t rows,
-                             ptrdiff_t cols, targets t)
+ALWAYS_INLINE void by_blocks(lanes_function *lanes, rows_function *vectors, rowwise t, ptrdiff_t begin, ptrdiff_t end)
 {
     enum { CACHED = 16384 / sizeof(real) }; /* half of an L1 cache: the output needs the rest */
-    bool is_short = cols <= SHORT_COLS;
-    ptrdiff_t step = is_short ? BLOCKS * LANES : least(LANES, 1 + CACHED / (cols + 1));
-    for (; rows > 0; rows -= step, out += step * cols, x += step * cols, t = targets_from(t, step)) {
+    t = from_row(t, begin);
+    bool is_short = t.cols <= SHORT_COLS;
+    ptrdiff_t step = is_short ? BLOCKS * LANES : least(LANES, 1 + CACHED / (t.cols + 1));
+    for (ptrdiff_t rows = end - begin; rows > 0; rows -= step, t = from_row(t, step)) {
         ptrdiff_t count = least(rows, step);
         if (is_short)
-            in_lanes(lanes, out, x, count, cols, t);
+            in_lanes(lanes, t, count);
         else
-            vectors(out, x, count, cols, t);
+            vectors(t, count);
         for (ptrdiff_t r = 0; t.label && r < count; r++)
-            out[r * cols + t.label[r]] = (t.probability[r] - 1) / t.batch;
+            t.out[r * t.cols + t.label[r]] = (t.probability[r] - 1) / t.divisor;
     }
 }
 
+/* The task without labels, which the compiler then knows. */
+ALWAYS_INLINE rowwise unlabelled(const rowwise *t) { return (rowwise){.out = t->out, .x = t->x, .cols = t->cols}; }
+
 static void softmax(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
-    const rowwise *t = task;
-    ptrdiff_t at = begin * t->cols;
-    by_blocks(softmax_lanes, softmax_rows, t->out + at, t->x + at, end - begin, t->cols, no_targets);
+    by_blocks(softmax_lanes, softmax_rows, unlabelled(task), begin, end);
 }
 
 /* out = (softmax(x) - one_hot(label)) / divisor; probability = that of each label */
 static void softmax_label_gradient(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
-    const rowwise *t = task;
-    ptrdiff_t at = begin * t->cols;
-    targets of_rows = {t->label + begin, t->probability + begin, t->divisor};
-    by_blocks(softmax_lanes, softmax_rows, t->out + at, t->x + at, end - begin, t->cols, of_rows);
+    by_blocks(softmax_lanes, softmax_rows, *(const rowwise *)task, begin, end);
 }
 
 static void log_softmax(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
-    const rowwise *t = task;
-    ptrdiff_t at = begin * t->cols;
-    by_blocks(log_softmax_lanes, log_softmax_rows, t->out + at, t->x + at, end - begin, t->cols, no_targets);
+    by_blocks(log_softmax_lanes, log_softmax_rows, unlabelled(task), begin, end);
 }
 
 /* dx = y (dout - sum(dout y)) for each row. In the task, out is dx and x is dout. */

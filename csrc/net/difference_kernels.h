@@ -13,12 +13,12 @@
 #include "../kernels/table.h"
 #include "../internal/vector.h"
 
-#define BY_ACTIVATION(f, MAP)                                                                                          \
+#define BY_ACTIVATION(f, map, ...)                                                                                     \
     switch (f) {                                                                                                       \
-    case ZDL_IDENTITY: MAP(identity); break;                                                                           \
-    case ZDL_SIGMOID: MAP(vec_sigmoid); break;                                                                         \
-    case ZDL_RELU: MAP(vec_relu); break;                                                                               \
-    case ZDL_TANH: MAP(vec_tanh); break;                                                                               \
+    case ZDL_IDENTITY: map(identity, __VA_ARGS__); break;                                                              \
+    case ZDL_SIGMOID: map(vec_sigmoid, __VA_ARGS__); break;                                                            \
+    case ZDL_RELU: map(vec_relu, __VA_ARGS__); break;                                                                  \
+    case ZDL_TANH: map(vec_tanh, __VA_ARGS__); break;                                                                  \
     }
 
 ALWAYS_INLINE vec identity(vec x) { return x; }
@@ -30,10 +30,9 @@ ALWAYS_INLINE void map_sum(vec f(vec), real *out, const real *a, real s, const r
 }
 
 /* out = f(a + s v), for n elements */
-static void activate_sum(real *out, const real *a, real s, const real *v, enum zdl_activation f, ptrdiff_t n){
-#define MAP(F) map_sum(F, out, a, s, v, n)
-    BY_ACTIVATION(f, MAP)
-#undef MAP
+static void activate_sum(real *out, const real *a, real s, const real *v, enum zdl_activation f, ptrdiff_t n)
+{
+    BY_ACTIVATION(f, map_sum, out, a, s, v, n);
 }
 
 /* activation_change with a constant f. If a is infinite, the change is 0: a step cannot change it. */
@@ -47,16 +46,15 @@ ALWAYS_INLINE void map_change(vec f(vec), real *out, const real *a, const real *
 
 /* out = f(a + s v) - z, for n elements rounded up to whole vectors */
 static void activation_change(real *out, const real *a, const real *z, real s, const real *v, enum zdl_activation f,
-                              ptrdiff_t n){
-#define MAP(F) map_change(F, out, a, z, s, v, n)
-    BY_ACTIVATION(f, MAP)
-#undef MAP
+                              ptrdiff_t n)
+{
+    BY_ACTIVATION(f, map_change, out, a, z, s, v, n);
 }
 
 /* For a vector of samples from k on, and each side: sum = the sum of exp(score - shift) over the classes, and
    at_label = the term of the label. Scores are clamped to +-600, where exp_normal is valid. */
 ALWAYS_INLINE
-    void sum_terms(const stepped_scores *s, ptrdiff_t k, vec labels, const vec *shift, vec *sum, vec *at_label)
+void sum_terms(const stepped_scores *s, ptrdiff_t k, vec labels, const vec *shift, vec *sum, vec *at_label)
 {
     vec change[2] = {load(s->change[0] + k), load(s->change[1] + k)};
     UNROLL for (int side = 0; side < 2; side++)

@@ -167,21 +167,13 @@ static bool forward_pairs(struct workspace *w, const struct differences *t, int 
                                 net->w[l + 1] + w->pair_unit[q] * n, net->hidden, n);
     }
     for (int d = l + 2; d < net->depth; d++) {
-        ptrdiff_t k = n;
-        n = net->width[d + 1];
-        product sums = {w->next_rows,
-                        n,
-                        {w->rows, k, 1},
-                        {net->w[d], n, 1},
-                        rows,
-                        k,
-                        n,
-                        net->b[d],
-                        d == net->depth - 1 ? ZDL_IDENTITY : net->hidden};
-        if (!kernels()->matmul(&sums))
+        enum zdl_activation activation = d == net->depth - 1 ? ZDL_IDENTITY : net->hidden;
+        real *next = w->next_rows;
+        if (!multiply_layer(next, (matrix){w->rows, n, 1}, net, d, rows, activation))
             return false;
         w->next_rows = w->rows;
-        w->rows = sums.out;
+        w->rows = next;
+        n = net->width[d + 1];
     }
     for (ptrdiff_t r = 0; r < rows; r++)
         for (ptrdiff_t c = 0; c < n; c++)
@@ -338,23 +330,21 @@ int zdl_network_numerical_gradient(double *const *dw, double *const *db, const d
     if (status == ZDL_OK && begin < end) {
         transpose_outputs(outputs[2], outputs[0], net, batch);
         transpose_outputs(outputs[3], outputs[1], net, batch);
-        struct differences task = {net,
-                                   {x, x_row, x_col},
-                                   batch,
-                                   outputs[0],
-                                   outputs[2],
-                                   outputs[3],
-                                   label,
-                                   t,
-                                   decay,
-                                   h,
-                                   0,
-                                   dw,
-                                   db,
-                                   begin,
-                                   end - begin,
-                                   mixing_stride(end - begin),
-                                   0};
+        struct differences task = {.net = net,
+                                   .x = {x, x_row, x_col},
+                                   .batch = batch,
+                                   .a = outputs[0],
+                                   .a_t = outputs[2],
+                                   .z_t = outputs[3],
+                                   .label = label,
+                                   .targets = t,
+                                   .decay = decay,
+                                   .h = h,
+                                   .dw = dw,
+                                   .db = db,
+                                   .begin = begin,
+                                   .count = end - begin,
+                                   .stride = mixing_stride(end - begin)};
         task.loss = loss_of(&task, outputs[1]);
         double losses = 2 * (double)batch * (double)task.count * (double)net->width[net->depth];
         /* Each piece allocates and clears a workspace first, so pieces are 4 times as large as for exp. */

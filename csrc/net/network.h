@@ -58,6 +58,14 @@ static void activate_backward(enum zdl_activation activation, real *da, const re
     }
 }
 
+/* out[rows, width[l + 1]] = activation(x[rows, width[l]] @ w[l] + b[l]). False if there is no memory. */
+static bool multiply_layer(real *out, matrix x, const network *net, int l, ptrdiff_t rows,
+                           enum zdl_activation activation)
+{
+    ptrdiff_t k = net->width[l], n = net->width[l + 1];
+    return kernels()->matmul(&(product){out, n, x, {net->w[l], n, 1}, rows, k, n, net->b[l], activation});
+}
+
 static void forward_rows(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
     struct pass *pass = task;
@@ -66,16 +74,8 @@ static void forward_rows(void *task, ptrdiff_t begin, ptrdiff_t end)
         ptrdiff_t n = net->width[l + 1], rows = end - begin;
         bool last = l == net->depth - 1;
         real *z = pass->z[l] + begin * n, *a = pass->a ? pass->a[l] + begin * n : z;
-        product sums = {a,
-                        n,
-                        inputs(pass, l, begin),
-                        {net->w[l], n, 1},
-                        rows,
-                        net->width[l],
-                        n,
-                        net->b[l],
-                        pass->a || last ? ZDL_IDENTITY : net->hidden};
-        if (!kernels()->matmul(&sums))
+        enum zdl_activation activation = pass->a || last ? ZDL_IDENTITY : net->hidden;
+        if (!multiply_layer(a, inputs(pass, l, begin), net, l, rows, activation))
             pass->failed = 1;
         if (last)
             kernels()->softmax(&(rowwise){.out = z, .x = a, .cols = n}, 0, rows);

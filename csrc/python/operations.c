@@ -116,21 +116,8 @@ static void store_scalar(const array *scalar, double value)
 
 static bool has_samples(const array *a) { return a->dims == 2 && a->size > 0; }
 
-int np_cross_entropy(uintptr_t loss, uintptr_t y, uintptr_t t)
-{
-    array mean, in;
-    labels label;
-    if (!read_scalar(&mean, loss) || !read_one_shape(&in, &y, 1) || !has_samples(&in))
-        return NP_NOT_PLAIN;
-    int status = read_classes(&label, t, in.rows, in.cols);
-    if (status == NP_OK) {
-        store_scalar(&mean, BY_TYPE(&in, zdl_cross_entropy, in.data, label.data, in.rows, in.cols));
-        free_labels(&label);
-    }
-    return status;
-}
-
-int np_softmax_cross_entropy(uintptr_t loss, uintptr_t y, uintptr_t x, uintptr_t t)
+/* The cross-entropy of y, after setting y to softmax(x) if `softmax` is true. */
+static int cross_entropy(uintptr_t loss, uintptr_t y, uintptr_t x, uintptr_t t, bool softmax)
 {
     OPERANDS(op, y, x);
     array mean;
@@ -140,10 +127,19 @@ int np_softmax_cross_entropy(uintptr_t loss, uintptr_t y, uintptr_t x, uintptr_t
     ptrdiff_t rows = op.x.rows, cols = op.x.cols;
     int status = read_classes(&label, t, rows, cols);
     if (status == NP_OK) {
-        store_scalar(&mean, BY_TYPE(&op.x, zdl_softmax_cross_entropy, op.y.data, op.x.data, label.data, rows, cols));
+        store_scalar(&mean,
+                     softmax ? BY_TYPE(&op.x, zdl_softmax_cross_entropy, op.y.data, op.x.data, label.data, rows, cols)
+                             : BY_TYPE(&op.x, zdl_cross_entropy, op.y.data, label.data, rows, cols));
         free_labels(&label);
     }
     return status;
+}
+
+int np_cross_entropy(uintptr_t loss, uintptr_t y, uintptr_t t) { return cross_entropy(loss, y, y, t, false); }
+
+int np_softmax_cross_entropy(uintptr_t loss, uintptr_t y, uintptr_t x, uintptr_t t)
+{
+    return cross_entropy(loss, y, x, t, true);
 }
 
 int np_softmax_cross_entropy_gradient(uintptr_t loss, uintptr_t dx, uintptr_t x, uintptr_t t)
