@@ -345,7 +345,7 @@ class Subclass(np.ndarray):
 
 def aside(x):
     """Of the other float type, or of a narrower integer."""
-    return x.astype({"f": "d", "d": "f"}.get(x.dtype.char, np.int32))
+    return x.astype({"f": "d", "d": "f"}.get(x.dtype.char, np.int16))
 
 
 ALTERED = {  # an array of the same values, that C must not read as if it were the array itself

@@ -7,7 +7,19 @@ static PyTypeObject *array_type;
 
 void np_set_array_type(uintptr_t type) { array_type = (PyTypeObject *)type; }
 
-static ptrdiff_t size_of(int type) { return type == NPY_BOOL ? 1 : type == NPY_FLOAT ? 4 : 8; }
+/* The bytes of an element, or 0 for types that C does not read. */
+static ptrdiff_t size_of(int type)
+{
+    switch (type) {
+    case NPY_BOOL:
+    case NPY_UBYTE: return 1;
+    case NPY_FLOAT:
+    case NPY_INT: return 4;
+    case NPY_DOUBLE:
+    case NPY_INT64: return 8;
+    }
+    return 0;
+}
 
 /* Rows, columns and their strides. False if a stride is no multiple of the element's size. */
 static bool read_matrix(array *a, const npy_intp *strides)
@@ -34,8 +46,7 @@ bool read_array(array *a, uintptr_t object)
     const PyArray_Descr *dtype = PyArray_DESCR(source);
     const npy_intp *shape = PyArray_DIMS(source);
     int flags = PyArray_FLAGS(source), type = dtype->type_num, dims = PyArray_NDIM(source);
-    if ((type != NPY_FLOAT && type != NPY_DOUBLE && type != NPY_INT64 && type != NPY_BOOL) ||
-        !(flags & NPY_ARRAY_ALIGNED) || !PyArray_ISNBO(dtype->byteorder) || dims > MAX_DIMS)
+    if (!size_of(type) || !(flags & NPY_ARRAY_ALIGNED) || !PyArray_ISNBO(dtype->byteorder) || dims > MAX_DIMS)
         return false;
     a->data = PyArray_DATA(source);
     a->type = type;
@@ -81,18 +92,30 @@ void free_labels(labels *label)
         free(label->data);
 }
 
+/* Label i of an array of integers. Images of digits come with labels of 8 bits. */
+static int64_t label_at(const array *source, ptrdiff_t i)
+{
+    switch (source->type) {
+    case NPY_UBYTE: return ((const uint8_t *)source->data)[i];
+    case NPY_INT: return ((const int32_t *)source->data)[i];
+    }
+    return ((const int64_t *)source->data)[i];
+}
+
 int read_labels(labels *label, uintptr_t object, ptrdiff_t rows, ptrdiff_t cols)
 {
     array source;
-    if (!read_array(&source, object) || source.type != NPY_INT64 || !is_vector(&source, rows))
+    if (!read_array(&source, object) || !is_vector(&source, rows) ||
+        (source.type != NPY_INT64 && source.type != NPY_INT && source.type != NPY_UBYTE))
         return NP_NOT_PLAIN;
     if (!allocate_labels(label, rows))
         return NP_NO_MEMORY;
-    memcpy(label->data, source.data, (size_t)rows * sizeof *label->data);
-    for (ptrdiff_t i = 0; i < rows; i++)
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        label->data[i] = label_at(&source, i);
         if (label->data[i] < 0 || label->data[i] >= cols) {
             free_labels(label);
             return NP_NOT_PLAIN;
         }
+    }
     return NP_OK;
 }

@@ -22,7 +22,7 @@ enum { MAX_DIMS = 64 }; /* NumPy's limit; 32 before NumPy 2 */
    Rows and columns are the last two dimensions, if there are two; their strides are in elements. */
 typedef struct {
     void *data;
-    int type, dims; /* NPY_FLOAT, NPY_DOUBLE, NPY_INT64 or NPY_BOOL */
+    int type, dims; /* NPY_FLOAT or NPY_DOUBLE; NPY_INT64, NPY_INT or NPY_UBYTE; or NPY_BOOL */
     ptrdiff_t size, rows, cols, row_stride, col_stride;
     bool contiguous, writable;
     npy_intp shape[MAX_DIMS];
@@ -78,7 +78,7 @@ typedef struct {
 
 bool allocate_labels(labels *label, ptrdiff_t rows);
 void free_labels(labels *label);
-/* Copies label[rows], int64, each in [0, cols). free_labels is needed only after NP_OK. */
+/* Copies label[rows], integers, each in [0, cols). free_labels is needed only after NP_OK. */
 int read_labels(labels *label, uintptr_t object, ptrdiff_t rows, ptrdiff_t cols);
 
 #endif
