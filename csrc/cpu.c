@@ -1,5 +1,5 @@
-/* Which instruction sets this machine has. The best one, or that of ZERODL_ISA, is chosen when the library is
-   loaded. */
+/* Which instruction sets this machine has. The best one, or the one that ZERODL_ISA names, is chosen when the library
+   is loaded. */
 
 #include "internal/cpu.h"
 
@@ -59,8 +59,8 @@ const char *zdl_compiler(void)
 }
 
 #if HAVE_X86_LEVELS
-/* Bits of cpuid leaves 1 and 7, whose names in <cpuid.h> differ between compilers, and bits of the registers that the
-   system saves: YMM for AVX, ZMM for AVX and AVX-512. */
+/* Bits of cpuid leaves 1 and 7. Their names in <cpuid.h> differ between compilers. YMM and ZMM are the registers that
+   the system must save for AVX and for AVX-512. */
 static const unsigned FMA = 1u << 12, OSXSAVE = 1u << 27;
 static const unsigned AVX2 = 1u << 5, AVX512_F_DQ_BW_VL = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;
 static const unsigned YMM = 0x06, ZMM = 0xe6;

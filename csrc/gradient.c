@@ -59,7 +59,7 @@ int zdl_numerical_gradient(double *grad, double (*f)(const double *x, ptrdiff_t 
         points[2 * i] = x[i] + h;
         points[2 * i + 1] = x[i] - h;
     }
-    /* The cost of a call of f is unknown. It should at least read x, at about 2 numbers in a nanosecond. */
+    /* The cost of a call of f is unknown. f should at least read x, at about 2 numbers in a nanosecond. */
     int status = zdl_evaluate(values, f, x, n, points, 0, 2 * n, 2, (double)n / 2, data);
     for (ptrdiff_t i = 0; i < n && status == ZDL_OK; i++)
         grad[i] = (values[2 * i] - values[2 * i + 1]) / (2 * h);

@@ -6,8 +6,8 @@
  * begun. A helper reads `job` only after it has claimed a piece, and the caller returns only after that piece is
  * reported as done. So each call may overwrite `job`.
  *
- * There is one job at a time. A caller that finds the pool busy computes alone. It may be another thread of the
- * program, or a piece of the job that itself calls the library. Nobody waits for the pool, so nothing can deadlock.
+ * There is one job at a time. A caller that finds the pool busy computes alone. Such a caller is another thread of
+ * the program, or a piece of the job that itself calls the library. Nobody waits for the pool, so nothing can deadlock.
  *
  * Helpers are started when they are first needed. After each job they spin for a moment, because another call often
  * follows. Then they sleep, at no cost. Waking one takes the caller some microseconds, and the helper arrives tens of
@@ -15,8 +15,8 @@
  * short call after a pause computes alone.
  *
  * If another program takes a helper's core in the middle of a piece, the caller has to wait for milliseconds. It sleeps
- * meanwhile, so that the helper can use its core. If a call took longer than it would have alone, the following calls
- * compute alone for ten times the time lost. So at most a tenth of the time is lost in the long run.
+ * meanwhile, so that the helper can use the caller's core. If a call took longer than it would have alone, the
+ * following calls compute alone for ten times the time lost. So at most a tenth of the time is lost in the long run.
  *
  * After a fork the child has only the forking thread, so the child starts a new pool. Helpers leave signals to the
  * program's own threads. They end when the library is unloaded. */
@@ -108,7 +108,7 @@ static int64_t now(void)
 static atomic_int requested;    /* 0: not set */
 static THREAD_LOCAL int limit; /* 0: none */
 
-/* The processors are counted once. If two threads do that at the same time, both find the same. */
+/* The processors are counted once. If two threads count them at the same time, both find the same number. */
 static struct processors processors(void)
 {
     static atomic_int count;
@@ -142,7 +142,7 @@ const char *zdl_threads_from(void)
 enum {
     SPIN = 50000,     /* nanoseconds: about the time to wake a thread, and the time Python needs between two calls */
     STREAM = 200000,  /* nanoseconds of calls without a pause, after which more calls are expected */
-    ALONE = 50000000, /* the most nanoseconds to compute alone: the lost time is only estimated, from the clock */
+    ALONE = 50000000, /* the most nanoseconds to compute alone, because the lost time is only an estimate */
 };
 static const uint64_t SEAT = (uint64_t)1 << 32;
 
@@ -154,9 +154,9 @@ static struct {
 static _Alignas(64) _Atomic uint64_t ticket; /* SEAT * (helpers that may still join) + pieces not begun */
 static _Alignas(64) atomic_int unfinished;   /* pieces not reported as done */
 static atomic_bool busy, stopping;           /* the thread that set busy may change job and helpers */
-static atomic_int asleep;                    /* how many helpers sleep */
+static atomic_int asleep;                    /* the number of helpers that sleep */
 static int helpers;
-static _Atomic int64_t last_end, stream_begin, alone_until; /* for calls that were long enough to split */
+static _Atomic int64_t last_end, stream_begin, alone_until; /* times of calls that were long enough to split */
 
 /* Claim a piece. Returns how many pieces were left, including this one, or 0. A helper's first claim of a job also
    takes a seat: `seat` is SEAT then, else 0. */
@@ -189,8 +189,8 @@ static int do_pieces(int left)
 
 /* ---- Helpers ---- */
 
-/* Spin, then sleep, until there is a piece to claim. Returns what claim does, or 0 if the helper must end. A helper
-   that was woken wakes two others if pieces and seats are left. */
+/* Spin, then sleep, until there is a piece to claim. Returns the result of the claim, or 0 if the helper must end. A
+   helper that was woken wakes two others if pieces and seats are left. */
 static int next_piece(void)
 {
     int left;
@@ -224,7 +224,7 @@ static THREAD_FUNCTION help(void *unused)
 
 #ifdef _WIN32
 
-/* From now on the library stays loaded, because threads cannot be joined while Windows unloads it. */
+/* Starting a helper keeps the library loaded, because threads cannot be joined while Windows unloads it. */
 static bool start_helper(void)
 {
     static const DWORD flags = GET_MODULE_HANDLE_EX_FLAG_PIN | GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS;
@@ -280,8 +280,8 @@ __attribute__((destructor)) static void at_unload(void)
 
 #endif
 
-/* Wake two helpers, which wake the others, unless `needed` helpers are awake. If the lock is taken, a helper is about
-   to sleep or to find work; the caller then goes on instead of waiting for the lock. */
+/* Unless `needed` helpers are awake, wake two, which wake the others. If the lock is taken, a helper is about to sleep
+   or to find work. Then nobody is woken, and the caller goes on. */
 static void wake_helpers(int needed)
 {
     if (!asleep || helpers - asleep >= needed || !try_lock())
@@ -310,8 +310,8 @@ static bool take_pool(struct zdl_split *split, int64_t begin)
     return false;
 }
 
-/* Wait for the pieces that helpers have begun: first spin for `piece`, the nanoseconds that a piece took this thread. A
-   helper that takes longer may lack a core, so then sleep. */
+/* Wait for the pieces that helpers have begun. Spin for `piece`, the nanoseconds that a piece took this thread, and
+   SPIN more. A helper that takes longer may lack a core, so then sleep. */
 static void wait_for_helpers(int64_t piece)
 {
     for (int64_t end = now() + piece + SPIN; now() < end;)
@@ -323,8 +323,8 @@ static void wait_for_helpers(int64_t piece)
     unlock();
 }
 
-/* Do the job with the helpers. This thread does `count` pieces in `own` nanoseconds, from which follows how long it
-   would have taken alone, and so how much time was lost. */
+/* Do the job with the helpers. This thread does `count` pieces in `own` nanoseconds. From this follow how long it would
+   have taken alone, and how much time was lost. */
 static void do_together(struct zdl_split split, int64_t begin)
 {
     unfinished = (int)job.pieces;
@@ -361,8 +361,7 @@ void zdl_parallel_for(ptrdiff_t n, struct zdl_split split, range_function *f, vo
 
 #endif
 
-/* The most pieces for each thread. More pieces make the last one shorter, for which others wait; each piece costs a
-   little. */
+/* The most pieces for each thread. With more, threads wait less for the last one, but each piece costs a little. */
 static const double PIECES = 4;
 /* Work of this many grains, 60 microseconds or more, is worth waking threads for. Waking one takes 3 microseconds, and
    when it arrives, half of the work is left. */

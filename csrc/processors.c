@@ -36,7 +36,7 @@ static int from_environment(void)
 
 #ifdef _WIN32
 
-/* A process whose affinity is restricted is restricted to one processor group. */
+/* If the affinity of a process is restricted, it runs in one processor group. */
 static int available(void)
 {
     DWORD_PTR mask, all;
@@ -75,7 +75,8 @@ static int read_numbers(const char *group, const char *name, double *first, doub
     return count;
 }
 
-/* Version 2 has "150000 100000" or "max 100000" in one file; version 1 has two files, and -1 for no limit. */
+/* Version 2 has one file for quota and period, with "150000 100000" or "max 100000". Version 1 has two files, with -1
+   for no limit. */
 static double quota_of_group(const char *group)
 {
     double quota, period, none;

@@ -1,5 +1,5 @@
-/* im2col and col2im, which are images as matrices with a row for each place of the output, and back; and max pooling,
-   the largest pixel of each window. Their work is split over threads by images. */
+/* im2col copies images to a matrix with a row for each place of the output. col2im adds the rows of such a matrix to
+   images. Max pooling takes the largest pixel of each window. Their work is split over threads by images. */
 #ifndef ZERODL_IMAGES_BY_IMAGES_H
 #define ZERODL_IMAGES_BY_IMAGES_H
 
@@ -9,7 +9,7 @@
 static void by_images(range_function *f, void *task, const windows *w)
 {
     double pixels_read = (double)w->batch * (double)weights_of(w) * (double)places_of(w);
-    if (pixels_read > 0) /* else there may still be places, but no pixels to read there */
+    if (pixels_read > 0) /* otherwise no pixels are read, although there may be places */
         zdl_parallel_for(w->batch, zdl_split_of(pixels_read, GRAIN_ARITHMETIC), f, task);
 }
 

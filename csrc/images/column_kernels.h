@@ -1,7 +1,7 @@
 /* im2col and col2im, for images [begin, end):
 
-     im2col: col[batch * out_h * out_w, channels * filter_h * filter_w] = the windows of the images, one in each row
-     col2im: each pixel of the images = the sum of all entries of col that im2col would copy it to
+     im2col: col[batch * out_h * out_w, channels * filter_h * filter_w] = one window of the images in each row
+     col2im: each pixel of the images = the sum of the entries of col to which im2col copies it
 
    A row of the matrix consists of segments, one for each channel and row of the window. A segment is filter_w pixels
    that are adjacent in the image. */
@@ -14,11 +14,10 @@
 #include "../kernels/table.h"
 #include "../internal/vector.h"
 
-/* Pixels are copied in chunks of this many: 4 float32 are one 16-byte move. Segments of up to two chunks need no
-   loop. */
+/* Pixels are copied in chunks of CHUNK: 4 float32 are one 16-byte move. Segments of up to two chunks need no loop. */
 enum { CHUNK = 4 };
 
-/* Copy n pixels in whole chunks: up to chunk - 1 more are read and written. */
+/* Copy n pixels in whole chunks. Up to chunk - 1 more pixels are read and written. */
 ALWAYS_INLINE void copy_pixels(real *col, const real *pixel, ptrdiff_t n, int chunk)
 {
     for (ptrdiff_t j = 0; j < n; j += chunk)
@@ -31,8 +30,8 @@ ALWAYS_INLINE void clear_pixels(real *col, ptrdiff_t n, int chunk)
         memset(col + j, 0, (size_t)chunk * sizeof(real));
 }
 
-/* Copy a window that lies inside the image to a row of the matrix. Each segment copies n >= filter_w pixels; the next
-   one overwrites the excess. Callers pass a constant n if they can, so that the copies are unrolled. */
+/* Copy a window that lies inside the image to a row of the matrix. For each segment n >= filter_w pixels are copied,
+   and the next segment overwrites the excess. Callers pass a constant n if they can, to have the copies unrolled. */
 ALWAYS_INLINE void copy_inner_window(real *col, const real *image, struct zdl_windows w, ptrdiff_t top, ptrdiff_t left,
                                      ptrdiff_t n)
 {
@@ -58,8 +57,8 @@ ALWAYS_INLINE void copy_window(real *col, const real *image, struct zdl_windows 
         }
 }
 
-/* Copy the windows of one row of the output, which begin in row `top` of the image. Nothing may be written from col_end
-   on, and nothing read beyond the last image: windows near either end are copied without excess. */
+/* Copy the windows of one row of the output, which begin in row `top` of the image. Nothing may be written at col_end
+   or after it, or read after the last image. So windows near these two ends are copied without excess. */
 static void copy_windows(const columns *t, real *col, const real *image, ptrdiff_t top, const real *col_end)
 {
     struct zdl_windows w = *t->w; /* a copy, which no store to col can change */
@@ -93,7 +92,7 @@ static void im2col(void *task, ptrdiff_t begin, ptrdiff_t end)
                          y * w->stride - w->pad, t->col + end * t->out_h * row);
 }
 
-/* Move each lane of v one down and drop the first, whose pixel is complete; the last becomes 0. */
+/* Move the lanes of v down by one. The first is dropped, because its pixel is complete. The last becomes 0. */
 #if LANES > 1
 #define NEXT_LANE(i, h) ((i) + (h))
 ALWAYS_INLINE vec next_pixel(vec v) { return SHUFFLED(v, broadcast(0), NEXT_LANE, 1); }
@@ -105,8 +104,8 @@ ALWAYS_INLINE vec next_pixel(vec v)
 }
 #endif
 
-/* The segments that are added to one row of an image's channel. For each x < out_w there are `count` segments, `step`
-   apart in the matrix. The first of them is at first + x * k. */
+/* The segments that are added to one row of an image's channel. For each x < out_w there are `count` of them: the first
+   is at first + x * k, and each other one `step` numbers after the one before. */
 typedef struct {
     ptrdiff_t first, count, step, k;
 } segments;
@@ -115,8 +114,8 @@ static segments segments_of_row(const columns *t, ptrdiff_t image, ptrdiff_t cha
 {
     const struct zdl_windows *w = t->w;
     ptrdiff_t k = w->channels * w->filter_h * w->filter_w;
-    /* The row is row i of the windows at y, row i + stride of those at y - 1, and so on. Windows below out_h - 1 do not
-       exist. */
+    /* This row of pixels is row i of the windows at y, row i + stride of those at y - 1, and so on. There are no
+       windows at y >= out_h. */
     ptrdiff_t y = (row + w->pad) / w->stride, i = (row + w->pad) % w->stride;
     ptrdiff_t count = between(0, (w->filter_h - i + w->stride - 1) / w->stride, y + 1);
     ptrdiff_t missing = between(0, y - t->out_h + 1, y);
@@ -126,8 +125,8 @@ static segments segments_of_row(const columns *t, ptrdiff_t image, ptrdiff_t cha
     return (segments){first, count - missing, w->stride * w->filter_w - t->out_w * k, k};
 }
 
-/* Add columns [j, j + LANES) of the segments to a row of pixels. The lanes of `sum` are what the windows so far add to
-   pixel `at` and to those to its right. If `exact`, nothing is read beyond the end of a segment. */
+/* Add columns [j, j + LANES) of the segments to a row of pixels. Lane i of `sum` is what the windows so far add to
+   pixel at + i. If `exact` is set, nothing is read beyond the end of a segment. */
 ALWAYS_INLINE void add_segments(const columns *t, real *pixels, segments s, ptrdiff_t j, bool exact)
 {
     const struct zdl_windows *w = t->w;

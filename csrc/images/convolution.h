@@ -4,10 +4,9 @@
                        weight[f, c, v, u] * image[i, c, y * stride + v - pad, x * stride + u - pad]
 
    For one image this is a product of matrices, weight[filters, K] @ patches[K, out_h * out_w] with
-   K = channels * filter_h * filter_w. Row k of patches has the input pixels that weight k is multiplied with, one for
-   each place of the output. With stride 1 the rows are not copied: they are read in place from a padded copy of the
-   image. With other strides a part of patches at a time is copied, small enough for the cache (im2col, Chellapilla,
-   Puri and Simard, 2006). */
+   K = channels * filter_h * filter_w. Row k of patches has the input pixels that weight k is multiplied by, one for
+   each place of the output. With stride 1, the rows are read in place from a padded copy of the image. With other
+   strides, patches are copied in parts that fit the cache (im2col, Chellapilla, Puri and Simard, 2006). */
 #ifndef ZERODL_IMAGES_CONVOLUTION_H
 #define ZERODL_IMAGES_CONVOLUTION_H
 
@@ -18,9 +17,9 @@
 #include "../internal/integers.h"
 #include "windows.h"
 
-/* Copies between an image and part of a row of patches: the input pixels that one weight is multiplied with along an
-   output row. Place x has pixel[x * stride] for begin <= x < end; the others of the n places are 0, from the
-   padding. */
+/* A part of a row of patches has the n pixels that one weight is multiplied by along one output row. Place x has
+   pixel[x * stride] if begin <= x < end, else 0, from the padding. gather copies the pixels to this part; scatter adds
+   it to them. */
 typedef void patch_row_function(real *patches, real *pixel, ptrdiff_t stride, ptrdiff_t begin, ptrdiff_t end,
                                 ptrdiff_t n);
 
@@ -49,7 +48,7 @@ static inline void scatter(real *patches, real *pixel, ptrdiff_t stride, ptrdiff
             pixel[x * stride] += patches[x];
 }
 
-/* Call f for each weight and each of `rows` output rows from `top` on, for one image: patches is [K, rows, out_w]. */
+/* For one image, call f for each weight and each output row in [top, top + rows). patches is [K, rows, out_w]. */
 static inline void each_patch_row(patch_row_function *f, real *patches, real *image, const windows *w, ptrdiff_t top,
                                   ptrdiff_t rows)
 {
@@ -67,8 +66,9 @@ static inline void each_patch_row(patch_row_function *f, real *patches, real *im
     }
 }
 
-/* The gradients of the weights are summed over the images of each of GROUPS groups, then over the groups. The number of
-   groups is fixed, so the results do not depend on the number of threads. 16 groups keep 16 threads busy. */
+/* The images form GROUPS groups. The gradients of the weights are summed over the images of each group, then over the
+   groups. The number of groups is fixed, so the results do not depend on the number of threads. 16 groups keep 16
+   threads busy. */
 enum { GROUPS = 16 };
 
 struct convolution {
@@ -84,8 +84,8 @@ struct convolution {
 
 /* ---- Any stride: the patches are copied ---- */
 
-/* How many output rows make a piece: [K + 1, rows, out_w] has at most 16384 numbers if it can, which fit an L2
-   cache. */
+/* The number of output rows in a piece. [K + 1, rows, out_w] has at most 16384 numbers, which fit an L2 cache, unless
+   one row alone has more. */
 static ptrdiff_t rows_of_piece(const windows *w)
 {
     ptrdiff_t row = (weights_of(w) + 1) * out_width(w);
@@ -107,8 +107,8 @@ static bool convolve_piece(const struct convolution *t, real *patches, ptrdiff_t
     return true;
 }
 
-/* Add the gradients that come from a piece of one image's output to those of its group: patches @ dout.T. A row of ones
-   below the patches gives the gradients of the biases. */
+/* Add patches @ dout.T, the gradients from a piece of one image's output, to the gradients of the image's group. A row
+   of ones below the patches gives the gradients of the biases. */
 static bool differentiate_weights(const struct convolution *t, real *gradients, real *sums, real *patches,
                                   ptrdiff_t image, ptrdiff_t top, ptrdiff_t rows)
 {
@@ -156,8 +156,8 @@ static bool convolve_gathered(const struct convolution *t, ptrdiff_t begin, ptrd
     return done;
 }
 
-/* The gradients of images [begin, end). Those of the weights are added to `gradients` unless it is NULL. Those of x are
-   set if `pixels`. */
+/* The gradients from images [begin, end). Those of the weights are added to `gradients`, unless it is NULL. Those of
+   the pixels are written to t->dx if `pixels` is set. */
 static bool differentiate_gathered(const struct convolution *t, real *gradients, bool pixels, ptrdiff_t begin,
                                    ptrdiff_t end)
 {
@@ -188,7 +188,7 @@ struct padded {
     ptrdiff_t channels, height, width, top, left, row, plane;
 };
 
-enum { OVERRUN = 16 }; /* lanes of the longest vector: so many numbers beyond a run may be read and written */
+enum { OVERRUN = 16 }; /* lanes of the longest vector: kernels may read and write so many numbers too far */
 
 static struct padded padded_images(const windows *w)
 {
@@ -196,8 +196,8 @@ static struct padded padded_images(const windows *w)
     return (struct padded){w->channels, w->height, w->width, w->pad, w->pad, row, plane};
 }
 
-/* The same for dout. Its rows and channels have the distances of those of the images, so that moving by one place is
-   the same step in both. */
+/* The padded layout of dout. Its rows and channels are as far apart as those of the padded images, so that moving by
+   one place is the same step in both. */
 static struct padded padded_outputs(const windows *w, ptrdiff_t filters)
 {
     struct padded image = padded_images(w);
@@ -210,15 +210,15 @@ static bool is_convolved_padded(const windows *w)
     return w->stride == 1 && w->pad < w->filter_h && w->pad < w->filter_w;
 }
 
-/* Memory for `images` padded images, for aligning them, and for reading beyond the last, set to 0; NULL if there is
-   none. */
+/* Memory, set to 0, for `images` padded images, for aligning them, and for reads beyond the last. NULL if there is no
+   memory. */
 static real *allocate_padded(const struct padded *v, ptrdiff_t images)
 {
     return calloc((size_t)(images * v->channels * v->plane + (v->top + 1) * v->row + 2 * OVERRUN), sizeof(real));
 }
 
-/* Where in `memory` padded images begin, if the first number between their zeros is to be aligned for all vectors. A
-   load of a whole vector that is not aligned takes twice as long. */
+/* Where padded images begin in `memory`, if their first number after the padding is to be aligned for all vectors.
+   Loading a whole vector takes twice as long if it is not aligned. */
 static real *aligned_images(real *memory, const struct padded *v)
 {
     ptrdiff_t first = v->top * v->row + v->left;
@@ -236,8 +236,9 @@ static void pad_image(real *to, const real *image, const struct padded *v)
 struct filters {
     struct padded image;
     ptrdiff_t filters, weights, out_h, out_w;
-    real *panels, *bias; /* [panels, weights, filters of a panel] and [panels, filters of a panel]; 0 after the last */
-    ptrdiff_t at[]; /* [weights]: the offset in an image of the pixel that a weight is first multiplied with */
+    /* [panels, weights, filters of a panel] and [panels, filters of a panel], with zeros after the last filter */
+    real *panels, *bias;
+    ptrdiff_t at[]; /* [weights]: the pixel that a weight is multiplied by at place 0, as an offset in a padded image */
 };
 
 /* Weight i of filter f for channel c is at[f * filter + c * channel + i * pixel]. */
@@ -251,8 +252,8 @@ static real weight_at(const struct weights *w, ptrdiff_t filter, ptrdiff_t chann
     return w->at[filter * w->filter + channel * w->channel + pixel * w->pixel];
 }
 
-/* Pack filters that turn a padded `image` into the channels of `out`, of which only the shape matters. bias may be NULL
-   for zeros. Returns NULL if there is no memory. */
+/* Pack filters that compute the channels of `out` from those of `image`, two layouts of padded images. If bias is NULL,
+   the biases are 0. Returns NULL if there is no memory. */
 static struct filters *make_filters(const struct padded *image, const struct padded *out, const windows *w,
                                     struct weights weight, const real *bias)
 {
@@ -294,10 +295,11 @@ static struct filters *filters_of_outputs(const struct convolution *t)
     return make_filters(&dout, &dx, t->w, turned, NULL);
 }
 
-/* How many output rows all filters compute at a time: about 1024 numbers, so that their input stays in the L1 cache. */
+/* The number of output rows that all filters compute before they go on: about 1024 numbers, so that the input of these
+   rows stays in the L1 cache. */
 static ptrdiff_t rows_of_block(const struct filters *bank) { return between(1, 1024 / bank->image.row, bank->out_h); }
 
-/* Memory for the output rows of one panel of filters; NULL if there is none. */
+/* Memory for the output rows of one panel of filters. NULL if there is no memory. */
 static real *allocate_block(const struct filters *bank)
 {
     ptrdiff_t row = rows_of_block(bank) * bank->image.row + OVERRUN;
@@ -335,14 +337,14 @@ static bool convolve_images_padded(const struct convolution *t, ptrdiff_t begin,
     return done;
 }
 
-/* How many images of `numbers` numbers each are differentiated together: as many as fit 384 KiB of the L2 cache. */
+/* The number of images of `numbers` numbers that are worked on together: as many as fit 384 KiB of the L2 cache. */
 static ptrdiff_t images_of_piece(ptrdiff_t numbers)
 {
     return between(1, (ptrdiff_t)(393216 / sizeof(real)) / (numbers + 1), 64);
 }
 
-/* Add the gradients of `images` images, from `first` on, to `gradients`, and set their dx. The images and their dout
-   are copied to x and dout, which are padded. */
+/* Add the gradients from images [first, first + images) to `gradients`, and set their dx. The images and their dout are
+   copied to x and dout, which are padded. */
 static void differentiate_padded(const struct convolution *t, real *gradients, real *x, real *dout, real *block,
                                  ptrdiff_t first, ptrdiff_t images)
 {
@@ -395,8 +397,8 @@ static bool all_finite(const real *x, ptrdiff_t n)
     return sum == 0;
 }
 
-/* In padded images, the zeros between rows are multiplied, too. With an infinite number, 0 * inf makes a nan there. If
-   the gradients are not finite, those of the weights are computed again from copied patches. */
+/* In padded images, the zeros between rows are multiplied, too. If they meet an infinite number, 0 * inf makes a nan.
+   So if the gradients are not finite, those of the weights are computed again from copied patches. */
 static void differentiate_groups(void *task, ptrdiff_t begin, ptrdiff_t end)
 {
     struct convolution *t = task;
@@ -420,8 +422,8 @@ static struct zdl_split convolution_split(const struct convolution *t)
     return zdl_split_of(2 * places * (double)t->filters * (double)weights_of(t->w), GRAIN_FLOPS);
 }
 
-/* Whether a ptrdiff_t can count the bytes of a padded image, and of the patches of an output row. Arrays do not ensure
-   that: if the batch is empty, its images may have any size. */
+/* Whether a ptrdiff_t can hold the size in bytes of a padded image and of the patches of an output row. That the arrays
+   exist does not ensure it: the images of an empty batch may have any size. */
 static bool can_be_counted(const windows *w)
 {
     double rows = (double)w->height + 2 * (double)w->pad, cols = (double)w->width + 2 * (double)w->pad;
@@ -472,7 +474,7 @@ int ZDL(convolution_backward)(real *dx, real *dweight, real *dbias, const real *
     real *sums = calloc((size_t)(GROUPS * (weights + filters) + 1), sizeof(real));
     struct convolution task = {
         .w = w, .filters = filters, .dx = dx, .x = x, .dout = dout, .weight = weight, .sums = sums};
-    /* With few channels, most filters of the panel for dx would be 0. Then patches are copied for dx instead. */
+    /* dx has a filter for each channel. If these are few, most of a panel is 0, so patches are copied instead. */
     bool padded = is_convolved_padded(w) && all_finite(weight, weights),
          few = 2 * w->channels < kernels()->filters_of_panel;
     struct filters *bank = padded ? filters_of_images(&task) : NULL;

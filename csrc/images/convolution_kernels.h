@@ -3,8 +3,8 @@
      convolve: out[f, q] = bias[f] + the sum over k of weight[k, f] * x[at[k] + q]
      convolve_backward: dweight[f, k] += the sum over images and q of dout[f, q] * x[at[k] + q]
 
-   Because of the padding, weight k is multiplied with consecutive numbers of x, from x + at[k] on, as q runs over the
-   places of the output. The q between two rows of places belong to no place; their results are not used. */
+   q counts the places of the output, row by row. Because of the padding, weight k is multiplied by consecutive numbers
+   of x, from x[at[k]] on. Some q lie between two rows of places: there out is not used, and dout is 0. */
 #ifndef ZERODL_IMAGES_CONVOLUTION_KERNELS_H
 #define ZERODL_IMAGES_CONVOLUTION_KERNELS_H
 
@@ -16,7 +16,8 @@
 
 enum {
 /* The registers hold the accumulators and the operands of one step. convolve has FILTERS x PLACE_VECS accumulators
-       and uses 28 of 32 registers, or 16 of 16. convolve_backward has SUM_FILTERS x SUM_WEIGHTS and uses 25, or 13. */
+       and uses 28 of 32 registers or 16 of 16. convolve_backward has SUM_FILTERS x SUM_WEIGHTS accumulators and uses 25
+       of 32 registers or 13 of 16. */
 #if defined VECTOR_AVX512 || defined __aarch64__
     FILTERS = 8,
     SUM_FILTERS = 4,
@@ -28,8 +29,8 @@ enum {
     SUM_WEIGHTS = 5,
 };
 
-/* Places [q, q + vecs * LANES) of a panel's filters. The function is inlined with constant `vecs`, so that `sum` stays
-   in registers. */
+/* Compute the outputs of a panel's filters at places [q, q + vecs * LANES). The function is inlined with constant
+   `vecs`, so that `sum` stays in registers. */
 ALWAYS_INLINE void convolve_places(int vecs, const convolution_panel *t, ptrdiff_t q)
 {
     vec sum[FILTERS][PLACE_VECS];
@@ -71,8 +72,8 @@ ALWAYS_INLINE real sum_of_lanes(vec v)
     return first_lane(v);
 }
 
-/* dweight for filters [f, f + SUM_FILTERS) and weights [k, k + SUM_WEIGHTS). Beyond the last filter or weight, the last
-   one is computed again and not stored. */
+/* dweight for filters [f, f + SUM_FILTERS) and weights [k, k + SUM_WEIGHTS). Past the end, the last filter or weight is
+   computed again and not stored. */
 static void sum_weights(const convolution_sums *t, ptrdiff_t f, ptrdiff_t k)
 {
     vec sum[SUM_FILTERS][SUM_WEIGHTS];
@@ -118,7 +119,7 @@ static void copy_matrix(real *out, ptrdiff_t out_row, const real *x, ptrdiff_t x
             store_up_to(out + j, load_up_to(x + j, cols - j), cols - j);
 }
 
-/* The sum of n numbers, with the rounding error kept: float32 numbers are summed as precisely as in float64. */
+/* The sum of n numbers. Rounding errors are summed, too, so float32 numbers are summed as precisely as in float64. */
 static double sum_elements(const real *x, ptrdiff_t n)
 {
     vec_sum total = {broadcast(0), broadcast(0)};

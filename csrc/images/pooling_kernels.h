@@ -1,7 +1,7 @@
 /* Max pooling, for images [begin, end):
 
      out[batch, channels, out_h, out_w] = the largest pixel of each window; arg_max = its index in the window
-     backward: dx = 0, then dout is added to the pixel at arg_max
+     backward: dx = 0, then each dout is added to the dx of the pixel at its arg_max
 
    Each lane of a vector computes one place in a row of the output. */
 #ifndef ZERODL_IMAGES_POOLING_KERNELS_H
@@ -21,7 +21,7 @@ ALWAYS_INLINE vec every_second(const real *p) { return SHUFFLED(load(p), load(p 
 ALWAYS_INLINE vec every_second(const real *p) { return load(p); }
 #endif
 
-/* Lane i < n of the result is the pixel at this row and column col + i * stride, or 0 if that is outside the image. */
+/* Lane i < n of the result is the pixel at this row and column col + i * stride, or 0 if it is outside the image. */
 static vec pixels_or_zeros(const struct zdl_windows *w, const real *plane, ptrdiff_t row, ptrdiff_t col, ptrdiff_t n)
 {
     real lane[LANES] = {0};
@@ -31,10 +31,10 @@ static vec pixels_or_zeros(const struct zdl_windows *w, const real *plane, ptrdi
     return load(lane);
 }
 
-/* The largest pixels of n windows, the first of which is at (top, left), and in *which their indices in the windows.
-   The index is that of the first of equal pixels, or of the first nan. `stride` is the windows' stride if it is 1 or 2
-   and all windows lie inside the image, where whole vectors may be read; else it is 0. The function is inlined with
-   constant `stride`, and for 2 x 2 windows with constant filter_h and filter_w. */
+/* Returns the largest pixels of n windows, and stores their indices in the windows in *which. The first window is at
+   (top, left). Of equal pixels, the first counts. If there is a nan, the first nan counts. `stride` is the windows'
+   stride if it is 1 or 2, all windows lie inside the image, and whole vectors may be read there. Otherwise it is 0. The
+   function is inlined with constant `stride`, and for 2 x 2 windows with constant filter_h and filter_w. */
 ALWAYS_INLINE vec largest_of(vec *which, const struct zdl_windows *w, const real *plane, ptrdiff_t top, ptrdiff_t left,
                              ptrdiff_t n, int stride, ptrdiff_t filter_h, ptrdiff_t filter_w)
 {
@@ -55,7 +55,7 @@ ALWAYS_INLINE vec largest_of(vec *which, const struct zdl_windows *w, const real
     return most;
 }
 
-/* The index of the pixel `most` in its window, for windows with more pixels than a real can count. */
+/* The index of the pixel `most` in its window, for windows with more pixels than a real can count exactly. */
 static ptrdiff_t find_largest(const struct zdl_windows *w, const real *plane, ptrdiff_t top, ptrdiff_t left, real most)
 {
     ptrdiff_t at = 0, last = w->filter_h * w->filter_w - 1;
@@ -67,7 +67,7 @@ static ptrdiff_t find_largest(const struct zdl_windows *w, const real *plane, pt
     return at;
 }
 
-/* Row y of the output of a channel; `plane` counts the channels of all images. */
+/* Compute row y of one output channel. `plane` is its index among the channels of all images. */
 static void pool_row(const pooling *t, ptrdiff_t plane, ptrdiff_t y)
 {
     const struct zdl_windows *w = t->w;
@@ -109,7 +109,7 @@ static void pool(void *task, ptrdiff_t begin, ptrdiff_t end)
             pool_row(t, plane, y);
 }
 
-/* The offsets of the pixels of windows up to this size are looked up in a table, which avoids a division. */
+/* For windows of up to this many pixels, a table has the offsets of the pixels, which avoids a division. */
 enum { SMALL_WINDOW = 64 };
 
 /* The distance of pixel `at` of a window from the window's first pixel. */

@@ -12,10 +12,11 @@ typedef struct zdl_windows windows;
 static inline ptrdiff_t out_height(const windows *w) { return (w->height + 2 * w->pad - w->filter_h) / w->stride + 1; }
 static inline ptrdiff_t out_width(const windows *w) { return (w->width + 2 * w->pad - w->filter_w) / w->stride + 1; }
 
-/* The places of one output channel; the pixels of a window in all channels, which is the weights of a filter; and the
-   pixels of an image. */
+/* The number of places of one output channel. */
 static inline ptrdiff_t places_of(const windows *w) { return out_height(w) * out_width(w); }
+/* The number of weights of a filter: the pixels of a window in all channels. */
 static inline ptrdiff_t weights_of(const windows *w) { return w->channels * w->filter_h * w->filter_w; }
+/* The number of pixels of an image in all channels. */
 static inline ptrdiff_t pixels_of(const windows *w) { return w->channels * w->height * w->width; }
 
 #endif

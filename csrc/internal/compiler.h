@@ -11,8 +11,8 @@
 #define HAVE_GNU_C 0
 #endif
 
-/* The kernels compute rounding errors. They are wrong if the compiler keeps extra precision or reorders operations. An
-   FLT_EVAL_METHOD of 16 concerns _Float16 alone. tcc does not define it and uses x87 arithmetic on i386. */
+/* The kernels compute rounding errors, which are wrong if the compiler keeps extra precision or reorders operations. An
+   FLT_EVAL_METHOD of 16 concerns _Float16 alone. tcc does not define it, but uses x87 arithmetic on i386. */
 #if defined __FAST_MATH__ || defined _M_FP_FAST
 #error "zerodl needs IEEE arithmetic: compile without -ffast-math, -Ofast and /fp:fast"
 #elif (FLT_EVAL_METHOD != 0 && FLT_EVAL_METHOD != 16) || (defined __TINYC__ && defined __i386__)

@@ -13,7 +13,7 @@
 
 enum isa { ISA_BASELINE, ISA_AVX2, ISA_AVX512 };
 
-/* The level in use. */
+/* The instruction set in use. */
 extern enum isa zdl_isa;
 
 #endif

@@ -130,14 +130,14 @@ static double add_exactly(double a, double b, double *error)
     return sum;
 }
 
-/* log(y + 1e-7), corrected for the rounding error of y + 1e-7, which near y = 1 is a large part of the result. */
+/* log(y + 1e-7), corrected for the rounding error of y + 1e-7. Near y = 1, this error is a large part of the result. */
 static double log_of_probability(double y)
 {
     double error = 0, sum = add_exactly(y, 1e-7, &error);
     return sum > 0 && isfinite(sum) ? log(sum) + error / sum : log(sum);
 }
 
-/* -sum(log(p[i, label[i]] + 1e-7)) / rows, for rows that are `stride` apart. Without labels it takes p[i, 0]. */
+/* -sum(log(p[i, label[i]] + 1e-7)) / rows, for rows that are `stride` apart. Without labels, p[i, 0] is taken. */
 static double mean_loss(const real *p, ptrdiff_t stride, const int64_t *label, ptrdiff_t rows)
 {
     double sum = 0, error = 0;
@@ -204,16 +204,16 @@ static void product_range(void *task, ptrdiff_t begin, ptrdiff_t end)
     }
 }
 
-/* How many pieces of out each thread gets. A piece has 6144 elements or more if it can: smaller pieces waste more at
-   edges that do not fill a tile of the kernel, and more pieces read more of a and b. */
+/* How many pieces of out each thread gets. If there are several, each has 6144 elements or more: smaller pieces waste
+   more at edges that do not fill a tile of the kernel, and more pieces read more of a and b. */
 static int pieces_per_thread(const product *whole, struct zdl_split split)
 {
     double elements = (double)whole->m * (double)whole->n / split.threads;
     return (int)fmax(1, fmin(elements / 6144, split.pieces / split.threads));
 }
 
-/* Cut out into a grid of pieces and multiply. A piece reads its rows of a and its columns of b, so the grid is the one
-   with the fewest reads: pieces that are as square as possible. */
+/* Compute `out` in a grid of pieces. A piece reads its rows of a and its columns of b. Of all grids, the one with the
+   fewest reads is taken, whose pieces are as square as possible. */
 static int multiply(const product *whole)
 {
     struct zdl_split split = zdl_split_of(2. * (double)whole->m * (double)whole->n * (double)whole->k, GRAIN_FLOPS);
@@ -318,7 +318,7 @@ struct step {
 
 enum { CACHE_LINE = 64 };
 
-/* Run the step up to the first whole cache line, then from there. A vector that crosses two cache lines is loaded and
+/* Run the step up to the first whole cache line, then on the rest. A vector that lies in two cache lines is loaded and
    stored twice. The parameter and its state are usually allocated in the same way and have the same alignment, so the
    second part is aligned for all of them. */
 static void step_range(void *task, ptrdiff_t begin, ptrdiff_t end)

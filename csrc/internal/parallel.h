@@ -5,8 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* With -DZDL_NO_THREADS everything runs on the calling thread, also if the platform has no threads or atomic
-   variables. */
+/* Everything runs on the calling thread with -DZDL_NO_THREADS, or if the platform lacks threads or atomic variables. */
 #if defined __STDC_NO_ATOMICS__ || defined __TINYC__ || (defined __wasm__ && !defined _REENTRANT)
 #undef ZDL_NO_THREADS
 #define ZDL_NO_THREADS
@@ -17,7 +16,7 @@ typedef int atomic_int;
 #include <stdatomic.h>
 #endif
 
-/* Work on [begin, end) of the range. `task` is what the caller passed. Several threads may run it at once. */
+/* Work on [begin, end) of the range. `task` is what the caller passed. Several threads may run the function at once. */
 typedef void range_function(void *task, ptrdiff_t begin, ptrdiff_t end);
 
 /* The number of pieces that work is cut into, the most threads to use, and whether to wake threads that sleep. */
@@ -26,8 +25,8 @@ struct zdl_split {
     bool wakes;
 };
 
-/* The split of `work`. A piece has `grain` of it or more, in the same unit. A grain should take a few microseconds;
-   handing out a piece costs 0.05 microseconds. */
+/* How to split `work`. Each piece has at least `grain` of it, in the same unit. A grain should take a few microseconds,
+   because handing out a piece costs 0.05 microseconds. */
 struct zdl_split zdl_split_of(double work, double grain);
 
 /* Call f on [0, n), cut into at most split.pieces pieces of about equal length. */

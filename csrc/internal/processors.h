@@ -7,12 +7,12 @@ struct processors {
     const char *from;
 };
 
-/* The number that OMP_NUM_THREADS says. Else the number of processors in the affinity mask, or the CPU quota, rounded
-   up, if that is less. */
+/* The number in OMP_NUM_THREADS, if there is one. Otherwise the number of processors in the affinity mask or, if it is
+   less, the CPU quota, rounded up. */
 struct processors zdl_find_processors(void);
 
-/* The CPU time per time that the control groups of this process allow, in CPUs; HUGE_VAL if there is no limit. `root`
-   is "", or for tests the directory of another /proc and /sys. */
+/* How many CPUs the control groups of this process let it use on average. HUGE_VAL if there is no limit. `root` is ""
+   or, in tests, a directory with another /proc and /sys. */
 double zdl_cpu_quota(const char *root);
 
 #endif

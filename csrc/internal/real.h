@@ -1,5 +1,5 @@
-/* The element type that a file is compiled for. The file first defines REAL_BITS as 32 or 64. Its code is written once,
-   over `real`. Only names that the linker sees contain the type: ZDL(name). */
+/* The element type that a file is compiled for. The file defines REAL_BITS as 32 or 64 before it includes this one. Its
+   code is written once, over `real`. Only names that the linker sees contain the type: ZDL(name). */
 #ifndef ZERODL_REAL_H
 #define ZERODL_REAL_H
 

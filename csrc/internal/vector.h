@@ -1,6 +1,6 @@
 /* A SIMD vector of `real`, for every instruction set: LANES elements in VECTOR_BYTES bytes.
    The compiler's vector extension provides the operators (a + b, a * 2). This file has a function for everything else.
-   A file that includes it first defines REAL_BITS and, for AVX, VECTOR_AVX2 or VECTOR_AVX512.
+   A file defines REAL_BITS and, for AVX, VECTOR_AVX2 or VECTOR_AVX512 before it includes this one.
    For compilers without the extension (MSVC, tcc), a vector is one element, and the kernels are the same. */
 #ifndef ZERODL_VECTOR_H
 #define ZERODL_VECTOR_H
@@ -42,7 +42,7 @@ typedef integer ivec __attribute__((vector_size(VECTOR_BYTES)));
 typedef unsigned_integer uvec __attribute__((vector_size(VECTOR_BYTES)));
 ALWAYS_INLINE ivec as_integer(vec v) { return (ivec)v; }
 ALWAYS_INLINE vec as_real(ivec v) { return (vec)v; }
-/* x - 0 is x even for -0.0, where x + 0 is 0. */
+/* x - 0 is x even if x is -0.0, for which x + 0 would be 0. */
 ALWAYS_INLINE vec broadcast(real x) { return x - (vec){0}; }
 ALWAYS_INLINE real first_lane(vec v) { return v[0]; }
 #else
@@ -78,25 +78,25 @@ ALWAYS_INLINE real first_lane(vec v) { return v; }
 #define PREFETCH(p) (void)(p)
 #endif
 
-/* gcc may load an operand from memory again for each use, which is slower if the address is not aligned. */
+/* Without this, gcc may load v from memory again for each use, which is slower if the address is not aligned. */
 #if HAVE_GNU_C && !defined __clang__ && defined __AVX__
 #define KEEP_IN_REGISTER(v) __asm__("" : "+v"(v))
 #else
 #define KEEP_IN_REGISTER(v) (void)(v)
 #endif
 
-/* Where clang sees that pointers advance together, it replaces them by one index and a pointer for each use, which do
-   not fit the registers. */
+/* Hides from clang that pointers advance together. Otherwise it replaces them by one index and a pointer for each use,
+   which do not fit the registers. */
 #ifdef __clang__
 #define HIDE_ADVANCE(pointer) __asm__("" : "+r"(pointer))
 #else
 #define HIDE_ADVANCE(pointer) (void)(pointer)
 #endif
 
-/* The bits a + (b << shift), in unsigned arithmetic: the bits of a nan can be anything and may overflow. */
+/* a + (b << shift), in unsigned arithmetic, because the bits of a nan may overflow. */
 ALWAYS_INLINE ivec add_shifted(ivec a, ivec b, int shift) { return (ivec)((uvec)a + ((uvec)b << shift)); }
 
-/* Adding 1.5 * 2^MANTISSA_BITS to a number rounds it to an integer and leaves that in the low bits of the sum. */
+/* Adding 1.5 * 2^MANTISSA_BITS to a number rounds it to an integer, which is then in the low bits of the sum. */
 #define ROUNDER ((real)1.5 * (real)((int64_t)1 << MANTISSA_BITS))
 
 ALWAYS_INLINE vec load(const real *p)
@@ -113,7 +113,7 @@ ALWAYS_INLINE void store(real *p, vec v) { memcpy(p, &v, sizeof v); }
      any(mask)                       whether the mask is set in any lane
      multiply_add(a, b, c)           a * b + c. FUSED is 1 if it is rounded once, 0 if twice
      square_root(v)                  rounded correctly; nan below 0
-     maximum, minimum(a, b)          a > b ? a : b in each lane, so b if either is nan; minimum likewise
+     maximum, minimum(a, b)          a > b ? a : b and a < b ? a : b in each lane, so b if either is nan
      scale(v, n)                     v * 2^n for integral n, even if 2^n alone would overflow or underflow
      load_part(p, n)                 the first n < LANES elements, then 0; load_part_or(p, n, other): then `other`
      store_part(p, v, n)             stores the first n < LANES elements alone
@@ -314,7 +314,7 @@ ALWAYS_INLINE vec sum_error(vec a, vec b, vec sum)
     return (a - (sum - b_virtual)) + (b - b_virtual);
 }
 
-/* The error a * b - ab of a product ab, exactly, if ab is within about an ulp of a * b and nothing over- or
+/* The error a * b - ab of a product ab. It is exact if ab is within about an ulp of a * b and nothing overflows or
    underflows. */
 ALWAYS_INLINE vec product_error(vec a, vec b, vec ab)
 {
@@ -350,8 +350,8 @@ ALWAYS_INLINE vec_sum inverse_of(vec_sum total)
 /* Whether every lane is 0 or -0. */
 ALWAYS_INLINE bool is_zero(vec v) { return !any(less(broadcast(0), choose(equal(v, broadcast(0)), v, broadcast(1)))); }
 
-/* Write first + i to `places`, in order, for each lane i that is not 0; returns how many there are. Up to LANES entries
-   are written, whatever their number. */
+/* For each lane i of v that is not 0, write first + i to `places`, in ascending order. Returns how many there are. All
+   of places[0 : LANES] may be overwritten. */
 ALWAYS_INLINE ptrdiff_t store_places(uint16_t *places, vec v, int first)
 {
 #if defined VECTOR_AVX512 && REAL_BITS == 64
@@ -376,12 +376,12 @@ ALWAYS_INLINE ptrdiff_t store_places(uint16_t *places, vec v, int first)
 #endif
 }
 
-/* v * factor, as if rounded nearly once; v must be finite. */
+/* v * factor, with hardly more than one rounding error. v must be finite. */
 ALWAYS_INLINE vec times(vec v, vec_sum factor) { return multiply_add(v, factor.sum, v * factor.error); }
 
-/* Move the error into the sum, as far as the sum can hold it. The error itself is summed without correction, so it
-   loses less if it stays small. Renormalizing once in RENORMALIZE_EVERY terms makes the mean of 10^7 equal float32
-   exact. The error of an infinite sum is nan; such a sum stays as it is. */
+/* Move the error into the sum, as far as the sum can hold it. The error itself is summed without correction, but loses
+   less if it stays small. Renormalizing once in RENORMALIZE_EVERY terms makes the mean of 10^7 equal float32 exact. The
+   error of an infinite sum is nan; such a sum stays as it is. */
 enum { RENORMALIZE_EVERY = 16 };
 
 ALWAYS_INLINE void renormalize(vec_sum *total)
@@ -392,9 +392,9 @@ ALWAYS_INLINE void renormalize(vec_sum *total)
     total->sum = choose(finite, sum, total->sum);
 }
 
-/* CROSSED(v, h) has lane i ^ h of v in lane i. Reductions combine v with it for h = LANES / 2, ..., 2, 1. LOW and
-   HIGH(a, b, h) reduce two vectors at once. In LOW(a, b, h) + HIGH(a, b, h), lane i is the sum of lanes i and i ^ h of
-   a if bit h of i is 0, and of b if it is 1. */
+/* CROSSED(v, h) has lane i ^ h of v in lane i. A reduction combines v with CROSSED(v, h) for h = LANES / 2, ..., 2, 1.
+   LOW and HIGH reduce two vectors at once: lane i of LOW(a, b, h) + HIGH(a, b, h) is the sum of lanes i and i ^ h of a
+   if (i & h) is 0, else of b. */
 #if LANES == 16
 #define EACH_LANE(F, h)                                                                                                \
     F(0, h), F(1, h), F(2, h), F(3, h), F(4, h), F(5, h), F(6, h), F(7, h), F(8, h), F(9, h), F(10, h), F(11, h),      \

@@ -11,7 +11,7 @@
      for each block of C's columns    (BLOCK_COLS)
        for each block of the sum over k    (BLOCK_DEPTH)
          for each block of C's rows    (A's block fits the L2 cache)
-           for each panel of B    (it streams through the L1 cache; the first block of rows packs it)
+           for each panel of B    (it streams through the L1 cache, and is packed for the first block of rows)
              for each tile of rows: C += A B, in registers */
 #ifndef ZERODL_KERNELS_MATMUL_H
 #define ZERODL_KERNELS_MATMUL_H
@@ -25,10 +25,10 @@
 #include "table.h"
 
 enum {
-/* TILE_ROWS x TILE_VECS accumulators, TILE_VECS vectors of B and one element of A use up the registers: 28 of 32 with
-       AVX-512 and NEON, 15 of 16 with AVX2 and SSE2. For each column of A, a tile loads TILE_ROWS + TILE_VECS operands.
-       8 x 3 loads fewer than 12 x 2 for as many multiply_adds: 11 and 14. On an Ice Lake, whose 512-bit loads are the
-       bottleneck, tiles in the L1 cache run at 80 and 71 GF/s (float64). */
+/* A tile has TILE_ROWS x TILE_VECS accumulators, TILE_VECS vectors of B and one element of A in registers: 28 of 32
+       with AVX-512 and NEON, 15 of 16 with AVX2 and SSE2. For each column of A it loads TILE_ROWS + TILE_VECS operands.
+       Tiles of 8 x 3 and 12 x 2 do as many multiply_adds, but 8 x 3 loads 11 operands and 12 x 2 loads 14. On an Ice
+       Lake, where 512-bit loads are the bottleneck, tiles in the L1 cache run at 80 and 71 GF/s (float64). */
 #if defined VECTOR_AVX512 || defined __aarch64__
     TILE_ROWS = 8,
     TILE_VECS = 3,
@@ -42,30 +42,31 @@ enum {
 #else
     TILE_STEP = LANES,
 #endif
-    /* Up to FEW_ROWS rows use about as many accumulators as a tile, over more columns: ROW_VECS vectors for one row,
-       FEW_VECS for two or three. */
+    /* Up to FEW_ROWS rows are computed over more columns than a tile: ROW_VECS vectors for one row, FEW_VECS for two or
+       three. Three rows then have as many accumulators as a tile. */
     FEW_ROWS = 3,
     ROW_VECS = 8,
     FEW_VECS = TILE_ROWS * TILE_VECS / FEW_ROWS,
     /* The block sizes were measured with square matrices of 512 to 2048, on one thread of an Ice Lake (L1 48 KiB, L2
-       1.25 MiB) against OpenBLAS in turns.
-       BLOCK_DEPTH: a longer sum reads and writes the tiles of C less often, but its panels of B, 48 KiB of float32 or
-       96 KiB of float64, are farther from fitting the L1 cache. 256, 384, 512 and 1024 gave float64 50, 54, 54 and 49
-       GF/s at 2048, and float32 96, 95, 111 and 111.
+       1.25 MiB), in turns with OpenBLAS.
+       BLOCK_DEPTH: if it is larger, the tiles of C are read and written less often, but less of a panel of B, which has
+       96 KiB with AVX-512, fits the L1 cache. 256, 384, 512 and 1024 gave float64 50, 54, 54 and 49 GF/s at 2048, and
+       float32 96, 95, 111 and 111.
        BLOCK_SIZE: the elements of a block of A, 192 KiB of float32 or 384 KiB of float64. Together with a panel of B it
-       fits an L2 cache of 256 or 512 KiB. Half and twice as many changed nothing beyond the noise.
-       BLOCK_COLS: the panels of B for one block of A, at most 4 MiB, stream from the L3 cache.
-       B_AHEAD: rows of B are prefetched this many rows ahead. 16 are 3 KiB, or 200 cycles: the latency of the L3 cache. */
+       fits an L2 cache of 512 KiB. Half and twice as many changed nothing beyond the noise.
+       BLOCK_COLS: the panels of B for one block of A, about 4 MiB, stream from the L3 cache.
+       B_AHEAD: rows of B are prefetched this many rows ahead. With AVX-512, 16 rows have 3 KiB and take 200 cycles, the
+       latency of the L3 cache. */
     BLOCK_DEPTH = 512,
     BLOCK_SIZE = 49152,
     BLOCK_TILES = BLOCK_SIZE / BLOCK_DEPTH / TILE_ROWS,
     BLOCK_COLS = (8192 / (int)sizeof(real) + TILE_COLS - 1) / TILE_COLS * TILE_COLS,
     B_AHEAD = 16,
-    A_SIZE = 262144 / sizeof(real), /* A fits L2 as one block up to this size: each panel of B is packed, then used */
+    A_SIZE = 262144 / sizeof(real), /* up to this size, A is one block in L2: only one panel of B is kept packed */
     PAGE = 4096,
     /* A counts as mostly zeros if ENOUGH_ZEROS of ZERO_SAMPLES sampled elements are 0. With 50 % zeros, listing the
        nonzeros does not pay. Sampling takes 0.1 us, and LEAST_MULTIPLICATIONS take 4 us or more. The lists of STRIP
-       rows, at most 256 KiB, stay in the L2 cache. */
+       rows, at most 128 KiB, stay in the L2 cache. */
     ZERO_SAMPLES = 64,
     ENOUGH_ZEROS = 40,
     LEAST_ROWS = 8,
@@ -85,8 +86,7 @@ ALWAYS_INLINE void store_row(real *c, const vec *sum, int vecs, ptrdiff_t cols, 
 
 /* c[rows, cols] = a[rows, depth] @ b[depth, cols], or c += that if `add`; cols <= vecs * LANES. Rows of b are read in
    whole vectors. The function is inlined with constant `rows` and `vecs`: the loops over them are unrolled, and `sum`
-   stays in registers. There is one pointer into a for each three rows: the other two are base + row and base + 2 row,
-   so no more registers are needed. */
+   stays in registers. Three rows of a share one pointer p, as p, p + a.row and p + 2 * a.row, which saves registers. */
 ALWAYS_INLINE void tile_product(int rows, int vecs, ptrdiff_t depth, matrix a, const real *b, ptrdiff_t b_row, real *c,
                                 ptrdiff_t c_row, ptrdiff_t cols, bool add)
 {
@@ -121,9 +121,9 @@ ALWAYS_INLINE void tile_product(int rows, int vecs, ptrdiff_t depth, matrix a, c
         store_row(c, sum[i], vecs, cols, add);
 }
 
-/* tile_product for at most FEW_ROWS rows, but over more columns. A tile with so few rows has too few accumulators to
-   hide the latency of multiply_add; more columns give more accumulators. Each sum runs in the same order as in a tile.
-   If `index` is given, it lists `depth` indices, and the sum takes only these columns of a and rows of b. */
+/* tile_product for at most FEW_ROWS rows, but over more columns. A tile of so few rows would have too few accumulators
+   to hide the latency of multiply_add. More columns give more accumulators. Each sum runs in the same order as in a
+   tile. If `index` is not NULL, it has `depth` indices, and only these columns of a and rows of b are multiplied. */
 ALWAYS_INLINE void few_rows_product(int rows, int vecs, ptrdiff_t depth, const uint16_t *index, matrix a, matrix b,
                                     real *c, ptrdiff_t c_row, ptrdiff_t cols, bool add)
 {
@@ -176,8 +176,8 @@ ALWAYS_INLINE void half_tile_product(int rows, ptrdiff_t depth, matrix a, const 
 }
 #endif
 
-/* tile_product with the constants for `rows` and `cols`. With AVX-512, half a vector is computed for the last columns
-   if that is enough. */
+/* Call tile_product with constant `rows` and `vecs`. With AVX-512, half a vector is computed for the last columns if
+   they fit it. */
 static void tile(int rows, ptrdiff_t depth, matrix a, const real *b, ptrdiff_t b_row, real *c, ptrdiff_t c_row,
                  ptrdiff_t cols, bool add)
 {
@@ -226,7 +226,7 @@ static void pack_columns(real *panel, ptrdiff_t width, matrix b, ptrdiff_t depth
         }
 }
 
-/* The first multiple of VECTOR_BYTES after `memory`. A load of a whole vector that is not aligned takes twice as long. */
+/* The first multiple of VECTOR_BYTES after `memory`. Loading a whole vector takes twice as long if it is unaligned. */
 static real *aligned(void *memory)
 {
     return (real *)((char *)memory + VECTOR_BYTES - (uintptr_t)memory % VECTOR_BYTES);
@@ -257,9 +257,8 @@ struct block {
     bool first, last; /* of the sum over k */
 };
 
-/* Whether C has so few rows that few_rows_product computes it, which reads B in place. Usually these are up to
-   FEW_ROWS. If the tiles would need packed columns, they are any number below TILE_ROWS: so few rows do not repay
-   packing. */
+/* Whether few_rows_product computes C, reading B in place: for up to FEW_ROWS rows, or for any number below TILE_ROWS
+   if tiles would need packed columns. So few rows do not repay packing. */
 static bool has_few_rows(const product *t)
 {
     return t->b.col == 1 && t->m < (t->n % TILE_COLS ? TILE_ROWS : FEW_ROWS + 1);
@@ -271,17 +270,16 @@ static bool pages_apart(ptrdiff_t stride)
     return bytes >= PAGE || bytes <= -PAGE;
 }
 
-/* Whether many rows of C read each row of B, and the rows lie so far apart that they compete for the same cache lines.
-   Packing them costs 1 ns for each element; it makes them contiguous and aligned. (256, 256) @ (256, 256) in float64
-   runs at 67 GF/s with packing and 56 without, on an Ice Lake. */
+/* Whether packing B pays: its rows lie so far apart that they compete for the same cache lines, and many rows of C read
+   them. Packing makes them contiguous and aligned, and costs 1 ns for each element. On an Ice Lake, the float64 product
+   (256, 256) @ (256, 256) runs at 67 GF/s with packing and 56 without. */
 static bool packs_b(const product *t)
 {
     return (pages_apart(t->b.row) && t->m > 4 * TILE_ROWS) || (pages_apart(4 * t->b.row) && t->m > 16 * TILE_ROWS);
 }
 
-/* The first of `cols` columns that must be packed. All must be if the rows of B are not contiguous, or if packing pays.
-   Else only an incomplete last panel must be, because a tile would read beyond it. If the tile reads only columns that
-   exist, nothing is packed. */
+/* The first of `cols` columns that is packed. All are packed if the rows of B are not contiguous, or if packing pays.
+   Otherwise only an incomplete last panel is packed, and only if a tile would read beyond it. */
 static ptrdiff_t first_packed(const product *t, ptrdiff_t cols)
 {
     if (t->b.col != 1 || packs_b(t))
@@ -289,7 +287,7 @@ static ptrdiff_t first_packed(const product *t, ptrdiff_t cols)
     return has_few_rows(t) || cols % TILE_STEP == 0 ? cols : cols - cols % TILE_COLS;
 }
 
-/* Whether A is packed. Packing costs as much as multiplying with a few columns, so it needs enough columns to pay:
+/* Whether A is packed. Packing costs as much as multiplying by a few columns, so it pays only if there are many.
    (256, 512) @ (512, 256) runs at 55.0 GF/s with packing and 51.0 without. */
 static bool packs_a(const product *t) { return pages_apart(t->a.row) && t->n > 8 * TILE_COLS; }
 
@@ -301,8 +299,8 @@ static ptrdiff_t tile_top(ptrdiff_t m, ptrdiff_t height, ptrdiff_t q)
     return m / tiles * q + least(q, m % tiles);
 }
 
-/* Pack the tiles [from, to) of A, at the depth of the block, one after the other. Each is packed as a panel of A's
-   transpose, so that a column of the tile is contiguous. */
+/* Pack the block's part of tiles [from, to) of A, one after the other. Each is packed as a panel of A's transpose, so
+   that the columns of a tile are contiguous. */
 static void pack_tiles(const product *t, const struct block *block, ptrdiff_t from, ptrdiff_t to)
 {
     real *packed = block->packed_a;
@@ -314,7 +312,7 @@ static void pack_tiles(const product *t, const struct block *block, ptrdiff_t fr
     }
 }
 
-/* c[rows, cols] = activation(c + bias[cols]), in place; nothing if bias is NULL. */
+/* c[rows, cols] = activation(c + bias[cols]). Does nothing if bias is NULL. */
 static void add_bias_and_activate(const product *t, real *c, ptrdiff_t rows, const real *bias, ptrdiff_t cols)
 {
     if (!bias)
@@ -371,7 +369,7 @@ static void two_or_three_rows_product(int rows, int vecs, ptrdiff_t depth, matri
 #undef ROWS
 }
 
-/* Multiply a C with few rows, for the block's columns. */
+/* Compute the block's columns of a C with few rows. */
 static void multiply_few_rows(const product *t, const struct block *block)
 {
     ptrdiff_t most = (t->m == 1 ? ROW_VECS : FEW_VECS) * LANES;
@@ -394,8 +392,8 @@ static void multiply_few_rows(const product *t, const struct block *block)
     }
 }
 
-/* A pointer to the block's columns from j on, which lie in B or in a packed panel, and in *row their row stride. If
-   `pack`, a panel that belongs in `packed` is packed first. */
+/* Returns a pointer to the block's columns from j on, in B or in a packed panel, and stores their row stride in *row.
+   If `pack` is set, a panel that is not read in place is packed first. */
 static const real *panel_of(const product *t, const struct block *block, ptrdiff_t j, bool pack, ptrdiff_t *row)
 {
     matrix b = submatrix(t->b, block->p, block->j + j);
@@ -410,7 +408,7 @@ static const real *panel_of(const product *t, const struct block *block, ptrdiff
     return panel;
 }
 
-/* Compute the tiles [from, to) of C's rows, for the block's columns. */
+/* Compute the block's columns of tiles [from, to) of C's rows. */
 static void multiply_tiles(const product *t, const struct block *block, ptrdiff_t from, ptrdiff_t to)
 {
     ptrdiff_t first_row = tile_top(t->m, TILE_ROWS, from), rows = tile_top(t->m, TILE_ROWS, to) - first_row;
@@ -434,7 +432,7 @@ static void multiply_tiles(const product *t, const struct block *block, ptrdiff_
 
 /* ---- Zeros in A, as in images of digits, are skipped: if b is finite, adding 0 * b does not change the sum ---- */
 
-/* Whether the product is large enough to list A's nonzeros, and most of A is 0, judged by sampled elements. */
+/* Whether the product is large enough for lists of A's nonzeros, and most of the sampled elements of A are 0. */
 static bool is_mostly_zeros(const product *t)
 {
     if (t->m < LEAST_ROWS || t->n < 3 * LANES || t->m * t->k < LEAST_MULTIPLICATIONS / t->n)
@@ -461,8 +459,8 @@ static bool pack_finite(real *packed, const product *t)
     return is_zero(sum);
 }
 
-/* List the indices of the nonzeros of x[n] in ascending order; returns how many there are. `list` must have space for
-   n + LANES. Meanwhile the elements that are listed next, at x + next, are prefetched. */
+/* List the indices of the nonzeros of x[n] in ascending order, and return how many there are. `list` must have space
+   for n + LANES. Meanwhile x + next is prefetched, because its elements are listed next. */
 static ptrdiff_t list_nonzeros(uint16_t *list, const real *x, ptrdiff_t n, ptrdiff_t next)
 {
     ptrdiff_t count = 0;
@@ -487,7 +485,7 @@ static void list_by_rows(uint16_t *lists, int *count, matrix a, ptrdiff_t rows, 
     }
 }
 
-/* Row i of C = the sum of A[i, q] times row q of B, for the q that are listed, counted from p; or += that if `add`. */
+/* Row i of C = the sum over the listed q of A[i, p + q] times row p + q of B; or += that if `add`. */
 static void multiply_listed(const product *t, ptrdiff_t i, ptrdiff_t p, const uint16_t *list, ptrdiff_t count,
                             const real *packed, bool add)
 {
@@ -500,7 +498,8 @@ static void multiply_listed(const product *t, ptrdiff_t i, ptrdiff_t p, const ui
     }
 }
 
-/* Add the products of columns [p, p + depth) of A to rows [top, end) of C, at most STRIP; p = 0 sets them instead. */
+/* Add the products of columns [p, p + depth) of A to rows [top, end) of C, which are at most STRIP. If p is 0, the rows
+   are set instead. */
 static void multiply_strip(const product *t, ptrdiff_t top, ptrdiff_t end, ptrdiff_t p, ptrdiff_t depth,
                            const real *packed, uint16_t *lists)
 {
@@ -516,7 +515,7 @@ static void multiply_strip(const product *t, ptrdiff_t top, ptrdiff_t end, ptrdi
         }
 }
 
-/* Memory for the packed B, for the lists of one row or of a strip, and to align B. */
+/* The size of the memory for the packed B, which is aligned, and for the lists of one row or of a strip. */
 static ptrdiff_t bytes_without_zeros(const product *t, ptrdiff_t depths)
 {
     ptrdiff_t packed = t->k * ceil_div(t->n, LANES) * VECTOR_BYTES, depth = ceil_div(t->k, depths);
@@ -542,8 +541,8 @@ static bool multiply_without_zeros(const product *t, ptrdiff_t depths, void *mem
     return true;
 }
 
-/* Whether to compute C.T = b.T a.T instead. For one row of C and a b without contiguous rows, C would need all of b
-   packed for a single use. C.T reads b in place. */
+/* Whether to compute C.T = b.T a.T instead. If C has one row, and the rows of b are not contiguous, C would need all of
+   b packed for a single use. C.T reads b in place. */
 static bool better_transposed(const product *t)
 {
     return t->m == 1 && t->b.col != 1 && !t->bias;

@@ -43,8 +43,8 @@ ALWAYS_INLINE void prefetch_row(const real *piece, ptrdiff_t stride, int width)
         PREFETCH(piece + ROWS_AHEAD * stride + v * LANES);
 }
 
-/* The sums of a block, one for each column, keep their rounding errors. Squares and products cancel little. They are first
-   summed without correction over ROWS_PER_SUM rows, which loses little precision and saves time. */
+/* The sums of a block, one for each column, keep their rounding errors. But squares and products cancel little, so they
+   are first summed without correction over ROWS_PER_SUM rows, which loses little precision and saves time. */
 ALWAYS_INLINE void clear_sums(vec_sum *sums, int width)
 {
     UNROLL for (int v = 0; v < width; v++)
@@ -66,7 +66,7 @@ ALWAYS_INLINE void add_rows(vec_sum *sums, const vec *part, ptrdiff_t i, int wid
         renormalize_sums(sums, width);
 }
 
-/* total / n in each lane, as if rounded nearly once. */
+/* total / n in each lane, with hardly more than one rounding error. */
 ALWAYS_INLINE vec quotient(vec_sum total, real n)
 {
     vec q = total.sum / n, qn = q * n;

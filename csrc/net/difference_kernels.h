@@ -2,7 +2,7 @@
 
      activate_sum: out = f(a + s v)
      activation_change: out = f(a + s v) - z, where z = f(a)
-     cross_entropy_difference: the cross-entropy after a step up less that after a step down */
+     cross_entropy_difference: the cross-entropy after a step up minus that after a step down */
 #ifndef ZERODL_NET_DIFFERENCE_KERNELS_H
 #define ZERODL_NET_DIFFERENCE_KERNELS_H
 
@@ -35,7 +35,7 @@ static void activate_sum(real *out, const real *a, real s, const real *v, enum z
     BY_ACTIVATION(f, map_sum, out, a, s, v, n);
 }
 
-/* activation_change with a constant f. If a is infinite, the change is 0: a step cannot change it. */
+/* activation_change with a constant f. If a is infinite, the change is 0, because a step does not change a. */
 ALWAYS_INLINE void map_change(vec f(vec), real *out, const real *a, const real *z, real s, const real *v, ptrdiff_t n)
 {
     for (ptrdiff_t i = 0; i < n; i += LANES) {
@@ -51,8 +51,8 @@ static void activation_change(real *out, const real *a, const real *z, real s, c
     BY_ACTIVATION(f, map_change, out, a, z, s, v, n);
 }
 
-/* For a vector of samples from k on, and each side: sum = the sum of exp(score - shift) over the classes, and
-   at_label = the term of the label. Scores are clamped to +-600, where exp_normal is valid. */
+/* For samples [k, k + LANES) and each side: sum = the sum of exp(score - shift) over the classes, and at_label = the
+   term of the label. score - shift is clamped to [-600, 600], where exp_normal is valid. */
 ALWAYS_INLINE
 void sum_terms(const stepped_scores *s, ptrdiff_t k, vec labels, const vec *shift, vec *sum, vec *at_label)
 {
@@ -71,7 +71,7 @@ void sum_terms(const stepped_scores *s, ptrdiff_t k, vec labels, const vec *shif
     }
 }
 
-/* The largest score of each side, for a vector of samples from k on. */
+/* The largest score of each side, for samples [k, k + LANES). */
 ALWAYS_INLINE void largest_scores(const stepped_scores *s, ptrdiff_t k, vec *largest)
 {
     UNROLL for (int side = 0; side < 2; side++) {
@@ -82,9 +82,9 @@ ALWAYS_INLINE void largest_scores(const stepped_scores *s, ptrdiff_t k, vec *lar
     }
 }
 
-/* The cross-entropy of the scores of side 0 less that of side 1, summed over the samples. For one sample it is
-   log(p[1] / p[0]), with p = at_label / sum + 1e-7. log is slow, so the ratios of FEW samples are multiplied first. The
-   ratios are near 1, so their product does not overflow. */
+/* The cross-entropy of the scores of side 0 minus that of side 1, summed over the samples. For one sample it is
+   log(p[1] / p[0]), with p = at_label / sum + 1e-7. log is slow, so it is taken of the product of FEW ratios. The
+   ratios are near 1, so the product does not overflow. */
 static double cross_entropy_difference(const stepped_scores *s, const real *label)
 {
     enum { FEW = 8 };
@@ -93,7 +93,7 @@ static double cross_entropy_difference(const stepped_scores *s, const real *labe
         vec labels = load(label + k), shift[2] = {broadcast(0), broadcast(0)};
         sum_terms(s, k, labels, shift, sum, at_label);
         vec most = maximum(sum[0], sum[1]), least = minimum(sum[0], sum[1]);
-        if (any(less(least, broadcast(1e-100)) | less(broadcast(1e100), most))) { /* scores are far from 0 */
+        if (any(less(least, broadcast(1e-100)) | less(broadcast(1e100), most))) { /* some scores are far from 0 */
             largest_scores(s, k, shift);
             sum_terms(s, k, labels, shift, sum, at_label);
         }

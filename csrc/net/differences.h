@@ -1,8 +1,8 @@
 /* Central differences of a fully connected net's loss L, for every parameter p: (L(p + h) - L(p - h)) / 2h.
 
-   The weight from input i of a layer to its unit j affects the sum of that unit alone, and only for samples whose input
-   i is not 0. Only what the weight affects is computed again up to the loss, for the step up and for the step down; all
-   else is computed once and kept. A bias is treated as the weight of one more input, which is always 1. */
+   The weight from input i of a layer to its unit j affects only the sum of this unit, and only in samples whose input i
+   is not 0. For the step up and the step down, only what the weight affects is computed again, up to the loss. All else
+   is computed once and reused. A bias is treated as the weight of one more input, which is always 1. */
 #ifndef ZERODL_NET_DIFFERENCES_H
 #define ZERODL_NET_DIFFERENCES_H
 
@@ -22,13 +22,13 @@ struct differences {
     const real *targets;
     real decay, h, loss;
     real *const *dw, *const *db;
-    ptrdiff_t begin, count, stride; /* which inputs to work on, and in which order */
+    ptrdiff_t begin, count, stride; /* inputs [begin, begin + count), visited with this stride */
     atomic_int failed;
 };
 
-/* Block sizes: at most SAMPLES samples x UNITS units are worked on at a time, and PAIRS pairs of a sample and a unit
-   whose output changes in it. A workspace of this size fits the L2 cache. Kernels may read and write up to SLACK
-   numbers, those of the longest vector, beyond the end of an array. */
+/* Block sizes. At most SAMPLES samples x UNITS units are worked on at a time, and at most PAIRS pairs: a pair is a unit
+   and a sample in which its output changes. A workspace of this size fits the L2 cache. Kernels may read and write up
+   to SLACK numbers beyond the end of an array, as many as the longest vector has. */
 enum { SAMPLES = 256, UNITS = 8, PAIRS = 256, SLACK = 16 };
 
 /* The memory of one piece of work. In arrays of two, [0] is for the step up and [1] for the step down. */
@@ -38,7 +38,7 @@ struct workspace {
     real a[UNITS][SAMPLES + SLACK], z[UNITS][SAMPLES + SLACK], change[UNITS][2][SAMPLES + SLACK];
     real *one_hot; /* [classes] */
     real *score; /* [classes, SAMPLES]: sums of the last layer, for these samples */
-    /* For units with layers between them and the scores: the pairs, and their outputs [2 * PAIRS, the widest layer]. */
+    /* For units with layers between them and the scores: the pairs, and their outputs [2 * PAIRS, largest width]. */
     ptrdiff_t pairs, pair_sample[PAIRS], pair_unit[PAIRS];
     real pair_label[PAIRS + SLACK], pair_change[2][PAIRS], no_change[PAIRS + SLACK];
     real *rows, *next_rows, *pair_score[2];
@@ -58,8 +58,8 @@ static real input_of(const struct differences *t, int l, ptrdiff_t i, ptrdiff_t 
     return l ? t->z_t[l - 1][i * t->batch + sample] : t->x.at[sample * t->x.row + i * t->x.col];
 }
 
-/* Find up to SAMPLES samples, from *next on, whose input i of layer l is not 0, and copy what is needed of them to the
-   workspace. Returns how many there are. */
+/* Find up to SAMPLES samples, from *next on, whose input i of layer l is not 0, and copy what is needed of these
+   samples to the workspace. Returns how many there are. */
 static ptrdiff_t find_samples(struct workspace *w, const struct differences *t, int l, ptrdiff_t i, ptrdiff_t *next)
 {
     ptrdiff_t count = 0;
@@ -77,11 +77,11 @@ static ptrdiff_t find_samples(struct workspace *w, const struct differences *t, 
     return count;
 }
 
-/* The difference that a step really makes, after rounding; 0 for an infinite weight. */
+/* What is left of a step after rounding. It is 0 for an infinite weight. */
 static real step_taken(real from, real to) { return from == to ? 0 : to - from; }
 
-/* change = the change of the outputs of units [first, first + units) of layer l, in each of `count` samples, by a step
-   of the weight from input i to that unit. */
+/* For each unit in [first, first + units) of layer l and each of `count` samples: change = the change of the unit's
+   output by a step of the weight from input i to this unit. */
 static void change_units(struct workspace *w, const struct differences *t, int l, ptrdiff_t i, ptrdiff_t first,
                          ptrdiff_t units, ptrdiff_t count)
 {
@@ -102,8 +102,8 @@ static void change_units(struct workspace *w, const struct differences *t, int l
     }
 }
 
-/* The loss after the step up less that after the step down, summed over the samples of s. The targets are in `label`,
-   or in the rows of t->targets that `sample` lists. */
+/* The loss after the step up minus the loss after the step down, summed over the samples of s. The targets are in
+   `label` or, if t->label is NULL, in the rows of t->targets that `sample` lists. */
 static real compare_losses(const struct differences *t, stepped_scores s, const real *label, const ptrdiff_t *sample)
 {
     if (t->label)
@@ -119,8 +119,8 @@ static real compare_losses(const struct differences *t, stepped_scores s, const 
     return sum;
 }
 
-/* compare_losses for a unit of the last two layers. A unit of the last layer changes one score. A unit of the layer
-   before changes all scores, each in proportion to one weight. */
+/* compare_losses for a unit of one of the last two layers. A unit of the last layer changes one score. A unit of the
+   layer before changes all scores, each in proportion to one weight. */
 static real compare_directly(struct workspace *w, const struct differences *t, int l, ptrdiff_t first, ptrdiff_t u,
                              ptrdiff_t count)
 {
@@ -140,7 +140,7 @@ static real compare_directly(struct workspace *w, const struct differences *t, i
     return difference;
 }
 
-/* Add to the pairs those samples in which unit first + u changes. Outputs of relu often do not. */
+/* Add to the pairs those samples in which unit first + u changes. The output of a relu often does not change. */
 static void add_pairs(struct workspace *w, ptrdiff_t first, ptrdiff_t u, ptrdiff_t count)
 {
     for (ptrdiff_t k = 0; k < count; k++) {
@@ -155,8 +155,8 @@ static void add_pairs(struct workspace *w, ptrdiff_t first, ptrdiff_t u, ptrdiff
     }
 }
 
-/* pair_score = the scores of the pairs: takes the changed outputs of layer l through the layers after it. The rows of
-   the step up come first, then those of the step down. */
+/* Take the changed outputs of layer l through the layers after it, to the scores of the pairs in pair_score. The rows
+   of the step up come first, then those of the step down. False if there is no memory. */
 static bool forward_pairs(struct workspace *w, const struct differences *t, int l)
 {
     const network *net = t->net;
@@ -280,8 +280,8 @@ static void differences_range(void *task, ptrdiff_t begin, ptrdiff_t end)
 }
 
 /* A stride through `count` inputs, modulo count, that visits each of them once and mixes them well. Inputs that cost
-   more than others lie side by side, so without mixing some pieces would take longer. The stride is the first number
-   coprime to count from the golden section of it on. */
+   more lie side by side, so without mixing, some pieces would take longer. The stride is the first number above 0.618
+   count, the golden section, that is coprime to count. */
 static ptrdiff_t mixing_stride(ptrdiff_t count)
 {
     for (ptrdiff_t stride = (ptrdiff_t)(0.618 * (double)count) + 1;; stride++) {
@@ -296,7 +296,7 @@ static ptrdiff_t mixing_stride(ptrdiff_t count)
     }
 }
 
-/* The loss without a step; twice the loss for targets, which only matters as finite or not. */
+/* The loss without a step, or twice the loss for targets. Only whether it is finite matters. */
 static real loss_of(const struct differences *t, real *const *z)
 {
     int last = t->net->depth - 1;
@@ -309,7 +309,7 @@ static real loss_of(const struct differences *t, real *const *z)
     return loss;
 }
 
-/* Transpose each layer's [batch, width[l + 1]] to [width[l + 1], batch]. */
+/* Transpose each layer's outputs from [batch, width[l + 1]] to [width[l + 1], batch]. */
 static void transpose_outputs(real *const *transposed, real *const *outputs, const network *net, ptrdiff_t batch)
 {
     for (int l = 0; l < net->depth; l++)

@@ -1,6 +1,7 @@
 /* A fully connected net in one call. For layers l = 0, ..., depth - 1, with z[-1] = x:
 
-     a[l] = z[l - 1] @ w[l] + b[l], z[l] = hidden(a[l]), except that z[depth - 1] = softmax(a[depth - 1])
+     a[l] = z[l - 1] @ w[l] + b[l]
+     z[l] = hidden(a[l]) for l < depth - 1, z[depth - 1] = softmax(a[depth - 1])
      da[depth - 1] = (z[depth - 1] - target) / batch, da[l - 1] = (da[l] @ w[l].T) * hidden'(a[l - 1])
      dw[l] = z[l - 1].T @ da[l], db[l] = da[l] summed over its rows
 
@@ -110,8 +111,9 @@ static void forward_backward_rows(void *task, ptrdiff_t begin, ptrdiff_t end)
     }
 }
 
-/* dw = inputs.T @ da and db = da summed over its rows, for every layer. Each is cut into SHARES parts, of which this
-   computes [begin, end). There are more shares than threads, so that threads can be given about equal work. */
+/* dw = inputs.T @ da and db = da summed over its rows, for every layer. Each dw and each db is cut into SHARES shares,
+   and weight_shares computes shares [begin, end). There are more shares than threads, so that all threads get about
+   equal work. */
 enum { SHARES = 64 };
 
 static void weight_shares(void *task, ptrdiff_t begin, ptrdiff_t end)
@@ -130,8 +132,9 @@ static void weight_shares(void *task, ptrdiff_t begin, ptrdiff_t end)
     }
 }
 
-/* Call f on [0, n), split over threads. The work is that of `passes` matrix products of the batch for each layer. There
-   are at most two pieces for each thread, because each piece packs the weights again in the backward pass. */
+/* Call f on [0, n), split over threads. The work is estimated as `passes` matrix products of the batch with the weights
+   of each layer. There are at most two pieces for each thread, because each piece packs the weights again in the
+   backward pass. */
 static void split(range_function *f, struct pass *pass, ptrdiff_t n, double passes)
 {
     double weights = 0;
@@ -143,11 +146,11 @@ static void split(range_function *f, struct pass *pass, ptrdiff_t n, double pass
     zdl_parallel_for(n, parts, f, pass);
 }
 
-/* A (batch, width) matrix for the outputs of each of the first `layers` layers, in one allocation; NULL if it fails. */
+/* A (batch, width) matrix for the outputs of each of the first `layers` layers, in one allocation. NULL if it fails. */
 static real **allocate_outputs(const network *net, int layers, ptrdiff_t batch)
 {
     size_t pointers = (size_t)net->depth * sizeof(real *);
-    double bytes = 0; /* a double does not wrap around */
+    double bytes = 0; /* a double does not overflow here */
     for (int l = 0; l < layers; l++)
         bytes += (double)batch * (double)net->width[l + 1] * (double)sizeof(real);
     real **outputs = bytes < (double)(PTRDIFF_MAX / 2) ? malloc(pointers + (size_t)bytes) : NULL;

@@ -21,7 +21,7 @@ static ptrdiff_t size_of(int type)
     return 0;
 }
 
-/* Rows, columns and their strides. False if a stride is no multiple of the element's size. */
+/* Read rows, columns and their strides. False if a stride is no multiple of the element's size. */
 static bool read_matrix(array *a, const npy_intp *strides)
 {
     ptrdiff_t itemsize = size_of(a->type);
@@ -57,7 +57,7 @@ bool read_array(array *a, uintptr_t object)
     for (int i = 0; i < dims; i++)
         a->size *= a->shape[i] = shape[i];
     bool fits = dims < 2 || read_matrix(a, PyArray_STRIDES(source));
-    /* A thread that assigns to shape or dtype frees the old one: then what was read here may have been anything. */
+    /* If another thread has assigned to shape or dtype, the old one is freed, and what was read may be anything. */
     PyArrayObject *volatile again = source;
     return fits && PyArray_DIMS(again) == shape && PyArray_DESCR(again) == dtype;
 }

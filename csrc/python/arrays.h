@@ -1,11 +1,11 @@
-/* The functions that Python calls. Each takes NumPy arrays by the addresses of their objects, id(array), reads dtype,
-   shape and strides itself, and hands them to the function of zerodl.h that it is named after: outputs first, then
-   inputs. It takes arrays of one dtype, float32 or float64, that are aligned, of native byte order, of shapes that fit,
-   and C-contiguous unless a comment says `strided`. If they are anything else, it does nothing and returns
-   NP_NOT_PLAIN: then Python converts them and calls again, or raises the error that says what is wrong. Otherwise it
-   returns NP_OK, NP_NO_MEMORY or NP_BAD_INDEX.
+/* The functions that Python calls. Each takes the addresses of NumPy's array objects, id(array), outputs first, then
+   inputs. It reads dtype, shape and strides itself, and calls the function of zerodl.h that it is named after. The
+   arrays must have one dtype, float32 or float64, native byte order and shapes that fit. They must be aligned, and
+   C-contiguous unless a comment says `strided`. Labels may be int64, int32 or uint8. If the arrays are anything else,
+   the function does nothing and returns NP_NOT_PLAIN. Then Python converts them and calls again, or raises the error
+   that says what is wrong. Otherwise the function returns NP_OK, NP_NO_MEMORY or NP_BAD_INDEX.
    The caller holds a reference to each array, in a local variable. cffi has released the GIL, so another thread may
-   change an array meanwhile: what its object says is read once, and labels are copied before they are checked. */
+   change an array meanwhile. So what its object says is read once, and labels are copied before they are checked. */
 #ifndef ZERODL_ARRAYS_H
 #define ZERODL_ARRAYS_H
 
@@ -38,12 +38,12 @@ int np_softmax_backward(uintptr_t dx, uintptr_t dout, uintptr_t y);
 
 /* ---- Losses: the loss is a 0-d output, y and x are (rows, cols), not empty ---- */
 
-/* t is (rows,) int64 labels, each in [0, cols), or one-hot rows of floats */
+/* t is (rows,) labels, each in [0, cols), or one-hot rows of floats */
 int np_cross_entropy(uintptr_t loss, uintptr_t y, uintptr_t t);
 int np_softmax_cross_entropy(uintptr_t loss, uintptr_t y, uintptr_t x, uintptr_t t);
-/* t is (rows,) int64 labels */
+/* t is (rows,) labels */
 int np_softmax_cross_entropy_gradient(uintptr_t loss, uintptr_t dx, uintptr_t x, uintptr_t t);
-/* t is (rows,) int64 labels, or (rows, cols) of y's dtype */
+/* t is (rows,) labels, or (rows, cols) of y's dtype */
 int np_softmax_cross_entropy_backward(uintptr_t dx, uintptr_t y, uintptr_t t);
 /* total is 0-d float64; y and t are of one shape */
 int np_sum_of_squares(uintptr_t total, uintptr_t y, uintptr_t t);
@@ -87,8 +87,8 @@ int np_network_forward(const uintptr_t *kept, uintptr_t x, const uintptr_t *para
 int np_network_gradient(const uintptr_t *grads, const uintptr_t *kept, int sums, uintptr_t x, uintptr_t t,
                         const uintptr_t *params, int depth, enum zdl_activation hidden);
 
-/* All are float64. t is (rows,) int64 labels, or (rows, cols) for half the sum of squares. Inputs begin to end are
-   those of zdl_network_numerical_gradient. */
+/* All are float64, but t may be (rows,) labels. If it is (rows, cols), the loss is half the sum of squares. begin and
+   end are as in zdl_network_numerical_gradient. */
 int np_network_numerical_gradient(const uintptr_t *grads, uintptr_t x, uintptr_t t, const uintptr_t *params, int depth,
                                   enum zdl_activation hidden, double decay, double h, ptrdiff_t begin, ptrdiff_t end);
 

@@ -13,10 +13,10 @@ static pointer pointer_to(const array *a)
     return is_double(a) ? (pointer){.f64 = a->data} : (pointer){.f32 = a->data};
 }
 
-enum { FEW_LAYERS = 8 }; /* whose pointers lie on the stack: an allocation would cost more than a small layer */
+enum { FEW_LAYERS = 8 }; /* the pointers of so many lie on the stack: an allocation costs more than a small layer */
 
-/* A net as C's functions take it: its input; for each layer l the data of its arrays, w[l] to db[l], and its width[l],
-   to which width[depth] adds the outputs; and its targets, of which label or dense is NULL. */
+/* A net as C's functions take it. x is its input. Layer l has width[l] inputs and the arrays w[l] to db[l]. The last
+   layer has width[depth] outputs. The targets are in label or in dense, and the other is NULL. */
 typedef struct {
     array x;
     int depth;
@@ -62,8 +62,8 @@ static bool allocate_layers(net_arrays *net, int depth)
     return true;
 }
 
-/* For each layer l a (width[l], width[l + 1]) and a (width[l + 1],) array: the parameters, or their gradients. The
-   parameters are read first, and give the widths. */
+/* Read the parameters or their gradients: for each layer l, arrays (width[l], width[l + 1]) and (width[l + 1],). The
+   parameters are read first, and set the widths. */
 static bool read_layers(const net_arrays *net, pointer *ws, pointer *bs, const uintptr_t *objects)
 {
     for (int l = 0; l < net->depth; l++) {
@@ -100,7 +100,8 @@ static int read_net(net_arrays *net, uintptr_t x, const uintptr_t *params, int d
     return NP_OK;
 }
 
-/* For each layer z and, if the sums are kept, a before it, both (batch, width[l + 1]). Without sums net->a is NULL. */
+/* Read z of each layer and, if the sums are kept, a before z. Both are (batch, width[l + 1]). Without sums, net->a is
+   NULL. */
 static bool read_kept(net_arrays *net, const uintptr_t *kept, bool sums)
 {
     int count = sums ? 2 : 1;
@@ -119,7 +120,7 @@ static bool read_kept(net_arrays *net, const uintptr_t *kept, bool sums)
     return true;
 }
 
-/* A label for each sample, or a number for each output of each sample. */
+/* Read a label for each sample, or a number for each output of each sample. */
 static int read_targets(net_arrays *net, uintptr_t t, bool may_be_labels)
 {
     ptrdiff_t rows = net->x.rows, outputs = net->width[net->depth];
@@ -136,8 +137,8 @@ static int read_targets(net_arrays *net, uintptr_t t, bool may_be_labels)
     return NP_OK;
 }
 
-/* In the calls below C converts each void * to the pointers to float or double, or to the network, that the function of
-   the net's type takes. */
+/* In the calls below, a void * stands for pointers to float or double, or for the network. C converts it to what the
+   function of the net's type takes. */
 
 int np_network_predict(uintptr_t y, uintptr_t x, const uintptr_t *params, int depth, enum zdl_activation hidden)
 {

@@ -8,8 +8,8 @@
 
 /* ---- Elementwise ---- */
 
-/* Defines np_NAME, which reads its operands with read_KIND and calls zdl_NAME_f32 or zdl_NAME_f64 with the last
-   arguments. */
+/* Defines np_NAME, which reads its operands with read_KIND and calls zdl_NAME_f32 or zdl_NAME_f64 with the arguments
+   after `operands`. */
 #define OPERATION(name, kind, parameters, operands, ...)                                                               \
     int np_##name parameters                                                                                           \
     {                                                                                                                  \
@@ -91,7 +91,7 @@ static int64_t largest_of_row(const array *a, ptrdiff_t row, ptrdiff_t cols)
     return index;
 }
 
-/* read_labels, or the labels of (rows, cols) one-hot rows. */
+/* read_labels, but `object` may also be one-hot rows (rows, cols). */
 static int read_classes(labels *label, uintptr_t object, ptrdiff_t rows, ptrdiff_t cols)
 {
     array one_hot;
@@ -257,7 +257,7 @@ static bool read_windows(windows *w, const array *x, ptrdiff_t filter_h, ptrdiff
     if (x->dims != 4 || !x->contiguous || filter_h < 1 || filter_w < 1 || stride < 1 || pad < 0 ||
         pad > PTRDIFF_MAX / 8)
         return false;
-    /* A stride beyond the padded image gives one place, however large it is: a smaller one cannot overflow. */
+    /* All strides beyond the padded image give one place. The least of them is taken, so that nothing overflows. */
     ptrdiff_t beyond = x->shape[2] + x->shape[3] + 2 * pad + 1;
     stride = stride < beyond ? stride : beyond;
     *w = (windows){x->shape[0], x->shape[1], x->shape[2], x->shape[3], filter_h, filter_w, stride, pad};
@@ -329,7 +329,7 @@ int np_pooling_backward(uintptr_t dx, uintptr_t dout, uintptr_t arg_max, ptrdiff
     return BY_TYPE(&op.dx, zdl_pooling_backward, op.dx.data, op.dout.data, indices.data, &geometry);
 }
 
-/* Whether col, contiguous, has a row for each of the windows. */
+/* Whether col is contiguous and has a row for each window. */
 static bool is_columns(const array *col, const windows *w)
 {
     return is_matrix(col, w->batch * places_of(w), weights_of(w));

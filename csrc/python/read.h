@@ -4,7 +4,7 @@
 
 #include "arrays.h"
 
-#ifndef _MSC_VER /* there setuptools defines Py_GIL_DISABLED, and pyconfig.h must see Py_LIMITED_API */
+#ifndef _MSC_VER /* with MSVC, setuptools defines Py_GIL_DISABLED, and pyconfig.h must see Py_LIMITED_API */
 #include <pyconfig.h>
 #endif
 #if !defined Py_GIL_DISABLED && !defined Py_DEBUG
@@ -35,8 +35,8 @@ bool read_reals(array *arrays, const uintptr_t *objects, int count);
 /* Contiguous arrays of one type, float32 or float64, and one shape. */
 bool read_one_shape(array *arrays, const uintptr_t *objects, int count);
 
-/* Arrays with the names of a function's parameters, which are addresses of objects. OPERANDS(op, out, x) declares
-   op.out and op.x, which are also op.all[0] and op.all[1]. READ(reals, op) reads both with read_reals. */
+/* OPERANDS(op, out, x) declares the arrays op.out and op.x for parameters out and x, which are addresses of objects.
+   The arrays are also op.all[0] and op.all[1]. READ(reals, op) reads both with read_reals. */
 #define OPERANDS(op, ...)                                                                                              \
     const uintptr_t op##_objects[] = {__VA_ARGS__};                                                                    \
     union {                                                                                                            \
@@ -51,7 +51,7 @@ static inline bool is_double(const array *a) { return a->type == NPY_DOUBLE; }
 
 /* Calls f_f64 or f_f32, by the type of an array. */
 #define BY_TYPE(a, f, ...) (is_double(a) ? f##_f64(__VA_ARGS__) : f##_f32(__VA_ARGS__))
-/* The same for functions that return nothing, since they cannot fail: the value is NP_OK. */
+/* The same for functions that cannot fail and return nothing. The value is NP_OK. */
 #define CALL(a, f, ...) (BY_TYPE(a, f, __VA_ARGS__), NP_OK)
 
 /* A matrix as C's functions take it. */
@@ -69,7 +69,7 @@ static inline bool is_matrix(const array *a, ptrdiff_t rows, ptrdiff_t cols)
     return a->dims == 2 && a->rows == rows && a->cols == cols && a->contiguous;
 }
 
-enum { FEW_LABELS = 256 }; /* which lie on the stack: an allocation would cost more than the copy */
+enum { FEW_LABELS = 256 }; /* so many lie on the stack: an allocation would cost more than the copy */
 
 /* A copy of an array of labels: another thread may change the array after its labels are checked. */
 typedef struct {
