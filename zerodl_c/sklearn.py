@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ._bridge import Array
+from ._bridge import OK, Array, lib
 from ._extras import MissingExtra, need
 from .functions import (
     _affine_parameters_backward,
@@ -113,7 +113,9 @@ class _OnThisEngine:
                 delta = backward(delta, activations[i])
         coef_grads[0], intercept_grads[0] = _affine_parameters_backward(delta, X, self.coefs_[0])
         for grad, W in zip(coef_grads, self.coefs_, strict=True):
-            grad += self.alpha / total * W
+            # In one pass: SGD's step with the learning rate -alpha / total.
+            if lib.np_sgd(id(grad), id(W), -float(self.alpha / total)) != OK:
+                grad += self.alpha / total * W
         return loss, coef_grads, intercept_grads
 
     def _mean_loss(self: Any, y: Array, output: Array, sample_weight: Array | None) -> float:
