@@ -436,6 +436,24 @@ def test_a_net_of_a_script_knows_what_it_takes(engine):
         trainer_of(engine, net, x, t, x, t)
 
 
+def test_a_net_that_keeps_its_layers_in_a_list_is_not_looked_at(engine):
+    class Listed(engine.MultiLayerNet):
+        def __init__(self):
+            super().__init__(6, [5], 3)
+            self.layers = [*self.layers.values()]
+
+        def predict(self, x):
+            for layer in self.layers:
+                x = layer.forward(x)
+            return x
+
+        def gradient(self, x, t):
+            return {key: np.zeros_like(param) for key, param in self.params.items()}
+
+    x, t = np.ones((12, 6)), np.arange(12) % 3
+    engine.Trainer(Listed(), x, t, x, t, epochs=1, mini_batch_size=5, verbose=False).train()
+
+
 def test_layers_that_do_not_fit_each_other_are_not_blamed_on_x(engine):
     net, x, t = engine.TwoLayerNet(2, 5, 3), np.ones((4, 2)), np.array([0, 1, 2, 0])
     net.params["W2"] = np.ones((4, 3))

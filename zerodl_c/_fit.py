@@ -32,10 +32,10 @@ def check_fit(of: str, network: Any, x: Any, t: Any) -> None:
 
 def _is_as_made(network: Any) -> bool:
     """Whether the net's methods and layers are the engines' own."""
-    layers = getattr(network, "layers", {}).values()
-    return _are_own(network, "predict", "loss", "gradient", "accuracy") and all(
-        _are_own(layer, "forward") for layer in layers
-    )
+    if not _are_own(network, "predict", "loss", "gradient", "accuracy"):
+        return False
+    layers = getattr(network, "layers", {})
+    return isinstance(layers, dict) and all(_are_own(layer, "forward") for layer in layers.values())
 
 
 def _are_own(thing: Any, *methods: str) -> bool:
