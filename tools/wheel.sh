@@ -27,7 +27,6 @@ python3 -m venv "$work/use"
 tar xzf "$sdist" -C "$work"
 set --
 cd "$work/$(basename "$sdist" .tar.gz)"
-rm -rf zerodl_c csrc # what is tested is the wheel
 PATH=$work/use/bin:$PATH
 [ -n "${PYTEST_ADDOPTS-}" ] || set -- tests
 pytest -q -p no:cacheprovider "$@"
