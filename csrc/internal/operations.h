@@ -21,6 +21,11 @@ static void unary(kernel *f, real *out, const real *x, ptrdiff_t n, double grain
     by_elements(f, (elementwise){.out = out, .x = x}, n, grain);
 }
 
+static void binary(kernel *f, real *out, const real *x, const real *y, ptrdiff_t n)
+{
+    by_elements(f, (elementwise){.out = out, .x = x, .y = y}, n, GRAIN_ARITHMETIC);
+}
+
 void ZDL(exp)(real *out, const real *x, ptrdiff_t n) { unary(kernels()->exp, out, x, n, GRAIN_EXP); }
 void ZDL(log)(real *out, const real *x, ptrdiff_t n) { unary(kernels()->log, out, x, n, GRAIN_EXP); }
 void ZDL(tanh)(real *out, const real *x, ptrdiff_t n) { unary(kernels()->tanh, out, x, n, GRAIN_EXP); }
@@ -29,15 +34,20 @@ void ZDL(sigmoid_grad)(real *out, const real *x, ptrdiff_t n) { unary(kernels()-
 void ZDL(relu)(real *out, const real *x, ptrdiff_t n) { unary(kernels()->relu, out, x, n, GRAIN_ARITHMETIC); }
 void ZDL(relu_grad)(real *out, const real *x, ptrdiff_t n) { unary(kernels()->relu_grad, out, x, n, GRAIN_ARITHMETIC); }
 
-#define BACKWARD(name)                                                                                                 \
-    void ZDL(name)(real *dx, const real *dout, const real *y, ptrdiff_t n)                                             \
-    {                                                                                                                  \
-        by_elements(kernels()->name, (elementwise){.out = dx, .x = dout, .y = y}, n, GRAIN_ARITHMETIC);                \
-    }
+void ZDL(sigmoid_backward)(real *dx, const real *dout, const real *y, ptrdiff_t n)
+{
+    binary(kernels()->sigmoid_backward, dx, dout, y, n);
+}
 
-BACKWARD(sigmoid_backward)
-BACKWARD(tanh_backward)
-BACKWARD(relu_backward)
+void ZDL(tanh_backward)(real *dx, const real *dout, const real *y, ptrdiff_t n)
+{
+    binary(kernels()->tanh_backward, dx, dout, y, n);
+}
+
+void ZDL(relu_backward)(real *dx, const real *dout, const real *y, ptrdiff_t n)
+{
+    binary(kernels()->relu_backward, dx, dout, y, n);
+}
 
 void ZDL(relu_mask)(real *out, uint8_t *mask, const real *x, ptrdiff_t n)
 {
@@ -343,15 +353,20 @@ void ZDL(sgd)(real *param, const real *grad, double lr, ptrdiff_t n)
     optimize(kernels()->sgd, (optimizer_step){param, {NULL}, grad, lr, {0}}, n);
 }
 
-#define STEP_WITH_RATE(name)                                                                                           \
-    void ZDL(name)(real *param, real *state, const real *grad, double lr, double rate, ptrdiff_t n)                    \
-    {                                                                                                                  \
-        optimize(kernels()->name, (optimizer_step){param, {state}, grad, lr, {rate}}, n);                              \
-    }
+void ZDL(momentum)(real *param, real *v, const real *grad, double lr, double momentum, ptrdiff_t n)
+{
+    optimize(kernels()->momentum, (optimizer_step){param, {v}, grad, lr, {momentum}}, n);
+}
 
-STEP_WITH_RATE(momentum)
-STEP_WITH_RATE(nesterov)
-STEP_WITH_RATE(rmsprop)
+void ZDL(nesterov)(real *param, real *v, const real *grad, double lr, double momentum, ptrdiff_t n)
+{
+    optimize(kernels()->nesterov, (optimizer_step){param, {v}, grad, lr, {momentum}}, n);
+}
+
+void ZDL(rmsprop)(real *param, real *h, const real *grad, double lr, double decay_rate, ptrdiff_t n)
+{
+    optimize(kernels()->rmsprop, (optimizer_step){param, {h}, grad, lr, {decay_rate}}, n);
+}
 
 void ZDL(adagrad)(real *param, real *h, const real *grad, double lr, ptrdiff_t n)
 {
