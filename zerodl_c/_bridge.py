@@ -147,6 +147,11 @@ def finish(y: Array, dtype: np.dtype[Any], out: Array | None = None) -> Any:
     return out
 
 
+def add_scaled(y: Array, scale: float, x: Array) -> bool:
+    """y += scale * x in one pass, SGD's step with the learning rate -scale; False, and nothing, if C refuses them."""
+    return bool(lib.np_sgd(id(y), id(x), -scale) == OK)
+
+
 def check(status: int) -> None:
     """Raise the error that the status of a C function stands for."""
     if status == lib.NP_NO_MEMORY:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _network, functions, layers
 from ._arrays import as_array
-from ._bridge import OK, lib
+from ._bridge import add_scaled, lib
 from ._own import Own
 from .functions import cross_entropy_error
 from .gradient import numerical_gradient
@@ -94,11 +94,11 @@ class _Net(reference._Net):
             first.backward(dout)
 
     def _decayed(self, dW: Array, W: Array) -> Array:
-        """As the reference, in one pass: SGD's step with the learning rate -lambda."""
+        """As the reference, in one pass."""
         rate = self.weight_decay_lambda
         if type(rate) in (float, int) and type(dW) is np.ndarray:
             grad = dW.copy()
-            if lib.np_sgd(id(grad), id(W), -float(rate)) == OK:
+            if add_scaled(grad, float(rate), W):
                 return grad
         return super()._decayed(dW, W)
 

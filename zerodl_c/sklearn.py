@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ._bridge import OK, Array, lib
+from ._bridge import Array, add_scaled
 from ._extras import MissingExtra, need
 from .functions import (
     _affine_parameters_backward,
@@ -113,8 +113,7 @@ class _OnThisEngine:
                 delta = backward(delta, activations[i])
         coef_grads[0], intercept_grads[0] = _affine_parameters_backward(delta, X, self.coefs_[0])
         for grad, W in zip(coef_grads, self.coefs_, strict=True):
-            # In one pass: SGD's step with the learning rate -alpha / total.
-            if lib.np_sgd(id(grad), id(W), -float(self.alpha / total)) != OK:
+            if not add_scaled(grad, float(self.alpha / total), W):
                 grad += self.alpha / total * W
         return loss, coef_grads, intercept_grads
 
